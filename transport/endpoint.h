@@ -1,0 +1,121 @@
+// An Endpoint is one UDP port's worth of connections, without the UDP port: the client's single
+// connection or all of a server's. It routes datagrams by connection ID, answers unknown clients
+// with a stateless cookie, and hands everything else to Connection.
+//
+// Pure: it reads no clock, opens no socket and draws all randomness from the seedable source it is
+// given, so that two endpoints can run in one process on a simulated link. Owner: the network loop;
+// no other thread may touch it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+
+#include "transport/address.h"
+#include "transport/message.h"
+#include "transport/units.h"
+
+namespace rushfs::transport {
+
+class Identity;        // transport/identity.h: an Ed25519 key pair and its self-signed certificate
+struct PublicKey;      // transport/identity.h: 32 raw bytes
+struct PathReport;     // transport/path_report.h: rate, round trip, loss ..., for status and prefetch
+
+/// Names a connection within its endpoint; never reused.
+struct ConnectionHandle {
+  std::uint64_t value = 0;
+  auto operator<=>(const ConnectionHandle&) const = default;
+};
+
+/// The source of randomness: fills the span. Production passes the system's, tests a seeded one.
+using RandomSource = std::function<void(std::span<std::uint8_t>)>;
+
+/// Says whether a client of this key may connect (server), or is the expected server (client).
+using KeyJudge = std::function<bool(const PublicKey&)>;
+
+// Rate policies: DESIGN "the command line", docs/decisions on rate control.
+enum class RatePolicy : std::uint8_t { fixed, high, fair, low };
+struct RateLimits {
+  RatePolicy policy = RatePolicy::fair;
+  BitRate target = BitRate::infinite();  // never faster than this
+  BitRate minimum{0};                    // never slower, unless the receiver's credit says so
+};
+
+struct EndpointConfig {
+  std::shared_ptr<const Identity> identity;
+  KeyJudge accept_client;  // empty: this endpoint takes no incoming connections
+  RateLimits rate;
+  Duration idle_timeout = std::chrono::seconds(30);
+  Duration handshake_timeout = std::chrono::seconds(10);
+  Bytes largest_datagram = 1472_B;      // upper bound of path MTU search (UDP payload)
+  Bytes credit_window_limit = 256_MiB;  // most a peer may have in flight towards us, all classes
+  std::size_t max_connections = 1024;
+};
+
+// What an endpoint tells the application about one connection, in order, through poll().
+struct Connected {};        // both sides authenticated; requests may flow
+struct RequestArrived { RequestId id; Priority priority; Buffer body; };
+struct ReplyArrived { RequestId id; Buffer body; };
+struct RequestCancelled { RequestId id; };  // the requester no longer wants the reply
+struct Closed { CloseReason reason; };      // the last event of its connection
+using EventBody = std::variant<Connected, RequestArrived, ReplyArrived, RequestCancelled, Closed>;
+struct Event {
+  ConnectionHandle connection;
+  EventBody body;
+};
+
+/// Datagrams of equal size (the last may be shorter) for one address, side by side in `bytes`:
+/// what one GSO send carries.
+struct TransmitBatch {
+  Address to;
+  std::uint16_t segment_size = 0;
+  std::vector<std::uint8_t> bytes;
+};
+
+class Endpoint {
+ public:
+  Endpoint(EndpointConfig config, RandomSource random);
+  ~Endpoint();
+
+  /// Starts a connection to a server; `expected` judges its key. The outcome arrives as an event:
+  /// Connected, or Closed with a reason.
+  ConnectionHandle connect(const Address& server, KeyJudge expected, TimePoint now);
+
+  // The network side. Each may be called at any time; spurious calls do nothing.
+
+  /// Takes one datagram; decrypts in place. Garbage is counted and dropped.
+  void receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now);
+  /// Fills `batch` with what may be sent now. False: nothing to send until the next receive(),
+  /// request(), reply() or deadline(). Call until false.
+  bool transmit(TransmitBatch& batch, TimePoint now);
+  /// When to call tick() at the latest.
+  std::optional<TimePoint> deadline() const;
+  void tick(TimePoint now);
+
+  // The application side.
+
+  std::optional<Event> poll();
+  /// Queues a request; it leaves as priority, credit and rate allow. Body at most kMaxMessage.
+  RequestId request(ConnectionHandle, Priority, Buffer body);
+  /// Answers a request, once. Its priority is the request's. Frees the credit its body held.
+  /// An unknown or already cancelled id is ignored: the requester may be gone.
+  void reply(ConnectionHandle, RequestId, Buffer body);
+  /// The reply is no longer wanted; none will arrive.
+  void cancel(ConnectionHandle, RequestId);
+  /// Orderly close: tells the peer why, then yields Closed.
+  void close(ConnectionHandle, CloseReason, TimePoint now);
+
+  void set_rate(RateLimits);  // for all connections, present and future
+
+  const PublicKey& peer_key(ConnectionHandle) const;
+  PathReport report(ConnectionHandle, TimePoint now) const;
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace rushfs::transport
