@@ -16,6 +16,7 @@
 
 #include "transport/address.h"
 #include "transport/message.h"
+#include "transport/rate_limits.h"
 #include "transport/units.h"
 
 namespace rushfs::transport {
@@ -35,14 +36,6 @@ using RandomSource = std::function<void(std::span<std::uint8_t>)>;
 
 /// Says whether a client of this key may connect (server), or is the expected server (client).
 using KeyJudge = std::function<bool(const PublicKey&)>;
-
-// Rate policies: DESIGN "the command line", docs/decisions on rate control.
-enum class RatePolicy : std::uint8_t { fixed, high, fair, low };
-struct RateLimits {
-  RatePolicy policy = RatePolicy::fair;
-  BitRate target = BitRate::infinite();  // never faster than this
-  BitRate minimum{0};                    // never slower, unless the receiver's credit says so
-};
 
 struct EndpointConfig {
   std::shared_ptr<const Identity> identity;

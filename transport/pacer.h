@@ -1,0 +1,34 @@
+// Spreads datagrams over time: a leaky bucket that lets small bursts pass, sized for GSO, and
+// keeps a small reserve for urgent messages. Pure; a value.
+#pragma once
+
+#include "transport/units.h"
+
+namespace rushfs::transport {
+
+class Pacer {
+ public:
+  /// Urgent messages may run this many datagrams ahead of the pacing rate.
+  static constexpr int kUrgentBurst = 10;
+
+  void set_rate(BitRate wire_rate, Bytes datagram_size);
+  /// May a datagram leave now?
+  bool may_send(bool urgent, TimePoint now) const;
+  /// When may_send(false) turns true.
+  TimePoint next_send() const;
+  void on_sent(Bytes wire_size, TimePoint now);
+  /// Most that leaves in one burst.
+  Bytes burst() const { return burst_; }
+
+ private:
+  Duration time_for(Bytes amount) const { return amount / rate_; }
+
+  BitRate rate_ = 10_Mbps;
+  Bytes datagram_ = 1200_B;
+  Bytes burst_ = 12000_B;
+  Duration burst_time_{};
+  Duration urgent_time_{};
+  TimePoint due_{};  // when everything sent so far has left at the pacing rate
+};
+
+}  // namespace rushfs::transport
