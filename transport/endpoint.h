@@ -7,7 +7,6 @@
 // no other thread may touch it.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,7 +14,9 @@
 #include <variant>
 
 #include "transport/address.h"
+#include "transport/key_judge.h"
 #include "transport/message.h"
+#include "transport/random_source.h"
 #include "transport/rate_limits.h"
 #include "transport/units.h"
 
@@ -30,12 +31,6 @@ struct ConnectionHandle {
   std::uint64_t value = 0;
   auto operator<=>(const ConnectionHandle&) const = default;
 };
-
-/// The source of randomness: fills the span. Production passes the system's, tests a seeded one.
-using RandomSource = std::function<void(std::span<std::uint8_t>)>;
-
-/// Says whether a client of this key may connect (server), or is the expected server (client).
-using KeyJudge = std::function<bool(const PublicKey&)>;
 
 struct EndpointConfig {
   std::shared_ptr<const Identity> identity;
