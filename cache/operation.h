@@ -1,0 +1,82 @@
+// What waits in the write queue: one change of one file or folder.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/result.h"
+
+namespace rushfs::cache {
+
+// Values are stored on disk (docs/disk-format.md). 16 and above are namespace operations, whose
+// payload the queue does not look into.
+enum class OperationKind : std::uint8_t { write = 1, set_attributes = 2, first_namespace = 16 };
+
+// Where an operation comes from. `display_name` is the path at the time, for people to read.
+struct Origin {
+  std::string_view node;
+  std::string_view display_name;
+  std::chrono::system_clock::time_point now;
+};
+
+struct Operation {
+  std::uint64_t sequence = 0;          // unique for the life of the queue, never reused
+  std::optional<std::uint64_t> after;  // previous operation on the node that is still queued
+  NodeId node;
+  std::string display_name;
+  OperationKind kind = OperationKind::write;
+  std::uint64_t offset_bytes = 0;           // write: where the data goes
+  std::optional<std::uint64_t> size_bytes;  // set_attributes: the file's new size, if it sets one
+  Buffer data;  // write: the bytes; other kinds: the payload as it was appended
+};
+
+// What the queued operations of one node do to its size.
+struct SizeEffect {
+  std::optional<std::uint64_t> set_size_bytes;  // last queued truncation or extension
+  std::uint64_t write_end_bytes = 0;            // furthest end of the writes after it
+
+  // The file's size as its user sees it, given the server's.
+  std::uint64_t apply(std::uint64_t server_size_bytes) const {
+    const std::uint64_t base = set_size_bytes.value_or(server_size_bytes);
+    return base > write_end_bytes ? base : write_end_bytes;
+  }
+};
+
+// A part of a file as queued operations leave it. Pieces of a read follow each other without gaps.
+struct Piece {
+  enum class Kind : std::uint8_t {
+    data,  // bytes that are still queued
+    zero,  // a hole made by queued operations
+    base   // shows through: fetch from the block cache or the server (zeros past its end of file)
+  };
+  Kind kind = Kind::base;
+  std::uint64_t offset_bytes = 0;  // in the file
+  std::uint64_t length_bytes = 0;
+  Buffer data;  // length_bytes long when kind is data, else empty
+};
+
+struct PendingNode {
+  NodeId node;
+  std::string display_name;
+  std::uint64_t operations = 0;
+  std::uint64_t data_bytes = 0;
+  std::optional<std::uint64_t> last_sequence;  // none when nothing is queued
+  SizeEffect size;
+  bool parked = false;
+};
+
+// An operation that cannot be sent and holds back the later ones of its node.
+struct ParkedOperation {
+  std::uint64_t sequence = 0;
+  NodeId node;
+  std::string display_name;
+  int error = 0;        // errno
+  std::string message;  // a sentence for the user
+  bool damaged = false;  // its bytes on local disk are not what was written: retrying cannot help
+};
+
+}  // namespace rushfs::cache
