@@ -1,21 +1,28 @@
 // The far side as the Volume sees it: calls that are answered once, or fail by their deadline.
-// Implemented by Session (fs/session.h), which survives reconnection, and by tests.
+// Implemented by Session (fs/session.h), which survives reconnection.
 #pragma once
 
 #include <absl/functional/any_invocable.h>
 
 #include <boost/system/result.hpp>
 #include <cstdint>
+#include <memory>
+#include <utility>
+#include <variant>
 
+#include "fs/messages.h"
 #include "transport/message.h"
 
 namespace rushfs::fs {
 
-using transport::Buffer;
 using transport::Priority;
 
 template <class T>
 using Result = boost::system::result<T>;  // the error is an errno (boost::system::generic_category)
+
+inline boost::system::error_code errno_code(int error) {
+  return {error, boost::system::generic_category()};
+}
 
 /// Called exactly once, on the file loop, never from inside call().
 using ReplyHandler = absl::AnyInvocable<void(Result<Buffer>) &&>;
@@ -25,14 +32,58 @@ struct CallId {
   auto operator<=>(const CallId&) const = default;
 };
 
+/// `prompt` calls fail with ETIMEDOUT after the mount's timeout: a program waits for them.
+/// `patient` ones (write-back) are repeated over every reconnection until answered.
+enum class Patience : std::uint8_t { prompt, patient };
+
 class Remote {
  public:
   virtual ~Remote() = default;
   /// Sends one encoded request (fs/messages.h). The handler gets the encoded reply, or
   /// ETIMEDOUT (deadline), ECANCELED (cancel), ENOTCONN (the mount is being taken down).
-  virtual CallId call(Priority, Buffer request, ReplyHandler) = 0;
-  /// The answer is no longer wanted: its handler is called with ECANCELED.
+  /// `number`: the one inside the request, from number_call(), else 0.
+  virtual CallId call(Priority, Patience, Buffer request, ReplyHandler, std::uint64_t number = 0) = 0;
+  /// The answer is no longer wanted: its handler is called with ECANCELED, from inside cancel().
+  /// Whether the server carried it out is unknown. An answered call: nothing happens.
   virtual void cancel(CallId) = 0;
+  /// A number for a call that must happen only once.
+  virtual CallNumber number_call() = 0;
 };
+
+/// What a decoded reply may hold views into, kept beside it.
+template <class Reply>
+struct Answer {
+  Buffer bytes;
+  Reply reply;
+  const Reply* operator->() const { return &reply; }
+};
+
+/// Asks `request` and hands the decoded reply on: void(Result<Answer<R::Reply>>).
+template <class R, class Handler>
+CallId ask(Remote& remote, Priority priority, R request, Handler handler,
+           Patience patience = Patience::prompt) {
+  std::uint64_t number = 0;
+  if constexpr (requires { request.call; }) {
+    request.call = remote.number_call();
+    number = request.call.number;
+  } else if constexpr (requires { request.order; }) {
+    if (auto* call = std::get_if<CallNumber>(&request.order)) {
+      *call = remote.number_call();
+      number = call->number;
+    }
+  }
+  return remote.call(
+      priority, patience, encode(request),
+      [handler = std::move(handler)](Result<Buffer> bytes) mutable {
+        using Decoded = Answer<typename R::Reply>;
+        if (!bytes) return std::move(handler)(Result<Decoded>(bytes.error()));
+        Decoded answer{std::move(*bytes), {}};
+        auto reply = decode_reply<typename R::Reply>(answer.bytes);
+        if (!reply) return std::move(handler)(Result<Decoded>(reply.error()));
+        answer.reply = std::move(*reply);  // its views point into the heap block `bytes` owns
+        std::move(handler)(Result<Decoded>(std::move(answer)));
+      },
+      number);
+}
 
 }  // namespace rushfs::fs

@@ -1,0 +1,270 @@
+#include "fs/session.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+namespace rushfs::fs {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A server that is restarting is back within seconds; a cut link must not be hammered.
+constexpr transport::Duration kFirstBackoff = 200ms;
+constexpr transport::Duration kLongestBackoff = 5s;
+/// A person must act first (add a key, name the export); looking twice a minute is enough.
+constexpr transport::Duration kRefusedBackoff = 30s;
+/// An Attach is one small message each way on a fresh connection.
+constexpr transport::Duration kAttachPatience = 15s;
+/// LoopTime is only as fresh as the last turn: turns come at least this often.
+constexpr transport::Duration kHeartbeat = 1s;
+
+constexpr std::uint64_t kAttachToken = 0;  // calls count from 1
+
+bool needs_a_person(transport::CloseCode code) {
+  using transport::CloseCode;
+  switch (code) {
+    case CloseCode::version_mismatch:
+    case CloseCode::unknown_client:
+    case CloseCode::wrong_server_key:
+    case CloseCode::key_revoked:
+    case CloseCode::refused_by_application:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string sentence(const transport::CloseReason& reason) {
+  using transport::CloseCode;
+  if (!reason.text.empty()) return reason.text;
+  switch (reason.code) {
+    case CloseCode::none: return "the server closed the connection";
+    case CloseCode::idle_timeout: return "nothing was heard from the server any more";
+    case CloseCode::handshake_timeout: return "the server does not answer";
+    case CloseCode::unknown_client: return "the server does not know this client's key";
+    case CloseCode::wrong_server_key: return "the server has another key than the one trusted";
+    case CloseCode::version_mismatch: return "the server speaks another version of the protocol";
+    case CloseCode::key_revoked: return "the server no longer accepts this client's key";
+    case CloseCode::server_busy: return "the server has as many clients as it allows";
+    default: return "the connection failed (code " +
+                    std::to_string(static_cast<int>(reason.code)) + ")";
+  }
+}
+
+}  // namespace
+
+Session::Session(SessionConfig config, Carrier& carrier, const LoopTime& time,
+                 transport::RandomSource random, Attached attached)
+    : config_(std::move(config)),
+      carrier_(carrier),
+      time_(time),
+      random_(std::move(random)),
+      on_attached_(std::move(attached)),
+      backoff_(kFirstBackoff) {}
+
+void Session::enter(State state) {
+  const bool was_up = state_ == State::ready;
+  state_ = state;
+  if (was_up != (state == State::ready) || state_since_ == transport::TimePoint{}) {
+    state_since_ = time_.now;
+  }
+}
+
+void Session::start() {
+  assert(state_ == State::idle);
+  connect();
+}
+
+void Session::stop() {
+  if (state_ == State::stopped) return;
+  if (state_ == State::ready) {
+    carrier_.request(kAttachToken, Priority::urgent, encode(Detach{}));
+  }
+  const bool open = state_ != State::waiting && state_ != State::idle;
+  enter(State::stopped);
+  while (!pending_.empty()) finish(pending_.begin(), errno_code(ENOTCONN));
+  if (open) carrier_.disconnect({});
+}
+
+void Session::connect() {
+  enter(State::connecting);
+  carrier_.connect();
+}
+
+void Session::connected() {
+  if (state_ == State::connecting) attach();
+}
+
+void Session::attach() {
+  Attach request;
+  request.export_name = config_.export_name;
+  request.subpath = config_.subpath;
+  request.client = config_.client;
+  request.incarnation = config_.incarnation;
+  request.hostname = config_.hostname;
+  enter(State::attaching);
+  next_attempt_ = time_.now + kAttachPatience;
+  carrier_.request(kAttachToken, Priority::urgent, encode(request));
+}
+
+void Session::attach_answered(Buffer body) {
+  auto reply = decode_reply<AttachReply>(body);
+  if (!reply) {
+    const int error = reply.error().value();
+    std::string why = "the server refuses export '" + config_.export_name + "'" +
+                      (config_.subpath.empty() ? "" : ", folder '" + config_.subpath + "'") +
+                      ": " + std::strerror(error);
+    if (error == ENOENT) {
+      why = "the server has no export '" + config_.export_name + "'" +
+            (config_.subpath.empty() ? "" : " with a folder '" + config_.subpath + "' in it");
+    }
+    wait_to_retry(std::move(why), true);
+    carrier_.disconnect({});
+    return;
+  }
+  const bool restarted = instance_ && *instance_ != reply->instance;
+  if (instance_) ++reconnections_;
+  instance_ = reply->instance;
+  backoff_ = kFirstBackoff;
+  refused_ = false;
+  reason_.clear();
+  enter(State::ready);
+  // The listener may cancel calls and make new ones, which go out at once; the rest follow.
+  if (on_attached_) on_attached_(*reply, restarted);
+  for (auto& [call, pending] : pending_) {
+    if (state_ == State::ready && !pending.sent) send(call, pending);
+  }
+}
+
+void Session::closed(const transport::CloseReason& reason) {
+  if (state_ == State::stopped || state_ == State::idle || state_ == State::waiting) return;
+  wait_to_retry(sentence(reason), needs_a_person(reason.code));
+}
+
+void Session::wait_to_retry(std::string reason, bool refused) {
+  if (reason != reason_) spdlog::warn("not connected: {}", reason);
+  reason_ = std::move(reason);
+  refused_ = refused;
+  for (auto& [call, pending] : pending_) pending.sent = false;
+  // Between half and all of the backoff, so that clients of a restarted server do not come at once.
+  std::uint8_t byte = 0;
+  random_({&byte, 1});
+  const auto pause = refused ? kRefusedBackoff : backoff_;
+  next_attempt_ = time_.now + pause / 2 + pause * byte / 512;
+  if (!refused) backoff_ = std::min(backoff_ * 2, kLongestBackoff);
+  enter(State::waiting);
+}
+
+CallId Session::call(Priority priority, Patience patience, Buffer request, ReplyHandler handler,
+                     std::uint64_t number) {
+  const CallId id{next_call_++};
+  auto& pending =
+      pending_.emplace(id, Pending{priority, std::move(request), std::move(handler), number, false})
+          .first->second;
+  if (state_ == State::stopped) {
+    due_.push_front({time_.now, id});
+  } else if (patience == Patience::prompt) {
+    due_.push_back({time_.now + config_.timeout, id});
+  }
+  if (state_ == State::ready) send(id, pending);
+  return id;
+}
+
+void Session::send(CallId id, Pending& pending) {
+  pending.sent = true;
+  carrier_.request(id.value, pending.priority, pending.request);
+}
+
+void Session::cancel(CallId id) {
+  const auto found = pending_.find(id);
+  if (found == pending_.end()) return;
+  if (found->second.sent) carrier_.cancel(id.value);
+  finish(found, errno_code(ECANCELED));
+}
+
+CallNumber Session::number_call() {
+  const std::uint64_t number = next_number_++;
+  unanswered_numbers_.insert(number);
+  return {number, *unanswered_numbers_.begin()};
+}
+
+void Session::answered(std::uint64_t token, Buffer body) {
+  if (token == kAttachToken) {
+    if (state_ == State::attaching) attach_answered(std::move(body));
+    return;
+  }
+  const auto found = pending_.find(CallId{token});
+  if (found != pending_.end()) finish(found, std::move(body));
+}
+
+void Session::finish(std::map<CallId, Pending>::iterator found, Result<Buffer> result) {
+  auto handler = std::move(found->second.handler);
+  if (found->second.number != 0) unanswered_numbers_.erase(found->second.number);
+  pending_.erase(found);
+  std::move(handler)(std::move(result));
+}
+
+void Session::asked(transport::RequestId id, Buffer) {
+  carrier_.reply(id, encode_error(ENOSYS));  // this version of the protocol asks clients nothing
+}
+
+transport::TimePoint Session::deadline() const {
+  auto when = time_.now + kHeartbeat;
+  if (state_ == State::waiting || state_ == State::attaching) when = std::min(when, next_attempt_);
+  if (!due_.empty()) when = std::min(when, due_.front().when);
+  return when;
+}
+
+void Session::tick() {
+  while (!due_.empty() && due_.front().when <= time_.now) {
+    const CallId id = due_.front().call;
+    due_.pop_front();
+    const auto found = pending_.find(id);
+    if (found == pending_.end()) continue;
+    if (found->second.sent) carrier_.cancel(id.value);
+    finish(found, errno_code(state_ == State::stopped ? ENOTCONN : ETIMEDOUT));
+  }
+  if (next_attempt_ > time_.now) return;
+  if (state_ == State::waiting) {
+    connect();
+  } else if (state_ == State::attaching) {
+    wait_to_retry("the server does not answer", false);
+    carrier_.disconnect({});
+  }
+}
+
+void Session::retry_now() {
+  if (state_ != State::waiting) return;
+  backoff_ = kFirstBackoff;
+  next_attempt_ = time_.now;
+  tick();
+}
+
+std::optional<std::string> Session::refusal() const {
+  if (!refused_) return std::nullopt;
+  return reason_;
+}
+
+LinkStatus Session::status() const {
+  using std::chrono::duration_cast;
+  LinkStatus status;
+  status.state = state_ == State::ready ? LinkState::connected
+                 : refused_             ? LinkState::refused
+                                        : LinkState::connecting;
+  status.reason = reason_;
+  status.since = duration_cast<std::chrono::seconds>(time_.now - state_since_);
+  if (state_ == State::waiting && next_attempt_ > time_.now) {
+    status.next_attempt = duration_cast<std::chrono::milliseconds>(next_attempt_ - time_.now);
+  }
+  status.reconnections = reconnections_;
+  status.calls_waiting = pending_.size();
+  return status;
+}
+
+}  // namespace rushfs::fs

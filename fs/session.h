@@ -1,0 +1,129 @@
+// Session makes calls to one export of one server, over connections that come and go. When a
+// connection ends (server killed, cable cut, idle) it asks for another, attaches again under the
+// same client id, and repeats every unanswered call in order; calls that change something carry
+// numbers by which the server carries them out once (docs/file-protocol.md, "Attaching").
+//
+// Pure: the connection is a Carrier, time a LoopTime, randomness a RandomSource. Owner: the file
+// loop.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "fs/loop_time.h"
+#include "fs/messages.h"
+#include "fs/mount_status.h"
+#include "fs/remote.h"
+#include "transport/endpoint.h"
+
+namespace rushfs::fs {
+
+/// What carries a session's messages: one connection at a time.
+class Carrier {
+ public:
+  virtual ~Carrier() = default;
+  /// Starts a connection; the outcome comes as Session::connected() or closed(), later.
+  virtual void connect() = 0;
+  /// Sends on the current connection. The token returns with Session::answered().
+  virtual void request(std::uint64_t token, Priority, Buffer body) = 0;
+  virtual void cancel(std::uint64_t token) = 0;
+  /// Answers what the server asked.
+  virtual void reply(transport::RequestId, Buffer body) = 0;
+  /// Closes the current connection, or gives up the attempt; closed() follows.
+  virtual void disconnect(transport::CloseReason) = 0;
+};
+
+struct SessionConfig {
+  std::string export_name;
+  std::string subpath;
+  ClientId client;
+  std::uint64_t incarnation = 0;
+  std::string hostname;
+  std::chrono::nanoseconds timeout = std::chrono::seconds(60);  // of a prompt call
+};
+
+class Session : public Remote {
+ public:
+  /// Told of each successful attach before waiting calls are repeated. `restarted`: the server is
+  /// another instance than before and has forgotten what was not on its stable storage.
+  using Attached = std::function<void(const AttachReply&, bool restarted)>;
+
+  Session(SessionConfig config, Carrier& carrier, const LoopTime& time,
+          transport::RandomSource random, Attached attached);
+
+  void start();
+  /// All calls, present and future, fail with ENOTCONN; says Detach and disconnects.
+  void stop();
+
+  CallId call(Priority, Patience, Buffer request, ReplyHandler, std::uint64_t number = 0) override;
+  void cancel(CallId) override;
+  CallNumber number_call() override;
+
+  // Events of the carrier.
+  void connected();
+  void answered(std::uint64_t token, Buffer body);
+  void asked(transport::RequestId, Buffer body);
+  void closed(const transport::CloseReason& reason);
+
+  /// When to call tick() at the latest; early and repeated calls do nothing.
+  transport::TimePoint deadline() const;
+  void tick();
+
+  /// Connects at once if it is waiting to try again.
+  void retry_now();
+
+  LinkStatus status() const;
+  bool attached() const { return state_ == State::ready; }
+  std::uint64_t calls_made() const { return next_call_ - 1; }
+  /// The last reason to be refused, for connect(); none while there is hope.
+  std::optional<std::string> refusal() const;
+
+ private:
+  enum class State : std::uint8_t { idle, connecting, attaching, ready, waiting, stopped };
+  struct Pending {
+    Priority priority;
+    Buffer request;  // kept to be repeated
+    ReplyHandler handler;
+    std::uint64_t number = 0;
+    bool sent = false;  // on the current connection
+  };
+
+  void connect();
+  void attach();
+  void attach_answered(Buffer body);
+  void wait_to_retry(std::string reason, bool refused);
+  void finish(std::map<CallId, Pending>::iterator, Result<Buffer>);
+  void send(CallId, Pending&);
+  void enter(State);
+
+  SessionConfig config_;
+  Carrier& carrier_;
+  const LoopTime& time_;
+  transport::RandomSource random_;
+  Attached on_attached_;
+
+  State state_ = State::idle;
+  transport::TimePoint state_since_{};
+  transport::TimePoint next_attempt_{};
+  transport::Duration backoff_{};
+  bool refused_ = false;
+  std::string reason_;
+  std::uint64_t reconnections_ = 0;
+  std::optional<InstanceId> instance_;
+
+  std::uint64_t next_call_ = 1;
+  std::uint64_t next_number_ = 1;
+  std::set<std::uint64_t> unanswered_numbers_;
+  std::map<CallId, Pending> pending_;
+  struct Due {
+    transport::TimePoint when;
+    CallId call;
+  };
+  std::deque<Due> due_;  // prompt calls in order of deadline; answered ones are skipped
+};
+
+}  // namespace rushfs::fs
