@@ -1,0 +1,370 @@
+// The one description of each message's layout, used for writing and for reading alike: the order
+// of the calls is the order on the wire. docs/file-protocol.md says the same in tables.
+// Private to messages.cc.
+#pragma once
+
+#include "fs/messages.h"
+#include "fs/wire.h"
+
+namespace rushfs::fs::wire {
+
+/// A message while it is written (const) or read.
+template <class A, class M>
+using In = std::conditional_t<A::kReads, M, const M>;
+
+// The nouns.
+
+template <class A>
+void fields(A& a, In<A, NodeId>& m) {
+  a.text(m.bytes, kMaxNodeId);
+}
+template <class A>
+void fields(A& a, In<A, Version>& m) {
+  a.fixed64(m.value);
+}
+template <class A>
+void fields(A& a, In<A, InstanceId>& m) {
+  a.fixed64(m.value);
+}
+/// Seconds are mapped so that small numbers of either sign are short: 0, -1, 1, -2, ...
+template <class A>
+void fields(A& a, In<A, Timestamp>& m) {
+  auto zigzag =
+      (static_cast<std::uint64_t>(m.seconds) << 1) ^ static_cast<std::uint64_t>(m.seconds >> 63);
+  a.number(zigzag);
+  if constexpr (A::kReads)
+    m.seconds = static_cast<std::int64_t>((zigzag >> 1) ^ (0 - (zigzag & 1)));
+  a.number(m.nanoseconds, 999'999'999);
+}
+template <class A>
+void fields(A& a, In<A, TimeChange>& m) {
+  a.flag(m.now);
+  if (!m.now) fields(a, m.time);
+}
+template <class A>
+void fields(A& a, In<A, Attributes>& m) {
+  fields(a, m.version);
+  a.number(m.inode);
+  a.number(m.mode);
+  a.number(m.links);
+  a.number(m.uid);
+  a.number(m.gid);
+  a.number(m.device_major);
+  a.number(m.device_minor);
+  a.number(m.size);
+  a.number(m.blocks);
+  a.number(m.block_size);
+  fields(a, m.atime);
+  fields(a, m.mtime);
+  fields(a, m.ctime);
+  fields(a, m.btime);
+}
+template <class A>
+void fields(A& a, In<A, Entry>& m) {
+  fields(a, m.node);
+  fields(a, m.attributes);
+}
+template <class A>
+void fields(A& a, In<A, Change>& m) {
+  fields(a, m.before);
+  fields(a, m.after);
+}
+template <class A>
+void fields(A& a, In<A, Caller>& m) {
+  a.number(m.uid);
+  a.number(m.gid);
+  a.number(m.umask, 0777);
+}
+template <class A>
+void fields(A& a, In<A, CallNumber>& m) {
+  a.number(m.number);
+  a.number(m.lowest_unanswered);
+}
+template <class A>
+void fields(A& a, In<A, QueuePosition>& m) {
+  a.number(m.sequence);
+  a.number(m.after);
+  a.number(m.floor);
+}
+template <class A, class M>
+void maybe(A& a, M& part) {
+  optional(a, part, [&a](auto& inner) {
+    if constexpr (std::is_integral_v<std::remove_cvref_t<decltype(inner)>>) {
+      a.number(inner);
+    } else {
+      fields(a, inner);
+    }
+  });
+}
+
+// Looking and reading.
+
+template <class A>
+void fields(A& a, In<A, Attach>& m) {
+  a.number(m.version);
+  a.text(m.export_name, kMaxExportName);
+  a.text(m.subpath, kMaxPath);
+  a.array(m.client.bytes);
+  a.fixed64(m.incarnation);
+  a.text(m.hostname, kMaxHostname);
+  a.number(m.features);
+}
+template <class A>
+void fields(A& a, In<A, AttachReply>& m) {
+  fields(a, m.root);
+  fields(a, m.attributes);
+  fields(a, m.instance);
+  a.number(m.max_read, kMaxTransfer);
+  a.number(m.max_write, kMaxTransfer);
+  a.flag(m.read_only);
+  a.flag(m.squashed);
+  a.number(m.squash_uid);
+  a.number(m.squash_gid);
+  a.number(m.features);
+  a.number(m.applied_through);
+}
+template <class A>
+void fields(A&, In<A, Detach>&) {}
+template <class A>
+void fields(A&, In<A, EmptyReply>&) {}
+template <class A>
+void fields(A& a, In<A, Lookup>& m) {
+  fields(a, m.directory);
+  a.text(m.name, kMaxName);
+}
+template <class A>
+void fields(A& a, In<A, LookupReply>& m) {
+  maybe(a, m.entry);
+  fields(a, m.directory);
+}
+template <class A>
+void fields(A& a, In<A, GetAttributes>& m) {
+  fields(a, m.node);
+}
+template <class A>
+void fields(A& a, In<A, AttributesReply>& m) {
+  fields(a, m.attributes);
+}
+template <class A>
+void fields(A& a, In<A, Readlink>& m) {
+  fields(a, m.node);
+}
+template <class A>
+void fields(A& a, In<A, ReadlinkReply>& m) {
+  a.text(m.target, kMaxPath);
+  fields(a, m.attributes);
+}
+template <class A>
+void fields(A& a, In<A, ReadDirectory>& m) {
+  fields(a, m.directory);
+  a.fixed64(m.cookie);
+  a.number(m.max_bytes, kMaxTransfer);
+  a.flag(m.with_entries);
+}
+template <class A>
+void fields(A& a, In<A, DirectoryEntry>& m) {
+  a.fixed64(m.cookie);
+  a.number(m.inode);
+  a.number(m.type);
+  a.text(m.name, kMaxName);
+  maybe(a, m.entry);
+}
+template <class A>
+void fields(A& a, In<A, ReadDirectoryReply>& m) {
+  fields(a, m.directory);
+  a.flag(m.end);
+  if constexpr (A::kReads) {
+    constexpr std::size_t kSmallestEntry = 12;  // bytes: no reply makes us allocate beyond its size
+    std::uint64_t count = 0;
+    a.number(count, a.left() / kSmallestEntry);
+    for (std::uint64_t i = 0; i < count && a.ok(); ++i) fields(a, m.entries.emplace_back());
+  } else {
+    a.number(m.entries.size());
+    for (const auto& entry : m.entries) fields(a, entry);
+  }
+}
+template <class A>
+void fields(A& a, In<A, StatFs>& m) {
+  fields(a, m.node);
+}
+template <class A>
+void fields(A& a, In<A, StatFsReply>& m) {
+  for (auto* value : {&m.block_size, &m.blocks, &m.blocks_free, &m.blocks_available, &m.inodes,
+                      &m.inodes_free, &m.inodes_available}) {
+    a.number(*value);
+  }
+  a.number(m.name_max);
+}
+template <class A>
+void fields(A& a, In<A, Open>& m) {
+  fields(a, m.node);
+  a.flag(m.hold);
+  a.number(m.head_bytes, kMaxTransfer);
+  a.number(m.tail_bytes, kMaxTransfer);
+}
+template <class A>
+void fields(A& a, In<A, OpenReply>& m) {
+  fields(a, m.attributes);
+  a.data(m.head, kMaxTransfer);
+  a.number(m.tail_offset);
+  a.data(m.tail, kMaxTransfer);
+}
+template <class A>
+void fields(A& a, In<A, Release>& m) {
+  fields(a, m.node);
+}
+template <class A>
+void fields(A& a, In<A, Read>& m) {
+  fields(a, m.node);
+  a.number(m.offset);
+  a.number(m.length, kMaxTransfer);
+}
+template <class A>
+void fields(A& a, In<A, ReadReply>& m) {
+  a.flag(m.end);
+  a.data(m.data, kMaxTransfer);
+  fields(a, m.attributes);
+}
+
+// Queued changes.
+
+template <class A>
+void fields(A& a, In<A, Write>& m) {
+  fields(a, m.node);
+  fields(a, m.position);
+  a.number(m.offset);
+  a.flag(m.drop_set_id);
+  a.data(m.data, kMaxTransfer);
+}
+template <class A>
+void fields(A& a, In<A, WriteReply>& m) {
+  fields(a, m.change);
+}
+template <class A>
+void fields(A& a, In<A, Commit>& m) {
+  fields(a, m.node);
+  a.number(m.through);
+  a.flag(m.data_only);
+}
+template <class A>
+void fields(A& a, In<A, CommitReply>& m) {
+  fields(a, m.instance);
+  a.number(m.through);
+  fields(a, m.attributes);
+}
+template <class A>
+void fields(A& a, In<A, SetAttributes>& m) {
+  bool queued = false;
+  if constexpr (!A::kReads) queued = std::holds_alternative<QueuePosition>(m.order);
+  a.flag(queued);
+  if constexpr (A::kReads) {
+    if (queued) m.order = QueuePosition{};
+  }
+  std::visit([&a](auto& order) { fields(a, order); }, m.order);
+  fields(a, m.node);
+  maybe(a, m.mode);
+  maybe(a, m.uid);
+  maybe(a, m.gid);
+  maybe(a, m.size);
+  maybe(a, m.atime);
+  maybe(a, m.mtime);
+  a.flag(m.drop_set_id);
+}
+template <class A>
+void fields(A& a, In<A, ChangeReply>& m) {
+  fields(a, m.change);
+}
+
+// Changes of names.
+
+/// What every call that makes or removes a name begins with.
+template <class A, class M>
+void name_fields(A& a, M& m) {
+  fields(a, m.call);
+  fields(a, m.directory);
+  a.text(m.name, kMaxName);
+}
+template <class A>
+void fields(A& a, In<A, Create>& m) {
+  name_fields(a, m);
+  fields(a, m.caller);
+  a.number(m.mode);
+  a.flag(m.exclusive);
+  a.flag(m.truncate);
+  a.flag(m.hold);
+}
+template <class A>
+void fields(A& a, In<A, EntryReply>& m) {
+  fields(a, m.entry);
+  a.flag(m.existed);
+  fields(a, m.directory);
+}
+template <class A>
+void fields(A& a, In<A, MakeDirectory>& m) {
+  name_fields(a, m);
+  fields(a, m.caller);
+  a.number(m.mode);
+}
+template <class A>
+void fields(A& a, In<A, MakeNode>& m) {
+  name_fields(a, m);
+  fields(a, m.caller);
+  a.number(m.mode);
+  a.number(m.device_major);
+  a.number(m.device_minor);
+}
+template <class A>
+void fields(A& a, In<A, Symlink>& m) {
+  name_fields(a, m);
+  fields(a, m.caller);
+  a.text(m.target, kMaxPath);
+}
+template <class A>
+void fields(A& a, In<A, Link>& m) {
+  name_fields(a, m);
+  fields(a, m.node);
+}
+template <class A>
+void fields(A& a, In<A, Unlink>& m) {
+  name_fields(a, m);
+  a.flag(m.hold);
+}
+template <class A>
+void fields(A& a, In<A, RemoveDirectory>& m) {
+  name_fields(a, m);
+}
+template <class A>
+void fields(A& a, In<A, RemoveReply>& m) {
+  fields(a, m.directory);
+  maybe(a, m.removed);
+}
+template <class A>
+void fields(A& a, In<A, Rename>& m) {
+  fields(a, m.call);
+  fields(a, m.from_directory);
+  a.text(m.from_name, kMaxName);
+  fields(a, m.to_directory);
+  a.text(m.to_name, kMaxName);
+  auto mode = static_cast<std::uint8_t>(m.mode);
+  a.number(mode, static_cast<std::uint8_t>(RenameMode::exchange));
+  if constexpr (A::kReads) m.mode = static_cast<RenameMode>(mode);
+  a.flag(m.hold_replaced);
+}
+template <class A>
+void fields(A& a, In<A, RenameReply>& m) {
+  fields(a, m.from_directory);
+  fields(a, m.to_directory);
+  fields(a, m.moved);
+  maybe(a, m.replaced);
+}
+template <class A>
+void fields(A& a, In<A, Measure>& m) {
+  a.number(m.reply_bytes, kMaxTransfer);
+  a.data(m.data, kMaxTransfer);
+}
+template <class A>
+void fields(A& a, In<A, MeasureReply>& m) {
+  a.data(m.data, kMaxTransfer);
+}
+
+}  // namespace rushfs::fs::wire

@@ -1,0 +1,204 @@
+#include "fs/messages.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+
+#include "fs/message_fields.h"
+
+namespace rushfs::fs {
+namespace {
+
+constexpr int kLargestErrno = 4095;  // MAX_ERRNO of Linux
+
+/// Numbers on the wire never change their meaning. 32 to 63 are kept for extended attributes,
+/// locks, space allocation and server-side copies; 128 to 255 for what a server says unasked.
+template <class R>
+constexpr std::uint8_t kOperation = 0;
+template <>
+constexpr std::uint8_t kOperation<Attach> = 1;
+template <>
+constexpr std::uint8_t kOperation<Detach> = 2;
+template <>
+constexpr std::uint8_t kOperation<Lookup> = 3;
+template <>
+constexpr std::uint8_t kOperation<GetAttributes> = 4;
+template <>
+constexpr std::uint8_t kOperation<Readlink> = 5;
+template <>
+constexpr std::uint8_t kOperation<ReadDirectory> = 6;
+template <>
+constexpr std::uint8_t kOperation<StatFs> = 7;
+template <>
+constexpr std::uint8_t kOperation<Open> = 8;
+template <>
+constexpr std::uint8_t kOperation<Release> = 9;
+template <>
+constexpr std::uint8_t kOperation<Read> = 10;
+template <>
+constexpr std::uint8_t kOperation<Write> = 11;
+template <>
+constexpr std::uint8_t kOperation<Commit> = 12;
+template <>
+constexpr std::uint8_t kOperation<SetAttributes> = 13;
+template <>
+constexpr std::uint8_t kOperation<Create> = 14;
+template <>
+constexpr std::uint8_t kOperation<MakeDirectory> = 15;
+template <>
+constexpr std::uint8_t kOperation<MakeNode> = 16;
+template <>
+constexpr std::uint8_t kOperation<Symlink> = 17;
+template <>
+constexpr std::uint8_t kOperation<Link> = 18;
+template <>
+constexpr std::uint8_t kOperation<Unlink> = 19;
+template <>
+constexpr std::uint8_t kOperation<RemoveDirectory> = 20;
+template <>
+constexpr std::uint8_t kOperation<Rename> = 21;
+template <>
+constexpr std::uint8_t kOperation<Measure> = 22;
+
+constexpr std::array<const char*, 23> kNames = {
+    "?",     "attach",  "detach", "lookup", "getattr", "readlink", "readdir", "statfs",
+    "open",  "release", "read",   "write",  "commit",  "setattr",  "create",  "mkdir",
+    "mknod", "symlink", "link",   "unlink", "rmdir",   "rename",   "measure"};
+
+template <class R>
+std::variant<Request, DecodeError> decode_as(std::span<const std::uint8_t> body) {
+  R request;
+  wire::Reader reader(body);
+  wire::fields(reader, request);
+  if (!reader.finished()) return DecodeError::malformed;
+  return Request(std::move(request));
+}
+
+/// Data-carrying requests reserve once; the others are small.
+template <class R>
+std::size_t expected_size(const R& request) {
+  constexpr std::size_t kSmallMessage = 256;
+  if constexpr (requires { request.data; }) return request.data.size() + kSmallMessage;
+  return kSmallMessage;
+}
+
+}  // namespace
+
+template <class R>
+Buffer encode(const R& request) {
+  static_assert(kOperation<R> != 0);
+  Buffer out;
+  out.reserve(expected_size(request));
+  out.push_back(kOperation<R>);
+  wire::Writer writer(out);
+  wire::fields(writer, request);
+  return out;
+}
+
+std::variant<Request, DecodeError> decode_request(std::span<const std::uint8_t> message) {
+  if (message.empty()) return DecodeError::malformed;
+  std::variant<Request, DecodeError> outcome = DecodeError::unknown_operation;
+  const auto try_each = [&]<class... R>(std::variant<R...>*) {
+    static_cast<void>(
+        ((message[0] == kOperation<R> && (outcome = decode_as<R>(message.subspan(1)), true)) ||
+         ...));
+  };
+  try_each(static_cast<Request*>(nullptr));
+  return outcome;
+}
+
+template <class Reply>
+Buffer encode_reply(const Reply& reply) {
+  Buffer out;
+  out.reserve(expected_size(reply));
+  out.push_back(0);
+  wire::Writer writer(out);
+  wire::fields(writer, reply);
+  return out;
+}
+
+Buffer encode_error(int error) {
+  assert(error > 0 && error <= kLargestErrno);
+  Buffer out;
+  wire::Writer(out).number(static_cast<std::uint32_t>(error));
+  return out;
+}
+
+template <class Reply>
+boost::system::result<Reply> decode_reply(std::span<const std::uint8_t> message) {
+  const auto failed = [](int error) {
+    return boost::system::error_code(error, boost::system::generic_category());
+  };
+  wire::Reader reader(message);
+  std::uint32_t error = 0;
+  reader.number(error, kLargestErrno);
+  if (!reader.ok()) return failed(EBADMSG);
+  if (error != 0) return failed(reader.finished() ? static_cast<int>(error) : EBADMSG);
+  Reply reply;
+  wire::fields(reader, reply);
+  if (!reader.finished()) return failed(EBADMSG);
+  return reply;
+}
+
+const char* operation_name(std::span<const std::uint8_t> message) {
+  return message.empty() || message[0] >= kNames.size() ? kNames[0] : kNames[message[0]];
+}
+
+ReadReplyDraft begin_read_reply(std::uint32_t length) {
+  ReadReplyDraft draft;
+  draft.data_at = 1 + 1 + 4;  // status, end, length
+  draft.bytes.resize(draft.data_at + length);
+  return draft;
+}
+
+Buffer finish_read_reply(ReadReplyDraft draft, const Attributes& attributes, bool end,
+                         std::uint32_t data_bytes) {
+  assert(draft.data_at + data_bytes <= draft.bytes.size());
+  Buffer head;
+  head.push_back(0);
+  wire::Writer head_writer(head);
+  head_writer.flag(end);
+  head_writer.fixed32(data_bytes);
+  assert(head.size() == draft.data_at);
+  std::copy(head.begin(), head.end(), draft.bytes.begin());
+  draft.bytes.resize(draft.data_at + data_bytes);
+  wire::Writer writer(draft.bytes);
+  wire::fields(writer, attributes);
+  return std::move(draft.bytes);
+}
+
+// Every request and reply, once.
+#define RUSHFS_MESSAGE(R)                                  \
+  template Buffer encode<R>(const R&);                     \
+  template Buffer encode_reply<R::Reply>(const R::Reply&); \
+  template boost::system::result<R::Reply> decode_reply<R::Reply>(std::span<const std::uint8_t>)
+#define RUSHFS_MESSAGE_SHARED_REPLY(R) template Buffer encode<R>(const R&)
+
+RUSHFS_MESSAGE(Attach);
+RUSHFS_MESSAGE(Detach);
+RUSHFS_MESSAGE(Lookup);
+RUSHFS_MESSAGE(GetAttributes);
+RUSHFS_MESSAGE(Readlink);
+RUSHFS_MESSAGE(ReadDirectory);
+RUSHFS_MESSAGE(StatFs);
+RUSHFS_MESSAGE(Open);
+RUSHFS_MESSAGE_SHARED_REPLY(Release);
+RUSHFS_MESSAGE(Read);
+RUSHFS_MESSAGE(Write);
+RUSHFS_MESSAGE(Commit);
+RUSHFS_MESSAGE(SetAttributes);
+RUSHFS_MESSAGE(Create);
+RUSHFS_MESSAGE_SHARED_REPLY(MakeDirectory);
+RUSHFS_MESSAGE_SHARED_REPLY(MakeNode);
+RUSHFS_MESSAGE_SHARED_REPLY(Symlink);
+RUSHFS_MESSAGE_SHARED_REPLY(Link);
+RUSHFS_MESSAGE(Unlink);
+RUSHFS_MESSAGE_SHARED_REPLY(RemoveDirectory);
+RUSHFS_MESSAGE(Rename);
+RUSHFS_MESSAGE(Measure);
+
+#undef RUSHFS_MESSAGE
+#undef RUSHFS_MESSAGE_SHARED_REPLY
+
+}  // namespace rushfs::fs
