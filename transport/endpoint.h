@@ -11,9 +11,9 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <variant>
 
 #include "transport/address.h"
+#include "transport/events.h"
 #include "transport/key_judge.h"
 #include "transport/message.h"
 #include "transport/random_source.h"
@@ -43,13 +43,6 @@ struct EndpointConfig {
   std::size_t max_connections = 1024;
 };
 
-// What an endpoint tells the application about one connection, in order, through poll().
-struct Connected {};        // both sides authenticated; requests may flow
-struct RequestArrived { RequestId id; Priority priority; Buffer body; };
-struct ReplyArrived { RequestId id; Buffer body; };
-struct RequestCancelled { RequestId id; };  // the requester no longer wants the reply
-struct Closed { CloseReason reason; };      // the last event of its connection
-using EventBody = std::variant<Connected, RequestArrived, ReplyArrived, RequestCancelled, Closed>;
 struct Event {
   ConnectionHandle connection;
   EventBody body;

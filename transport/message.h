@@ -46,6 +46,7 @@ enum class CloseCode : std::uint16_t {
   key_revoked = 9,        // the key was taken out of authorized_keys
   server_busy = 10,       // a limit of the server is reached
   refused_by_application = 11,
+  forgotten = 12,         // local only: the peer was restarted and knows nothing of us any more
 };
 
 struct CloseReason {
