@@ -110,6 +110,12 @@ std::vector<std::uint8_t> make_retry(const ConnectionId& client,
 bool is_retry_intact(std::span<const std::uint8_t> datagram,
                      const ConnectionId& original_destination);
 
+/// The integrity tag of RFC 9001, section 5.8, under a given key and nonce.
+std::array<std::uint8_t, 16> retry_integrity_tag(std::span<const std::uint8_t> original_destination,
+                                                 std::span<const std::uint8_t> retry_without_tag,
+                                                 std::span<const std::uint8_t, 16> key,
+                                                 std::span<const std::uint8_t, 12> nonce);
+
 /// The answer to a datagram of an unknown version; never longer than that datagram.
 std::vector<std::uint8_t> make_version_negotiation(const UnknownVersionHeader& asked);
 

@@ -1,6 +1,6 @@
-// Seals and opens the packets of one number space: AEAD and header protection of RFC 9001 section 5,
-// key update of section 6. It owns both keys and the next packet number, so that a nonce cannot be
-// used twice. One owner: its connection, on the network loop. Nothing is allocated per packet.
+// Seals and opens the packets of one number space: AEAD and header protection of RFC 9001 section
+// 5, key update of section 6. It owns both keys and the next packet number, so that a nonce cannot
+// be used twice. One owner: its connection, on the network loop. Nothing is allocated per packet.
 //
 // Cost: docs/protocol.md, "Packet protection".
 #pragma once
@@ -12,13 +12,11 @@
 #include <span>
 
 #include "transport/key_schedule.h"
+#include "transport/packet_cipher.h"
 #include "transport/packet_header.h"
 #include "transport/units.h"
 
 namespace rushfs::transport {
-
-/// Bytes that the AEAD adds to a packet.
-inline constexpr std::size_t kTagLength = 16;
 
 /// A packet needs this much from the start of its packet number on (tag included) to have a sample
 /// for header protection: number and payload together take at least 4 bytes.
@@ -38,7 +36,8 @@ inline constexpr std::uint64_t kIntegrityLimitChaCha20 = std::uint64_t{1} << 36;
 class PacketProtection {
  public:
   /// Handshake packets: keys that anyone who saw the client's first packet has; never updated.
-  static PacketProtection for_handshake(const ConnectionId& original_destination, Role role);
+  static PacketProtection for_handshake(const ConnectionId& original_destination, Role role,
+                                        std::span<const std::uint8_t> salt = kHandshakeSalt);
   /// Data packets. Keys are updated as they age.
   static PacketProtection for_data(CipherSuite suite, const TrafficSecrets& secrets, Role role,
                                    TimePoint now);

@@ -1,5 +1,5 @@
-// How OpenSSL is set up for our handshakes: TLS 1.3 only, Ed25519 only, no tickets, no early data, no
-// certificate authorities. docs/protocol.md, "Handshake".
+// How OpenSSL is set up for our handshakes: TLS 1.3 only, Ed25519 only, no tickets, no early data,
+// no certificate authorities. docs/protocol.md, "Handshake".
 #pragma once
 
 #include <memory>
@@ -27,5 +27,8 @@ class TlsContext {
   Role role_;
   std::shared_ptr<ssl_ctx_st> handle_;
 };
+
+/// Makes handshakes under this context carry transport parameters and judge keys: tls_handshake.cc.
+void install_handshake_callbacks(ssl_ctx_st* context);
 
 }  // namespace rushfs::transport

@@ -1,5 +1,5 @@
-// The handshake: OpenSSL's TLS 1.3 as a byte stream in and out, with Ed25519 keys on both sides that
-// a KeyJudge accepts or refuses, and no authority besides. docs/protocol.md, "Handshake".
+// The handshake: OpenSSL's TLS 1.3 as a byte stream in and out, with Ed25519 keys on both sides
+// that a KeyJudge accepts or refuses, and no authority besides. docs/protocol.md, "Handshake".
 //
 // Pure but for OpenSSL's own randomness: no clock, no socket. Carries no data; its one product are
 // the secrets of data packets.
@@ -67,6 +67,7 @@ class TlsHandshake {
                                 std::uint32_t version) const;
 
  private:
+  friend struct TlsCallbacks;
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
 };

@@ -1,5 +1,6 @@
 // What each end tells the other about itself inside the TLS handshake, and so under its protection:
-// a list of (id, length, value), all three varints' worth. docs/protocol.md, "Transport parameters".
+// a list of (id, length, value), all three varints' worth. docs/protocol.md, "Transport
+// parameters".
 #pragma once
 
 #include <array>

@@ -1,7 +1,6 @@
 // Whom we trust: known_hosts (servers, on a client) and authorized_keys (clients, on a server), one
 // key per line as in SSH. Parsing is pure; a bad line is reported and ignored, never fatal. Reading
-// a file anew when it changes is the caller's job. docs/semantics is silent on them; the formats are
-// in docs/protocol.md, "Identities".
+// a file anew when it changes is the caller's job. The formats: docs/protocol.md, "Identities".
 #pragma once
 
 #include <array>
