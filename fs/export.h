@@ -1,0 +1,92 @@
+// One exported tree: answers the requests of its clients. Keeps what outlives a connection: the
+// answers to calls that must happen once (ReplyLog), the order of queued writes (WriteOrder), files
+// that are held open (OpenFiles), and the nodes in use; runs system calls on workers.
+//
+// Owner: the server's file loop (`home`). Nothing here blocks; workers get shared, immutable nodes
+// and bring results back.
+#pragma once
+
+#include <absl/functional/any_invocable.h>
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "fs/disk_loop.h"
+#include "fs/messages.h"
+#include "fs/store.h"
+#include "transport/units.h"
+
+namespace rushfs::fs {
+
+struct ExportOptions {
+  std::string name;
+  bool read_only = false;
+  bool preserve_identity = false;  // told to clients, as are the two ids when false
+  std::uint32_t squash_uid = 0, squash_gid = 0;
+  InstanceId instance;  // random per start of the server
+  std::uint32_t max_read = kDefaultTransfer;
+  std::uint32_t max_write = kDefaultTransfer;
+  unsigned workers = 16;  // jobs given to the workers at once; at least 4
+  /// Where answers are remembered over a kill of the server; empty: only in memory.
+  std::filesystem::path state_folder;
+};
+
+/// Opens what is exported; throws if it cannot. Called on construction, and on a worker to try
+/// again after it vanished.
+using StoreOpener = std::function<std::shared_ptr<const Store>()>;
+
+/// A client as the export knows it: from its public key and the id of its mount, so that none can
+/// speak for another.
+struct ClientTag {
+  std::array<std::uint8_t, 16> bytes{};
+  auto operator<=>(const ClientTag&) const = default;
+};
+
+/// Takes an encoded reply, once, on the home loop.
+using Responder = absl::AnyInvocable<void(Buffer reply) &&>;
+
+/// Set to true by whoever no longer wants the answer; a read that has not begun is then skipped.
+using CancelFlag = std::shared_ptr<std::atomic<bool>>;
+
+struct RequestContext {
+  ClientTag client;
+  NodeId root;             // what the client is attached to: ".." stays there
+  bool read_only = false;  // this client's grant
+  Priority priority = Priority::urgent;
+  CancelFlag cancelled;  // may be null
+  transport::TimePoint now;
+};
+
+class Export {
+ public:
+  /// Throws std::system_error or std::runtime_error naming what could not be opened. The loops
+  /// outlive the export and all jobs it posted.
+  Export(ExportOptions options, StoreOpener opener, Loop& home, Loop& workers);
+  ~Export();
+  Export(const Export&) = delete;
+  Export& operator=(const Export&) = delete;
+
+  const ExportOptions& options() const;
+
+  /// A client begins (again). `done` gets an encoded AttachReply or error, and the root.
+  using Attached = absl::AnyInvocable<void(Buffer reply, std::optional<NodeId> root) &&>;
+  void attach(const ClientTag& client, const Attach& request, bool read_only,
+              transport::TimePoint now, Attached done);
+  /// The client's connection is gone; its lease runs from now.
+  void detached(const ClientTag& client, transport::TimePoint now);
+  /// Answers any request but Attach and Measure. `body` is what `request` was decoded from: views
+  /// in the request point into it.
+  void handle(RequestContext context, Request request, Buffer body, Responder respond);
+  void tick(transport::TimePoint now);
+
+ private:
+  class Implementation;
+  std::shared_ptr<Implementation> implementation_;
+};
+
+}  // namespace rushfs::fs

@@ -1,0 +1,138 @@
+// The seam to what is exported. A Store runs blocking calls; Export decides which, when and in what
+// order, and hands each to a worker.
+//
+// Threads: every function may be called from several workers at once. A Store keeps no state that
+// a call changes, but for what Node and StoreFile objects own. Errors are errno values.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fs/messages.h"
+#include "fs/remote.h"
+
+namespace rushfs::fs {
+
+/// A file, directory or anything else of the store, held so that it cannot become another one.
+class Node {
+ public:
+  Node(NodeId id, std::uint32_t type) : id_(std::move(id)), type_(type) {}
+  virtual ~Node() = default;
+  const NodeId& id() const { return id_; }
+  std::uint32_t type() const { return type_; }  // S_IFMT part of the mode
+
+ private:
+  NodeId id_;
+  std::uint32_t type_;
+};
+using NodeRef = std::shared_ptr<const Node>;
+
+/// A regular file, open for reading or for writing.
+class StoreFile {
+ public:
+  virtual ~StoreFile() = default;
+};
+using FileRef = std::shared_ptr<StoreFile>;
+
+struct Found {
+  NodeRef node;
+  Attributes attributes;
+};
+
+/// Names from the export's root down to a node.
+using NamePath = std::vector<std::string>;
+
+/// What SetAttributes asks for, without its order.
+struct AttributeChanges {
+  std::optional<std::uint32_t> mode, uid, gid;
+  std::optional<std::uint64_t> size;
+  std::optional<TimeChange> atime, mtime;
+  bool drop_set_id = false;
+};
+
+/// A new name in a directory.
+struct NewName {
+  const Node& directory;
+  const std::string& name;
+  Caller caller;
+};
+
+struct OrphanFile {
+  std::string name;  // in the store's place for orphans
+  NodeRef node;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  /// False: what is exported is gone (directory removed, disk unplugged) or replaced; every node of
+  /// this Store is void and a new Store must be opened.
+  virtual bool present() const = 0;
+  virtual Result<Found> root() const = 0;
+
+  /// The node of an id. `path`: where it was last seen, for stores that cannot open by id. ESTALE:
+  /// gone, not beneath the root, or not an id of ours. `kept`: may be without a name.
+  virtual Result<NodeRef> resolve(const NodeId& id, const NamePath* path) const = 0;
+  /// resolve() needs paths.
+  virtual bool needs_paths() const = 0;
+  /// ESTALE if the node is not beneath the root (any more).
+  virtual Result<void> check_inside(const Node& node) const = 0;
+
+  // Looking. Names are single components; "." and ".." only in lookup().
+  virtual Result<Attributes> attributes(const Node& node) const = 0;
+  virtual Result<Found> lookup(const Node& directory, const std::string& name) const = 0;
+  virtual Result<ReadDirectoryReply> list(const ReadDirectory& request,
+                                          const Node& directory) const = 0;
+  virtual Result<std::string> readlink(const Node& node) const = 0;
+  virtual Result<StatFsReply> statfs(const Node& node) const = 0;
+
+  // Data. EISDIR, EINVAL: not a regular file. Devices, FIFOs and sockets are never opened.
+  virtual Result<FileRef> open(const Node& node, bool for_writing) const = 0;
+  /// Short only at the end of the file.
+  virtual Result<std::size_t> read(StoreFile& file, std::uint64_t offset,
+                                   std::span<std::uint8_t> into) const = 0;
+  /// All of it or an error; on an error some of it may have been written.
+  virtual Result<void> write(StoreFile& file, std::uint64_t offset,
+                             std::span<const std::uint8_t> data, bool drop_set_id) const = 0;
+  /// Starts bringing the data to the disk, without waiting: before many sync() calls.
+  virtual void start_sync(StoreFile& file) const = 0;
+  /// To stable storage: the file, and with `name` also the directory its name is in. `file` may be
+  /// null for what is not a regular file.
+  virtual Result<void> sync(const Node& node, StoreFile* file, bool data_only, bool name) const = 0;
+  /// False: the file has lost its last name.
+  virtual bool has_name(const Node& node) const = 0;
+
+  // Changes. `file`: the node open for writing, for `size`; may be null otherwise.
+  virtual Result<void> set_attributes(const Node& node, StoreFile* file,
+                                      const AttributeChanges& changes) const = 0;
+  /// Always a new file, open for writing; EEXIST if the name is taken.
+  struct Created {
+    Found found;
+    FileRef file;
+  };
+  virtual Result<Created> create(const NewName& where, std::uint32_t mode) const = 0;
+  virtual Result<Found> make_directory(const NewName& where, std::uint32_t mode) const = 0;
+  virtual Result<Found> make_node(const NewName& where, std::uint32_t mode, std::uint32_t major,
+                                  std::uint32_t minor) const = 0;
+  virtual Result<Found> symlink(const NewName& where, const std::string& target) const = 0;
+  virtual Result<void> link(const Node& node, const Node& directory,
+                            const std::string& name) const = 0;
+  virtual Result<void> unlink(const Node& directory, const std::string& name) const = 0;
+  virtual Result<void> remove_directory(const Node& directory, const std::string& name) const = 0;
+  virtual Result<void> rename(const Node& from_directory, const std::string& from_name,
+                              const Node& to_directory, const std::string& to_name,
+                              RenameMode mode) const = 0;
+
+  // Files that lost their last name while a client holds them get a hidden one, so that they
+  // outlive this process. Names are chosen by the caller.
+  virtual Result<void> keep_orphan(const Node& node, const std::string& orphan) const = 0;
+  virtual void drop_orphan(const std::string& orphan) const = 0;
+  virtual std::vector<OrphanFile> orphans() const = 0;
+};
+
+}  // namespace rushfs::fs
