@@ -1,0 +1,148 @@
+#include "fs/inodes.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cassert>
+
+namespace rushfs::fs {
+
+Timestamp wall_time(const LoopTime& time) {
+  const auto whole = std::chrono::floor<std::chrono::seconds>(time.wall);
+  return {whole.count(), static_cast<std::uint32_t>((time.wall - whole).count())};
+}
+
+void LocalChanges::wrote(std::uint64_t offset, std::uint64_t length, Timestamp now) {
+  size.write_end_bytes = std::max(size.write_end_bytes, offset + length);
+  mtime = ctime = now;
+  unstamped = true;
+}
+
+void LocalChanges::set(const SetAttributes& change, Timestamp now) {
+  ctime = now;
+  if (change.mode) mode = change.mode;
+  if (change.uid) uid = change.uid;
+  if (change.gid) gid = change.gid;
+  if (change.size) {
+    size = {change.size, 0};
+    mtime = now;
+    unstamped = true;
+  }
+  if (change.atime) atime = change.atime->now ? now : change.atime->time;
+  if (change.mtime) {
+    mtime = change.mtime->now ? now : change.mtime->time;
+    unstamped = false;
+  }
+}
+
+bool Inode::regular() const { return S_ISREG(server.mode); }
+bool Inode::directory() const { return S_ISDIR(server.mode); }
+
+Attributes Inode::view() const {
+  Attributes seen = server;
+  if (local.operations == 0) return seen;
+  seen.size = size();
+  if (seen.size > server.size) seen.blocks += (seen.size - server.size + 511) / 512;
+  if (seen.size < server.size) seen.blocks = std::min(seen.blocks, (seen.size + 511) / 512);
+  if (local.mode) seen.mode = (seen.mode & S_IFMT) | (*local.mode & 07777);
+  if (local.uid) seen.uid = *local.uid;
+  if (local.gid) seen.gid = *local.gid;
+  if (local.atime) seen.atime = *local.atime;
+  if (local.mtime) seen.mtime = *local.mtime;
+  seen.ctime = std::max(seen.ctime, local.ctime);
+  return seen;
+}
+
+void Inodes::set_root(const NodeId& node, const Attributes& attributes) {
+  if (const auto old = find(kRootNode); old && old->node != node) {
+    by_node_.erase(old->node);
+    by_number_.erase(kRootNode.value);
+  }
+  auto root = find(kRootNode);
+  if (!root) {
+    root = std::make_shared<Inode>();
+    root->number = kRootNode;
+    root->node = node;
+    root->lookups = 1;
+    by_number_[kRootNode.value] = root;
+    by_node_[node] = root;
+  }
+  root->server = attributes;
+  root->validated = time_.now;
+}
+
+InodeRef Inodes::find(NodeNumber number) const {
+  const auto found = by_number_.find(number.value);
+  return found == by_number_.end() ? nullptr : found->second;
+}
+
+InodeRef Inodes::find(const NodeId& node) const {
+  const auto found = by_node_.find(node);
+  return found == by_node_.end() ? nullptr : found->second;
+}
+
+InodeRef Inodes::get(const NodeId& node) {
+  auto& inode = by_node_[node];
+  if (!inode) {
+    inode = std::make_shared<Inode>();
+    inode->number = {next_++};
+    inode->node = node;
+    by_number_[inode->number.value] = inode;
+    candidates_.push_back(inode->number);
+  }
+  return inode;
+}
+
+std::string Inodes::path(const Inode& inode) const {
+  if (inode.number == kRootNode) return ".";
+  std::string path = inode.name;
+  // A folder moved into itself by somebody else must not make this endless.
+  constexpr int kDeepest = 256;
+  NodeNumber parent = inode.parent;
+  for (int depth = 0; depth < kDeepest && parent != kRootNode; ++depth) {
+    const auto above = find(parent);
+    if (!above) break;
+    path = above->name + "/" + path;
+    parent = above->parent;
+  }
+  return path;
+}
+
+void Inodes::forget(NodeNumber number, std::uint64_t count) {
+  const auto inode = find(number);
+  if (!inode) return;
+  assert(inode->lookups >= count);
+  inode->lookups -= count;
+  if (inode->lookups == 0) candidates_.push_back(number);
+}
+
+bool Inodes::needed(const InodeRef& inode) const {
+  constexpr long kOwnReferences = 2;  // of the two tables
+  return inode->number == kRootNode || inode->lookups > 0 || inode->opens > 0 ||
+         inode->local.operations > 0 || inode.use_count() > kOwnReferences;
+}
+
+void Inodes::sweep(const std::function<void(Inode&)>& gone) {
+  std::deque<NodeNumber> still_needed;
+  while (!candidates_.empty()) {
+    const NodeNumber number = candidates_.front();
+    candidates_.pop_front();
+    const auto found = by_number_.find(number.value);
+    if (found == by_number_.end()) continue;
+    if (found->second->lookups > 0) continue;  // forget() brings it back
+    if (needed(found->second)) {
+      still_needed.push_back(number);
+      continue;
+    }
+    gone(*found->second);
+    by_node_.erase(found->second->node);
+    by_number_.erase(found);
+  }
+  candidates_ = std::move(still_needed);
+}
+
+void Inodes::each(const std::function<void(Inode&)>& visit) {
+  for (auto& [number, inode] : by_number_) visit(*inode);
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,114 @@
+// What the client knows of each file, by the number it has given the kernel.
+//
+// Two views of a file's attributes: the server's, as last heard, and ours, which adds what waits
+// in the write queue. Programs are shown ours until the queue has drained. Owner: the file loop.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/operation.h"
+#include "fs/loop_time.h"
+#include "fs/message_types.h"
+#include "fs/messages.h"
+
+namespace rushfs::fs {
+
+/// The kernel's name for a file of this mount; never reused.
+struct NodeNumber {
+  std::uint64_t value = 0;
+  auto operator<=>(const NodeNumber&) const = default;
+};
+inline constexpr NodeNumber kRootNode{1};  // FUSE_ROOT_ID
+
+/// What queued operations make of a file's attributes.
+struct LocalChanges {
+  std::uint64_t operations = 0;  // appended and not yet known to be on stable storage
+  cache::SizeEffect size;
+  std::optional<std::uint32_t> mode, uid, gid;
+  std::optional<Timestamp> atime, mtime;
+  Timestamp ctime;
+  bool unstamped = false;  // written to since a time was queued: the last close queues `mtime`
+
+  void wrote(std::uint64_t offset, std::uint64_t length, Timestamp now);
+  void set(const SetAttributes& change, Timestamp now);
+};
+
+struct Extent;
+
+/// What is in memory or on local disk of a file's content, at `Inode::server.version`. Kept by
+/// Reader.
+struct Content {
+  std::map<std::uint64_t, std::shared_ptr<Extent>> extents;  // by offset, without overlap
+  std::vector<bool> on_disk;  // block i is in the block cache, as far as we know
+  bool disk_known = false;
+};
+
+struct Inode {
+  NodeNumber number;
+  NodeId node;
+  Attributes server;                      // as last heard; version 0 and mode 0: never
+  transport::TimePoint validated{};       // when that was
+  std::uint64_t lookups = 0;              // the kernel's references
+  std::uint32_t opens = 0, writers = 0;   // handles
+  bool held = false;                      // the server keeps it for us without a name
+  bool unlinked = false;                  // we removed its last name
+  bool kernel_pages_stale = false;        // changed by somebody else since the last open
+  std::uint32_t changes_in_flight = 0;    // sent by us, not answered
+  std::uint64_t epoch = 0;                // counts changes of ours that were answered
+  LocalChanges local;
+  Content content;
+  std::deque<Version> our_versions;       // earlier ones that only our own changes led away from
+  NodeNumber parent;                      // where it was seen last, with `name`: for people
+  std::string name;
+
+  bool known() const { return server.mode != 0; }
+  bool regular() const;
+  bool directory() const;
+  /// As programs see it.
+  Attributes view() const;
+  std::uint64_t size() const { return local.size.apply(server.size); }
+};
+using InodeRef = std::shared_ptr<Inode>;
+
+class Inodes {
+ public:
+  explicit Inodes(const LoopTime& time) : time_(time) {}
+
+  void set_root(const NodeId& node, const Attributes& attributes);
+  /// Nothing for a number the kernel cannot know.
+  InodeRef find(NodeNumber number) const;
+  InodeRef find(const NodeId& node) const;
+  /// The inode of this node id, made when new; `attributes` are not looked at.
+  InodeRef get(const NodeId& node);
+  /// Where people find it: "reel/clip.mov".
+  std::string path(const Inode& inode) const;
+  /// Gives up inodes that neither the kernel, nor a handle, nor the queue, nor a call needs.
+  /// `gone` is told of each.
+  void sweep(const std::function<void(Inode&)>& gone);
+  /// The kernel let go of `count` references.
+  void forget(NodeNumber number, std::uint64_t count);
+  std::size_t size() const { return by_number_.size(); }
+  void each(const std::function<void(Inode&)>& visit);
+
+ private:
+  bool needed(const InodeRef& inode) const;
+
+  const LoopTime& time_;
+  std::uint64_t next_ = kRootNode.value + 1;
+  std::unordered_map<std::uint64_t, InodeRef> by_number_;
+  std::unordered_map<NodeId, InodeRef> by_node_;
+  std::deque<NodeNumber> candidates_;  // forgotten; looked at by sweep()
+};
+
+Timestamp wall_time(const LoopTime& time);
+
+}  // namespace rushfs::fs

@@ -1,0 +1,211 @@
+#include "fs/writeback.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+namespace rushfs::fs {
+
+namespace {
+
+/// Enough to keep a fast path busy until it has been measured.
+constexpr std::uint64_t kSmallestWindow = 8 << 20;
+/// Memory held by unanswered writes; fills 10 Gb/s over 200 ms.
+constexpr std::uint64_t kLargestWindow = 256 << 20;
+std::string describe(const cache::ParkedOperation& operation) {
+  return operation.message.empty() ? std::strerror(operation.error) : operation.message;
+}
+
+}  // namespace
+
+Writeback::Writeback(Parts parts) : parts_(parts), window_(kSmallestWindow) {}
+
+void Writeback::restore(const std::vector<cache::PendingNode>& nodes,
+                        const std::vector<cache::ParkedOperation>& parked) {
+  for (const auto& pending : nodes) {
+    if (!pending.last_sequence) continue;
+    Node& node = nodes_[NodeId{pending.node}];
+    node.name = pending.display_name;
+    node.last = node.known_after = *pending.last_sequence;
+    node.operations = pending.operations;
+    node.bytes = pending.data_bytes;
+    node.parked = pending.parked;
+    operations_ += pending.operations;
+    bytes_ += pending.data_bytes;
+    bytes_total_ += pending.data_bytes;
+    highest_ = std::max(highest_, *pending.last_sequence);
+  }
+  parked_ = parked;
+}
+
+void Writeback::attached(std::uint32_t max_write, bool restarted) {
+  max_write_ = std::min(max_write, kMaxTransfer);
+  attached_ = true;
+  last_connected_ = parts_.time.now;
+  if (restarted) {
+    ++generation_;
+    loading_ = false;
+    cursor_ = 0;
+    chosen_.clear();
+    for (auto& [id, node] : nodes_) {
+      take_back(id, node, 0);
+      node.unsent.clear();
+      node.known_after = node.last;
+    }
+    assert(in_flight_ == 0);
+  }
+  pump();
+}
+
+void Writeback::appended(const NodeId& id, const std::string& name, std::uint64_t sequence,
+                         std::uint64_t bytes) {
+  Node& node = nodes_[id];
+  node.name = name;
+  if (!node.parked) node.unsent.push_back(sequence);
+  node.last = sequence;
+  node.bytes += bytes;
+  ++node.operations;
+  highest_ = std::max(highest_, sequence);
+  ++operations_;
+  bytes_ += bytes;
+  bytes_total_ += bytes;
+  pump();
+}
+
+void Writeback::opened(const NodeId& id) { nodes_[id].open = true; }
+
+void Writeback::closed(const NodeId& id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;
+  found->second.open = false;
+  consider_commit(id, found->second);
+  drop_if_idle(id);
+}
+
+// A load under way may still bring operations above the cursor that were sent before their turn;
+// only the node's record tells them from new ones.
+void Writeback::drop_if_idle(const NodeId& id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end() || !found->second.idle()) return;
+  if (found->second.last <= cursor_) {
+    nodes_.erase(found);
+  } else {
+    settling_.insert(id);
+  }
+}
+
+void Writeback::removed(const NodeId& id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;
+  found->second.removed = true;
+  give_up(id);
+}
+
+bool Writeback::anything_queued(const NodeId& id) const {
+  const auto found = nodes_.find(id);
+  return found != nodes_.end() && found->second.operations > 0;
+}
+
+void Writeback::give_up(const NodeId& id) {
+  auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;
+  take_back(id, found->second, 0);
+  auto waiters = std::move(found->second.waiters);
+  operations_ -= found->second.operations;
+  bytes_ -= found->second.bytes;
+  bytes_total_ -= found->second.bytes;
+  nodes_.erase(found);
+  chosen_.erase(id);
+  settling_.erase(id);
+  std::erase_if(parked_, [&](const auto& operation) { return operation.node == id.bytes; });
+  parts_.queue_loop.run([&queue = parts_.queue, id] { queue.discard(id.bytes); });
+  parts_.listener.discarded(id);
+  for (auto& waiter : waiters) std::move(waiter.done)(Result<void>());
+}
+
+void Writeback::set_window(std::uint64_t bytes) {
+  window_ = std::clamp(bytes, kSmallestWindow, kLargestWindow);
+}
+
+void Writeback::retry_now() {
+  for (auto& [id, node] : nodes_) {
+    if (node.retry_at) {
+      node.retry_at = parts_.time.now;
+      node.backoff = {};
+    }
+  }
+  parts_.queue_loop.run(
+      [&queue = parts_.queue] {
+        auto sequences = queue.retry_parked();
+        return std::pair(std::move(sequences), queue.parked());
+      },
+      [this](std::pair<std::vector<std::uint64_t>, std::vector<cache::ParkedOperation>> result) {
+        parked_ = std::move(result.second);
+        for (auto& [id, node] : nodes_) {
+          node.parked = std::any_of(parked_.begin(), parked_.end(),
+                                    [&](const auto& parked) { return parked.node == id.bytes; });
+          if (!node.parked && node.retry_at) settling_.insert(id);
+        }
+        // They lie behind the cursor; what was sent since is recognised and skipped.
+        if (!result.first.empty()) cursor_ = std::min(cursor_, result.first.front() - 1);
+        pump();
+      });
+}
+
+void Writeback::discard_parked(std::uint64_t sequence, Done done) {
+  for (const auto& parked : parked_) {
+    if (parked.sequence != sequence) continue;
+    spdlog::warn("giving up what was written to '{}', as asked", parked.display_name);
+    give_up(NodeId{parked.node});
+    return std::move(done)(Result<void>());
+  }
+  std::move(done)(Result<void>(errno_code(ENOENT)));
+}
+
+transport::TimePoint Writeback::deadline() const {
+  // tick() is called with every turn of the session's heartbeat; nothing here is more exact.
+  return parts_.time.now + std::chrono::seconds(1);
+}
+
+void Writeback::tick(bool connected) {
+  if (connected) last_connected_ = parts_.time.now;
+  const bool lost = parts_.time.now - last_connected_ >= parts_.timeout;
+  if (lost) {
+    for (auto& [id, node] : nodes_) {
+      if (node.wanted_urgently()) wake(node, errno_code(ETIMEDOUT), true);
+    }
+  }
+  compute_floor();
+  for (const NodeId& id : std::vector<NodeId>(settling_.begin(), settling_.end())) {
+    const auto found = nodes_.find(id);
+    if (found == nodes_.end()) {
+      settling_.erase(id);
+    } else {
+      settle(id, found->second, connected);
+    }
+  }
+  pump();
+}
+
+QueueStatus Writeback::status() const {
+  QueueStatus status;
+  status.operations = operations_;
+  status.bytes = bytes_;
+  status.bytes_total = bytes_total_;
+  status.bytes_done = bytes_done_;
+  for (const auto& [id, node] : nodes_) {
+    if (node.operations > 0) ++status.files;
+    for (const auto& sent : node.sent) status.bytes_sent += sent.answered ? sent.bytes : 0;
+    if (node.retry_at) status.retry_error = node.error;
+  }
+  for (const auto& parked : parked_) {
+    status.parked.push_back(
+        {parked.sequence, parked.display_name, describe(parked), parked.error});
+  }
+  return status;
+}
+
+}  // namespace rushfs::fs

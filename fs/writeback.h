@@ -1,0 +1,189 @@
+// Writeback sends what waits in the write queue to the server: in the order it was written, many
+// at once, each naming the operation before it on the same file; asks for stable storage; and
+// only then lets the queue forget. Exactly once over restarts of either end, because operations
+// keep their numbers (docs/file-protocol.md, "Queued changes").
+//
+// Pure: the queue is behind a DiskLoop, the server behind Remote. Owner: the file loop.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/write_queue.h"
+#include "fs/disk_loop.h"
+#include "fs/loop_time.h"
+#include "fs/mount_status.h"
+#include "fs/remote.h"
+
+namespace rushfs::fs {
+
+/// One operation, or neighbouring writes sent as one, as the server applied it.
+struct AppliedOperation {
+  std::uint64_t offset = 0, length = 0;  // of a write
+  std::optional<std::uint64_t> set_size;
+  Change change;
+};
+
+/// What Writeback tells its owner, on the file loop.
+class WritebackListener {
+ public:
+  virtual ~WritebackListener() = default;
+  /// Sent and not yet answered operations of the node: one more, or one less.
+  virtual void sending(const NodeId&) = 0;
+  virtual void not_sending(const NodeId&) = 0;
+  /// In order of the node's operations. The queue still has it.
+  virtual void applied(const NodeId&, const AppliedOperation&) = 0;
+  /// `operations` more of the node are on stable storage and forgotten by the queue.
+  virtual void completed(const NodeId&, std::uint64_t operations) = 0;
+  /// The file is gone and we removed it: all its operations were forgotten.
+  virtual void discarded(const NodeId&) = 0;
+};
+
+class Writeback {
+ public:
+  struct Parts {
+    Remote& remote;
+    DiskLoop& queue_loop;
+    cache::WriteQueue& queue;
+    const LoopTime& time;
+    WritebackListener& listener;
+    transport::Duration timeout = std::chrono::seconds(60);  // of sync() without a connection
+  };
+  using Done = absl::AnyInvocable<void(Result<void>) &&>;
+
+  explicit Writeback(Parts parts);
+
+  /// What an earlier run left in the queue; before the first attached().
+  void restore(const std::vector<cache::PendingNode>& nodes,
+               const std::vector<cache::ParkedOperation>& parked);
+  /// Calls can be made now. `restarted`: the server forgot what was not committed.
+  void attached(std::uint32_t max_write, bool restarted);
+  /// The queue took in an operation.
+  void appended(const NodeId&, const std::string& name, std::uint64_t sequence,
+                std::uint64_t bytes);
+  /// Nobody has the file open for writing (any more): bring it to stable storage soon.
+  void closed(const NodeId&);
+  /// Somebody has.
+  void opened(const NodeId&);
+  /// We removed the file's last name and nobody has it open: what is queued is of no use.
+  void removed(const NodeId&);
+
+  /// For fsync(): `done` when what was appended is on stable storage. Its operations overtake those
+  /// of other files. Errors: what the server says (the operations stay queued), or ETIMEDOUT.
+  void sync(const NodeId&, Done done);
+  /// For `rushfs wait`: as sync(), without haste, and patient where retrying may help.
+  void wait(const NodeId&, Done done);
+  void wait_all(Done done);
+  bool anything_queued(const NodeId&) const;
+
+  /// Bytes to keep in flight: what the path holds, twice.
+  void set_window(std::uint64_t bytes);
+  void retry_now();
+  void discard_parked(std::uint64_t operation, Done done);
+
+  transport::TimePoint deadline() const;
+  void tick(bool connected);
+  QueueStatus status() const;
+
+ private:
+  struct Sent {
+    std::uint64_t last = 0;                // sequence it was sent under
+    std::vector<std::uint64_t> sequences;  // of the queue's operations that it carries
+    std::uint64_t bytes = 0;
+    CallId call;
+    AppliedOperation operation;
+    bool answered = false;
+  };
+  struct Waiter {
+    std::uint64_t through = 0;
+    bool urgent = false;
+    Done done;
+  };
+  struct Node {
+    std::string name;
+    std::deque<std::uint64_t> unsent;  // in order; complete above `known_after`
+    std::uint64_t known_after = 0;
+    std::deque<Sent> sent;             // in order, not yet on stable storage
+    std::size_t reported = 0;          // of `sent`, from the front: told to the listener
+    std::uint64_t last = 0;            // highest sequence appended
+    std::uint64_t operations = 0, bytes = 0;  // queued
+    std::uint64_t uncommitted = 0;     // bytes sent and not committed
+    std::uint64_t committed = 0;       // the server said: through here
+    std::optional<CallId> commit;
+    bool open = false;                 // somebody may write on
+    bool removed = false;              // has no name and no user: of no use
+    bool parked = false;
+    int error = 0;                     // the server's last refusal
+    transport::Duration backoff{};
+    std::optional<transport::TimePoint> retry_at;  // none: not waiting
+    transport::TimePoint active{};     // when something was last sent
+    std::vector<Waiter> waiters;
+
+    bool wanted_urgently() const;
+    std::uint64_t sent_through() const;
+    bool idle() const;
+    void note_unsent(std::uint64_t sequence);
+  };
+  using Nodes = std::unordered_map<NodeId, Node>;
+  struct Batch {
+    NodeId node;
+    std::vector<std::uint64_t> sequences;
+    std::uint64_t after = 0;
+    cache::OperationKind kind = cache::OperationKind::write;
+    std::uint64_t offset = 0;
+    std::optional<std::uint64_t> set_size;
+    cache::Buffer data;
+  };
+
+  // Loading (writeback_load.cc).
+  void pump();
+  void load_in_order();
+  void load_chosen(const NodeId&, Node&);
+  bool may_choose(const Node&) const;
+  void take_in(std::vector<cache::Operation> operations);
+  bool wanted_now(const cache::Operation&, Node&);
+  std::vector<Batch> merge(std::vector<cache::Operation> operations) const;
+  void compute_floor();
+
+  // Sending and answers (writeback.cc).
+  void send(Batch batch);
+  void answered(const NodeId&, std::uint64_t last, Result<Change> result);
+  void refused(const NodeId&, Node&, std::size_t index, int error);
+  void take_back(const NodeId&, Node&, std::size_t from);
+  void park(const NodeId&, Node&, int error);
+  void consider_commit(const NodeId&, Node&);
+  void send_commit(const NodeId&, Node&);
+  void committed(const NodeId&, std::uint64_t through, Result<Change> reply);
+  void retire(const NodeId&, Node&);
+  void wake(Node&, boost::system::error_code error, bool only_urgent);
+  void give_up(const NodeId&);
+  void drop_if_idle(const NodeId&);
+  void settle(const NodeId&, Node&, bool connected);
+
+  Parts parts_;
+  Nodes nodes_;
+  bool attached_ = false;
+  std::uint32_t max_write_ = kDefaultTransfer;
+  std::uint64_t window_;
+  std::uint64_t in_flight_ = 0;     // bytes sent and unanswered
+  std::uint64_t highest_ = 0;       // sequence appended, as far as known
+  std::uint64_t cursor_ = 0;        // loaded in order through here
+  std::uint64_t generation_ = 0;    // loads asked for before a restart are thrown away
+  bool loading_ = false;
+  std::uint64_t floor_ = 0;
+  std::set<NodeId> chosen_;         // nodes whose `unsent` goes before, or lies behind, the cursor
+  std::set<NodeId> settling_;       // nodes that may need a commit or a retry by time
+  std::vector<cache::ParkedOperation> parked_;
+  transport::TimePoint last_connected_{};
+  // For status().
+  std::uint64_t operations_ = 0, bytes_ = 0, bytes_total_ = 0, bytes_done_ = 0;
+};
+
+}  // namespace rushfs::fs

@@ -1,0 +1,166 @@
+// What to take from the queue next, and how neighbouring writes become one message.
+#include <algorithm>
+#include <unordered_map>
+
+#include "fs/writeback.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+/// One load keeps the queue loop busy for some milliseconds only, so that writers get their turn.
+constexpr std::uint64_t kLargestLoad = 8 << 20;
+constexpr std::uint64_t kSmallestLoad = 1 << 20;
+/// Operations loaded by number at once; kernels write at most 1 MiB each.
+constexpr std::size_t kChosenAtOnce = 16;
+
+}  // namespace
+
+bool Writeback::Node::wanted_urgently() const {
+  return std::any_of(waiters.begin(), waiters.end(), [](const Waiter& w) { return w.urgent; });
+}
+
+std::uint64_t Writeback::Node::sent_through() const {
+  return sent.empty() ? committed : std::max(committed, sent.back().last);
+}
+
+bool Writeback::Node::idle() const {
+  return unsent.empty() && sent.empty() && waiters.empty() && !commit && !open && !parked &&
+         last <= committed;
+}
+
+void Writeback::Node::note_unsent(std::uint64_t sequence) {
+  if (unsent.empty() || unsent.back() < sequence) {
+    unsent.push_back(sequence);
+  } else if (auto at = std::lower_bound(unsent.begin(), unsent.end(), sequence); *at != sequence) {
+    unsent.insert(at, sequence);
+  }
+}
+
+// A node's operations must leave in order: those of it still unknown to us come first.
+bool Writeback::may_choose(const Node& node) const {
+  if (node.parked || node.retry_at || node.unsent.empty()) return false;
+  if (node.unsent.front() <= cursor_) return true;
+  return node.wanted_urgently() && cursor_ >= node.known_after;
+}
+
+void Writeback::pump() {
+  while (attached_ && !loading_ && !chosen_.empty()) {
+    const NodeId id = *chosen_.begin();
+    const auto found = nodes_.find(id);
+    if (found == nodes_.end() || !may_choose(found->second)) {
+      chosen_.erase(chosen_.begin());
+    } else if (in_flight_ < window_ || found->second.wanted_urgently()) {
+      return load_chosen(id, found->second);
+    } else {
+      return;
+    }
+  }
+  if (attached_ && !loading_ && in_flight_ < window_ && cursor_ < highest_) load_in_order();
+}
+
+void Writeback::load_in_order() {
+  loading_ = true;
+  const auto room = std::clamp(window_ - in_flight_, kSmallestLoad, kLargestLoad);
+  parts_.queue_loop.run(
+      [&queue = parts_.queue, after = cursor_, room] { return queue.next(after, room); },
+      [this, generation = generation_, through = highest_](std::vector<cache::Operation> found) {
+        if (generation != generation_) return;
+        loading_ = false;
+        cursor_ = found.empty() ? std::max(cursor_, through) : found.back().sequence;
+        take_in(std::move(found));
+        pump();
+      });
+}
+
+void Writeback::load_chosen(const NodeId& id, Node& node) {
+  loading_ = true;
+  // After a refusal one operation tries whether the server takes it now.
+  const std::size_t count = node.error ? 1 : std::min(kChosenAtOnce, node.unsent.size());
+  std::vector<std::uint64_t> sequences(node.unsent.begin(),
+                                       node.unsent.begin() + static_cast<std::ptrdiff_t>(count));
+  parts_.queue_loop.run(
+      [&queue = parts_.queue, sequences] { return queue.load(sequences); },
+      [this, generation = generation_, id, sequences](std::vector<cache::Operation> found) {
+        if (generation != generation_) return;
+        loading_ = false;
+        const auto at = nodes_.find(id);
+        if (at != nodes_.end()) {
+          // The queue leaves out what it had to park; it must not be asked for again.
+          std::erase_if(at->second.unsent, [&](std::uint64_t sequence) {
+            return std::binary_search(sequences.begin(), sequences.end(), sequence);
+          });
+          take_in(std::move(found));
+        }
+        pump();
+      });
+}
+
+// Whether a loaded operation goes out now; if not, it is remembered or was sent before.
+bool Writeback::wanted_now(const cache::Operation& operation, Node& node) {
+  if (operation.sequence <= node.sent_through()) return false;
+  if (node.parked) return false;
+  const bool overtaking = !node.unsent.empty() && node.unsent.front() < operation.sequence;
+  if (!node.retry_at && !overtaking) return true;
+  node.note_unsent(operation.sequence);
+  chosen_.insert(NodeId{operation.node});
+  return false;
+}
+
+void Writeback::take_in(std::vector<cache::Operation> operations) {
+  std::vector<cache::Operation> wanted;
+  wanted.reserve(operations.size());
+  for (auto& operation : operations) {
+    Node& node = nodes_[NodeId{operation.node}];
+    if (!wanted_now(operation, node)) continue;
+    while (!node.unsent.empty() && node.unsent.front() <= operation.sequence) {
+      node.unsent.pop_front();
+    }
+    wanted.push_back(std::move(operation));
+  }
+  for (auto& batch : merge(std::move(wanted))) send(std::move(batch));
+}
+
+std::vector<Writeback::Batch> Writeback::merge(std::vector<cache::Operation> operations) const {
+  std::vector<Batch> batches;
+  std::unordered_map<std::string, std::size_t> open;  // the node's batch that may still grow
+  for (auto& operation : operations) {
+    const bool write = operation.kind == cache::OperationKind::write;
+    const auto found = open.find(operation.node);
+    if (write && found != open.end()) {
+      Batch& batch = batches[found->second];
+      if (batch.offset + batch.data.size() == operation.offset_bytes &&
+          batch.data.size() + operation.data.size() <= max_write_) {
+        batch.data.insert(batch.data.end(), operation.data.begin(), operation.data.end());
+        batch.sequences.push_back(operation.sequence);
+        continue;
+      }
+    }
+    if (write) {
+      open[operation.node] = batches.size();
+    } else {
+      open.erase(operation.node);
+    }
+    batches.push_back({NodeId{std::move(operation.node)},
+                       {operation.sequence},
+                       operation.after.value_or(0),
+                       operation.kind,
+                       operation.offset_bytes,
+                       operation.size_bytes,
+                       std::move(operation.data)});
+  }
+  return batches;
+}
+
+// Nothing at or below the floor is still to come.
+void Writeback::compute_floor() {
+  std::uint64_t floor = operations_ == 0 ? highest_ : cursor_;
+  for (const auto& [id, node] : nodes_) {
+    if (!node.unsent.empty()) floor = std::min(floor, node.unsent.front() - 1);
+    if (!node.sent.empty()) floor = std::min(floor, node.sent.front().sequences.front() - 1);
+  }
+  for (const auto& parked : parked_) floor = std::min(floor, parked.sequence - 1);
+  floor_ = std::max(floor_, floor);
+}
+
+}  // namespace rushfs::fs

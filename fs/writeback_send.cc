@@ -1,0 +1,151 @@
+// Operations on their way to the server, and what it answers.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+#include "fs/writeback.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A full disk at the server: asked again soon, then rarely.
+constexpr transport::Duration kFirstBackoff = 1s;
+constexpr transport::Duration kLongestBackoff = 30s;
+
+/// Refusals that may pass without anybody touching the operation.
+bool worth_retrying(int error) {
+  switch (error) {
+    case ENOSPC: case EDQUOT: case EIO: case EAGAIN: case EBUSY: case ENOMEM: case EMFILE:
+    case ENFILE: case ENOBUFS: case ETIMEDOUT: case EINTR: case EBADMSG:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+void Writeback::send(Batch batch) {
+  Node& node = nodes_[batch.node];
+  Sent sent;
+  sent.last = batch.sequences.back();
+  sent.bytes = batch.data.size();
+  sent.operation.set_size = batch.set_size;
+  const QueuePosition position{sent.last, batch.after, floor_};
+  const auto priority = node.wanted_urgently() ? Priority::demand : Priority::behind;
+  const NodeId id = batch.node;
+  auto handle = [this, id, last = sent.last](auto result) {
+    if (!result) return answered(id, last, result.error());
+    answered(id, last, (*result)->change);
+  };
+  parts_.listener.sending(id);
+  if (batch.kind == cache::OperationKind::write) {
+    sent.operation.offset = batch.offset;
+    sent.operation.length = batch.data.size();
+    Write request{id, position, batch.offset, false, batch.data};
+    sent.call = ask(parts_.remote, priority, std::move(request), handle, Patience::patient);
+  } else {
+    auto decoded = decode_request(batch.data);
+    auto* variant = std::get_if<Request>(&decoded);
+    auto* request = variant ? std::get_if<SetAttributes>(variant) : nullptr;
+    assert(request && "the queue holds what ChangeLog appended");
+    request->order = position;
+    request->node = id;
+    sent.call = ask(parts_.remote, priority, *request, handle, Patience::patient);
+  }
+  sent.sequences = std::move(batch.sequences);
+  in_flight_ += sent.bytes;
+  node.uncommitted += sent.bytes;
+  node.active = parts_.time.now;
+  node.sent.push_back(std::move(sent));
+  consider_commit(id, node);
+}
+
+void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> result) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;  // taken back before
+  Node& node = found->second;
+  const auto at = std::lower_bound(node.sent.begin(), node.sent.end(), last,
+                                   [](const Sent& sent, std::uint64_t l) { return sent.last < l; });
+  if (at == node.sent.end() || at->last != last || at->answered) return;
+  if (!result) {
+    const int error = result.error().value();
+    if (error == ECANCELED || error == ENOTCONN) return;
+    refused(id, node, static_cast<std::size_t>(at - node.sent.begin()), error);
+    return pump();
+  }
+  at->answered = true;
+  at->operation.change = *result;
+  in_flight_ -= at->bytes;
+  node.error = 0;
+  node.backoff = {};
+  node.active = parts_.time.now;
+  parts_.listener.not_sending(id);
+  while (node.reported < node.sent.size() && node.sent[node.reported].answered) {
+    parts_.listener.applied(id, node.sent[node.reported++].operation);
+  }
+  if (may_choose(node)) chosen_.insert(id);
+  consider_commit(id, node);
+  retire(id, node);
+  pump();
+}
+
+void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int error) {
+  const bool gone = error == ESTALE || error == ENOENT;
+  if (gone && node.removed) return give_up(id);
+  spdlog::error("sending '{}': the server answered: {}", node.name, std::strerror(error));
+  take_back(id, node, index);
+  node.error = error;
+  if (!worth_retrying(error)) return park(id, node, error);
+  node.backoff = std::clamp(node.backoff * 2, kFirstBackoff, kLongestBackoff);
+  node.retry_at = parts_.time.now + node.backoff;
+  settling_.insert(id);
+  wake(node, errno_code(error), true);
+}
+
+// What was sent from `from` on counts as unsent again.
+void Writeback::take_back(const NodeId& id, Node& node, std::size_t from) {
+  if (node.commit) {
+    const CallId commit = *node.commit;
+    node.commit.reset();
+    parts_.remote.cancel(commit);
+  }
+  std::vector<Sent> taken(std::make_move_iterator(node.sent.begin() +
+                                                  static_cast<std::ptrdiff_t>(from)),
+                          std::make_move_iterator(node.sent.end()));
+  node.sent.resize(from);
+  node.reported = std::min(node.reported, from);
+  for (auto sent = taken.rbegin(); sent != taken.rend(); ++sent) {
+    node.unsent.insert(node.unsent.begin(), sent->sequences.begin(), sent->sequences.end());
+    node.uncommitted -= sent->bytes;
+    if (sent->answered) continue;
+    in_flight_ -= sent->bytes;
+    parts_.listener.not_sending(id);
+    parts_.remote.cancel(sent->call);
+  }
+}
+
+void Writeback::park(const NodeId& id, Node& node, int error) {
+  assert(!node.unsent.empty());
+  cache::ParkedOperation operation;
+  operation.sequence = node.unsent.front();
+  operation.node = id.bytes;
+  operation.display_name = node.name;
+  operation.error = error;
+  operation.message = std::string("the server refused it: ") + std::strerror(error);
+  parts_.queue_loop.run([&queue = parts_.queue, operation] {
+    queue.fail(operation.sequence, operation.error, operation.message);
+  });
+  parked_.push_back(operation);
+  node.parked = true;
+  node.unsent.clear();
+  wake(node, errno_code(error), false);
+}
+
+}  // namespace rushfs::fs
