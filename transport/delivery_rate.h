@@ -13,17 +13,18 @@ namespace rushfs::transport {
 
 /// What one ACK says about the path.
 struct RateSample {
-  double bytes_per_second = 0;      // 0: no valid sample
+  double bytes_per_second = 0;  // 0: no valid sample
   bool application_limited = false;
   Duration interval{};
-  std::uint64_t delivered = 0;      // bytes over the interval
-  std::uint64_t prior_delivered = 0;  // total delivered when the newest acked packet was sent
-  std::uint64_t in_flight_at_send = 0;
 };
 
 class DeliveryRate {
  public:
-  /// Call before the packet counts as in flight; `in_flight` includes it.
+  /// Samples reach back at least this many bytes and this long beyond a round trip, so that few
+  /// packets or jittery ACKs do not make a rate out of noise.
+  void set_span(Bytes amount, Duration time) { span_bytes_ = amount.count, span_time_ = time; }
+
+  /// Stamps a packet; `in_flight_before` does not include it.
   void on_sent(DeliverySnapshot& snapshot, std::uint64_t in_flight_before,
                std::uint32_t wire_size, TimePoint now);
   /// The sample of one ACK. `minimum_round_trip` rejects intervals too short to mean anything.
@@ -36,9 +37,25 @@ class DeliveryRate {
   std::uint64_t delivered() const { return delivered_; }
 
  private:
+  // A state of the estimator to measure from; packets carry the older of two.
+  struct Anchor {
+    std::uint64_t delivered = 0;
+    TimePoint delivered_time{};
+    TimePoint first_sent_time{};
+    std::uint64_t sent = 0;
+    TimePoint set{};
+  };
+  Anchor current(TimePoint now) const;
+  void restart(TimePoint now);
+
+  std::uint64_t span_bytes_ = 0;
+  Duration span_time_{};
+  std::uint64_t sent_ = 0;
   std::uint64_t delivered_ = 0;
   TimePoint delivered_time_{};
   TimePoint first_sent_time_{};
+  Anchor older_;
+  Anchor newer_;
   std::uint64_t limited_until_ = 0;  // delivered count that ends the limited phase; 0: none
 };
 

@@ -5,6 +5,7 @@
 // One per packet number space; the handshake uses it alone, data through Recovery. Pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -28,13 +29,14 @@ struct LossOutcome {
     DeliverySnapshot snapshot;
     std::uint32_t epoch = 0;
     std::uint16_t wire_size = 0;
-    bool in_flight = false;
+    bool ack_eliciting = false;
     bool path_mtu_probe = false;
   };
   std::vector<Packet> acknowledged_packets;
   std::vector<Packet> lost_packets;
   std::vector<Packet> late_packets;  // had been declared lost
-  std::optional<Duration> round_trip;  // sample of the highest newly acknowledged packet
+  std::optional<Duration> round_trip;  // sample of the highest packet, if newly acknowledged
+  bool after_silence = false;          // the path was silent before: losses say nothing of rate
 
   void clear();
 };
@@ -57,7 +59,8 @@ class LossDetection {
   /// `outcome`. False: acknowledges what was never sent.
   bool on_ack(std::span<const NumberRange> ranges, Duration ack_delay, RoundTrip& round_trip,
               TimePoint now, LossOutcome& outcome);
-  /// Call at deadline(): declares packets lost or owes probes. Clears and fills `outcome`.
+  /// Call at deadline(): declares packets lost or owes probes, two at a time. Clears and fills
+  /// `outcome`.
   void on_timer(const RoundTrip& round_trip, TimePoint now, LossOutcome& outcome);
   std::optional<TimePoint> deadline(const RoundTrip& round_trip) const;
 
@@ -74,7 +77,9 @@ class LossDetection {
 
  private:
   void collect_acknowledged(LossOutcome& outcome);
-  void collect_late(const RoundTrip& round_trip, TimePoint now, LossOutcome& outcome);
+  void collect_late(LossOutcome& outcome);
+  void note_reordering(TimePoint sent, TimePoint newest_before, const RoundTrip& round_trip,
+                       TimePoint now);
   void detect(const RoundTrip& round_trip, TimePoint now, LossOutcome& outcome);
   Duration probe_interval(const RoundTrip& round_trip) const;
 
@@ -82,15 +87,16 @@ class LossDetection {
   SentPackets packets_;
   std::vector<std::uint64_t> newly_;
   std::vector<std::uint64_t> late_;
-  std::uint64_t largest_acknowledged_ = 0;
-  bool any_acknowledged_ = false;
-  TimePoint newest_acknowledged_sent_{};   // when the latest-sent acknowledged packet left
-  std::optional<TimePoint> loss_time_;     // when the oldest suspect becomes lost
+  std::optional<std::uint64_t> newest_acknowledged_;  // number; later-sent ones are unresolved
+  TimePoint newest_acknowledged_sent_{};
+  std::optional<TimePoint> loss_time_;  // when the oldest suspect becomes lost
   TimePoint last_eliciting_sent_{};
-  Duration late_by_{};                     // reordering seen, decays
-  TimePoint widened_{};
+  // Largest reordering seen, in the previous and the current window of time.
+  std::array<Duration, 2> reordering_{};
+  TimePoint reordering_since_{};
   int probe_count_ = 0;
   int probes_owed_ = 0;
+  mutable std::vector<SentFrame> probe_frames_;
 };
 
 }  // namespace rushfs::transport

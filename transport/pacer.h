@@ -21,8 +21,6 @@ class Pacer {
   Bytes burst() const { return burst_; }
 
  private:
-  Duration time_for(Bytes amount) const { return amount / rate_; }
-
   BitRate rate_ = 10_Mbps;
   Bytes datagram_ = 1200_B;
   Bytes burst_ = 12000_B;

@@ -28,19 +28,22 @@ class PathMtu {
 
   /// Fate of ordinary packets.
   void on_acknowledged(Bytes size);
-  void on_lost(Bytes size, TimePoint sent, TimePoint now);
+  void on_lost(Bytes size, TimePoint now);
   /// The host refused this size (EMSGSIZE).
   void on_too_large(Bytes size, TimePoint now);
-  void reset(TimePoint now);
+  /// Another path: everything is unknown again.
+  void reset();
 
  private:
   void next_candidate();
+  void finish(TimePoint now);
+  void black_hole(TimePoint now);
 
   std::uint64_t largest_;
   std::uint64_t current_ = kBaseDatagram.count;
-  std::uint64_t known_bad_;          // smallest size that failed
-  std::uint64_t candidate_ = 0;      // 0: search complete
-  int attempts_ = 0;                 // lost probes of the candidate
+  std::uint64_t known_bad_;      // smallest size that failed
+  std::uint64_t candidate_ = 0;  // 0: nothing larger to try
+  int attempts_ = 0;             // lost probes of the candidate
   bool in_flight_ = false;
   TimePoint next_probe_{};
   int large_lost_in_a_row_ = 0;

@@ -4,6 +4,7 @@
 // find and a move of what lies above. Bounded: beyond `limit` ranges the lowest are forgotten.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,7 +16,7 @@ namespace rushfs::transport {
 struct NumberRange {
   std::uint64_t first = 0;
   std::uint64_t last = 0;
-  bool operator==(const NumberRange&) const = default;
+  auto operator<=>(const NumberRange&) const = default;
 };
 
 class RangeSet {

@@ -2,15 +2,29 @@
 // (draft-ietf-ccwg-bbr) in which loss is judged by experiment. Congestion loss disappears when we
 // slow down, random loss does not. docs/decisions/0001-rate-control.md has the reasons and figures.
 //
+//   startup  2.77 × what is delivered, until that stops growing or a queue shows
+//   drain    0.5, until the queue of startup is gone
+//   cruise   1.0 for two to three seconds; bounded when delay or excess loss shows
+//   refill   1.0 for a round trip, bounds lifted
+//   up       1.25 while more is delivered and neither queue nor excess loss shows
+//   down     0.9 until the queue of up is gone, then cruise
+//   dip      0.5 for long enough to see the empty path and the loss that is not ours
+//
+// Rates within are goodput in bytes per second; the wire rate is goodput / (1 - loss floor).
 // Pure; a value.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 
+#include "transport/bandwidth_filter.h"
 #include "transport/delivery_rate.h"
 #include "transport/loss_detection.h"
+#include "transport/loss_floor.h"
 #include "transport/path_report.h"
+#include "transport/queue_model.h"
+#include "transport/rate_epochs.h"
 #include "transport/rate_limits.h"
 #include "transport/units.h"
 
@@ -21,6 +35,105 @@ namespace rushfs::transport {
 struct RememberedPath {
   BitRate bandwidth{0};
   Duration minimum_round_trip{};
+};
+
+class RateControl {
+ public:
+  RateControl(const RateLimits& limits, const std::optional<RememberedPath>& remembered,
+              std::uint64_t seed);
+
+  /// A packet leaves: the epoch it belongs to. `counts`: it may say something about the path's
+  /// loss (path MTU probes and mere ACKs do not).
+  std::uint32_t on_sent(std::uint64_t number, bool counts, std::uint64_t in_flight_before,
+                        TimePoint now);
+  /// What an ACK or the loss timer told. `in_flight` is after it; `round_trip` without ACK delay.
+  void on_outcome(const LossOutcome& outcome, const RateSample& sample,
+                  std::optional<Duration> round_trip, std::uint64_t in_flight,
+                  std::uint64_t next_number, TimePoint now);
+  /// There is nothing to send for now.
+  void on_application_limited() { epochs_.current().application_limited = true; }
+  void on_path_changed(TimePoint now);
+  /// A first idea of the round trip, from the handshake.
+  void on_first_round_trip(Duration sample, TimePoint now);
+
+  void set_limits(const RateLimits& limits) { limits_ = limits, update_rates(); }
+  void set_datagram_size(Bytes size) { datagram_ = static_cast<double>(size.count); }
+
+  /// At which datagrams may leave.
+  BitRate pacing_rate() const { return {pacing_ * 8}; }
+  /// Most bytes in flight.
+  std::uint64_t window() const { return static_cast<std::uint64_t>(window_); }
+  /// Goodput the path can give, as estimated.
+  BitRate bandwidth() const { return {bandwidth_.value() * 8}; }
+  const LossFloor& loss() const { return loss_; }
+  const QueueModel& queue() const { return queue_; }
+  RatePhase phase() const { return phase_; }
+  /// Zero until known.
+  Duration minimum_round_trip() const {
+    return queue_.known() ? queue_.base() : Duration::zero();
+  }
+  /// Why it is not faster, when the application and the receiver would permit.
+  SendLimit limit() const;
+  /// Time and bytes a bandwidth sample should span at least, beyond a round trip.
+  Duration sample_span() const { return queue_.jitter(); }
+  Bytes sample_bytes() const;
+
+ private:
+  void count(const LossOutcome& outcome);
+  void on_round_end(std::uint64_t next_number, TimePoint now);
+  void judge(const Epoch& epoch, TimePoint now);
+  void judge_startup(const Epoch& epoch);
+  void judge_up(const Epoch& epoch, TimePoint now);
+  void judge_cruise(const Epoch& epoch, TimePoint now);
+  void judge_dip(const Epoch& epoch, TimePoint now);
+  void judge_early(TimePoint now);
+  void back_off_for_queue(const Epoch& epoch);
+  void enter(RatePhase phase, TimePoint now);
+  void leave_startup(TimePoint now);
+  void advance(std::uint64_t in_flight, TimePoint now);
+  void restart_after_idle(Duration idle, TimePoint now);
+  bool dip_due(TimePoint now) const;
+  Duration dip_duration() const;
+  Duration cruise_duration();
+  double gain() const;
+  double wire_bandwidth() const { return bandwidth_.value() / loss_.yield(); }
+  double path_volume() const;
+  bool obeys_delay() const;
+  void update_rates();
+  void update_window();
+
+  RateLimits limits_;
+  double datagram_ = 1200;
+  std::uint64_t random_;
+
+  BandwidthFilter bandwidth_;
+  RateEpochs epochs_;
+  LossFloor loss_;
+  QueueModel queue_;
+
+  RatePhase phase_ = RatePhase::startup;
+  TimePoint phase_start_{};
+  int phase_rounds_ = 0;          // round trips since the phase's first packet was sent
+  Duration cruise_{};             // length of this cruise
+  std::uint64_t round_end_ = 0;   // the round ends when this packet is acknowledged
+  TimePoint last_sent_{};
+  TimePoint last_dip_{};
+  TimePoint last_cut_{};          // epochs begun before say nothing new
+  bool startup_over_ = false;
+  bool plateau_ = false;
+  double full_bandwidth_ = 0;     // the growth of startup and up is measured against this
+  int rounds_without_growth_ = 0;
+  int rounds_of_growth_ = 0;
+  double startup_rate_ = 0;       // pacing before the first bandwidth sample
+  double inflight_limit_ = std::numeric_limits<double>::infinity();  // up lost beyond this
+  int bad_epochs_ = 0;            // cruise epochs of excess loss in a row
+  int queued_epochs_ = 0;         // cruise epochs with a queue in spite of backing off
+  bool suspicious_ = false;       // a dip should tell loss or queue apart soon
+  bool competing_ = false;        // others keep the queue full
+  double delivered_in_phase_ = 0;
+
+  double pacing_ = 0;
+  double window_ = 0;
 };
 
 }  // namespace rushfs::transport

@@ -19,9 +19,6 @@ namespace rushfs::transport {
 /// them. Larger than the reordering of any path at 10 Gbit/s (2^18 packets: 290 ms).
 inline constexpr std::uint64_t kDuplicateWindow = std::uint64_t{1} << 18;
 
-/// Ranges one ACK frame carries at most, newest first: at 2 to 4 bytes each they fit 1200 bytes.
-inline constexpr std::size_t kMaxAckRanges = 256;
-
 /// An acknowledgement waits for company between these, at an eighth of the round trip.
 inline constexpr Duration kMinAckDelay = std::chrono::milliseconds(1);
 inline constexpr Duration kMaxAckDelay = std::chrono::milliseconds(10);
@@ -49,7 +46,7 @@ class ReceivedPackets {
   bool has_news() const { return news_; }
 
   /// The ranges for an ACK frame, newest first, at most `limit`. Valid until the next call.
-  std::span<const NumberRange> ack_ranges(std::size_t limit = kMaxAckRanges);
+  std::span<const NumberRange> ack_ranges(std::size_t limit);
   /// How long the highest number has been here: the ACK frame's delay.
   Duration ack_delay(TimePoint now) const;
   /// An ACK frame with ack_ranges() was sent.
@@ -58,8 +55,8 @@ class ReceivedPackets {
   /// and old ranges can be forgotten: once per round trip while there are gaps.
   bool wants_ping(Duration smoothed_round_trip, TimePoint now) const;
   void on_ping_sent(TimePoint now) { last_ping_ = now; }
-  /// The peer acknowledged a packet of ours with an ACK frame whose highest number was `largest`
-  /// and lowest number `smallest`: it knows these, so they need not be repeated.
+  /// The peer acknowledged a packet of ours that carried an ACK frame of which the highest number
+  /// was `largest`: what lies below need not be repeated.
   void on_ack_acknowledged(std::uint64_t largest);
 
   std::uint64_t largest() const { return largest_; }  // 0 before the first
@@ -78,6 +75,8 @@ class ReceivedPackets {
   std::uint64_t packets_ = 0;
   std::uint64_t eliciting_since_ack_ = 0;
   std::uint64_t gaps_since_ack_ = 0;
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+  std::uint64_t lowest_unreported_ = kNone;  // arrived out of order since the last ACK
   std::optional<TimePoint> deadline_;
   std::optional<TimePoint> last_ping_;
   bool news_ = false;

@@ -46,7 +46,7 @@ class Recovery {
   std::uint64_t next_number() const { return loss_.packets().next_number(); }
   void skip_number() { loss_.skip_number(); }
   /// The size every full datagram should have now (UDP payload).
-  Bytes datagram_size() const { return mtu_.datagram_size(); }
+  Bytes datagram_size() const;
   /// May one more datagram of data leave now? Covers pacing, window and owed probes. Urgent data
   /// may use a small reserve beyond the pacer's. Packets that only acknowledge need not ask.
   bool may_send(bool urgent, TimePoint now) const;
@@ -88,12 +88,14 @@ class Recovery {
   void set_limits(const RateLimits& limits);
   const RoundTrip& round_trip() const { return round_trip_; }
   std::uint64_t bytes_in_flight() const { return loss_.packets().bytes_in_flight(); }
+  const RateControl& control() const { return control_; }
   RememberedPath remember() const;
   /// All but what Connection fills in.
   PathReport report(TimePoint now) const;
 
  private:
-  void account(LossOutcome& outcome, TimePoint now);
+  void account(const LossOutcome& outcome, Duration ack_delay, TimePoint now);
+  void apply_rates();
 
   Config config_;
   RoundTrip round_trip_;
@@ -102,8 +104,13 @@ class Recovery {
   RateControl control_;
   Pacer pacer_;
   PathMtu mtu_;
+  std::optional<SendLimit> limit_;  // why nothing was sent although the path would permit
   std::uint64_t packets_sent_ = 0;
   std::uint64_t bytes_sent_ = 0;
+  std::uint64_t bytes_acknowledged_ = 0;
+  std::uint64_t packets_lost_ = 0;
+  std::uint64_t bytes_lost_ = 0;
+  std::uint64_t packets_spurious_ = 0;
 };
 
 }  // namespace rushfs::transport

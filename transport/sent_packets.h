@@ -47,7 +47,7 @@ struct DeliverySnapshot {
   std::uint64_t delivered = 0;         // bytes delivered so far
   TimePoint delivered_time{};          // when the last of them was acknowledged
   TimePoint first_sent_time{};         // when the first packet of this sample's flight left
-  std::uint64_t in_flight = 0;         // bytes, this packet included
+  std::uint32_t in_flight = 0;         // bytes, this packet included
   bool application_limited = false;
 };
 
@@ -58,10 +58,9 @@ struct SentPacket {
   std::uint32_t epoch = 0;        // of the rate control: which experiment it belongs to
   std::uint16_t frame_count = 0;
   std::uint16_t wire_size = 0;    // UDP payload
-  bool ack_eliciting = false;
-  bool in_flight = false;         // counts against the window
+  bool ack_eliciting = false;     // and so counts as in flight
   bool path_mtu_probe = false;    // its loss is no congestion signal
-  enum class State : std::uint8_t { outstanding, resolved, skipped } state = State::outstanding;
+  enum class State : std::uint8_t { outstanding, resolved } state = State::outstanding;
 };
 
 class SentPackets {
@@ -73,30 +72,36 @@ class SentPackets {
   /// Leaves out the next number: a peer that acknowledges it did not see what it claims
   /// (RFC 9000, section 21.4).
   void skip_number();
-  /// Records the packet next_number(). The reference is valid until the next call.
-  SentPacket& add(std::span<const SentFrame> frames);
+  /// Records the packet next_number(). The reference, for epoch and snapshot, is valid until the
+  /// next call.
+  SentPacket& add(std::span<const SentFrame> frames, std::uint16_t wire_size, bool ack_eliciting,
+                  TimePoint now);
 
   /// Takes the ranges of an ACK frame, newest first. Fills `newly` with the numbers acknowledged
-  /// for the first time, in ascending order within each range and ranges newest first; they stay
-  /// readable through at() until retire(). Fills `late` with those that had been declared lost.
-  /// False: the peer acknowledges what was never sent; nothing was changed.
+  /// for the first time, ascending; they stay readable through at() until retire(). Fills `late`
+  /// with those that had been declared lost. False: the peer acknowledges what was never sent;
+  /// nothing was changed.
   bool acknowledge(std::span<const NumberRange> ranges, std::vector<std::uint64_t>& newly,
                    std::vector<std::uint64_t>& late);
-  /// Moves an outstanding packet to the lost ones, where a late ACK is still noticed.
+  /// Moves an outstanding packet to the lost ones, where a late ACK is still noticed. Packets are
+  /// declared lost in the order of their numbers.
   void mark_lost(std::uint64_t number, TimePoint now);
-  /// Forgets an outstanding packet altogether.
-  void mark_abandoned(std::uint64_t number);
+  /// Forgets all that is outstanding or lost.
+  void abandon_all();
   /// Frees what is resolved at the front, and lost packets declared before `lost_before`.
   void retire(TimePoint lost_before);
 
-  /// Numbers from begin_number() to next_number() - 1 are held; the first is outstanding or was
-  /// resolved since the last retire().
+  /// Numbers from begin_number() to next_number() - 1 are held.
   std::uint64_t begin_number() const { return begin_; }
   const SentPacket& at(std::uint64_t number) const { return ring_[number & mask_]; }
-  std::span<const SentFrame> frames(const SentPacket& packet) const;
   bool outstanding(std::uint64_t number) const {
-    return number >= begin_ && number < end_ &&
-           at(number).state == SentPacket::State::outstanding;
+    return number >= begin_ && number < end_ && at(number).state == SentPacket::State::outstanding;
+  }
+  template <typename Visitor>
+  void for_each_frame(const SentPacket& packet, Visitor visit) const {
+    for (std::uint64_t i = 0; i < packet.frame_count; ++i) {
+      visit(frames_[(packet.first_frame + i) & frame_mask_]);
+    }
   }
 
   /// A packet declared lost. Kept for a while.
@@ -106,7 +111,7 @@ class SentPackets {
     TimePoint declared{};
     std::uint32_t epoch = 0;
     std::uint16_t wire_size = 0;
-    bool in_flight = false;
+    bool ack_eliciting = false;
     bool path_mtu_probe = false;
     bool arrived = false;  // acknowledged after all
     std::vector<SentFrame> frames;
@@ -119,10 +124,11 @@ class SentPackets {
 
  private:
   void grow();
+  void append(const SentFrame& frame);
   void resolve(SentPacket& packet);
   bool plausible(std::span<const NumberRange> ranges) const;
-  void acknowledge_new(std::uint64_t first, std::uint64_t last,
-                       std::vector<std::uint64_t>& newly, std::vector<std::uint64_t>& late);
+  void acknowledge_late(const NumberRange& range, std::vector<std::uint64_t>& late);
+  void acknowledge_new(std::uint64_t first, std::uint64_t last, std::vector<std::uint64_t>& newly);
 
   std::vector<SentPacket> ring_;
   std::uint64_t mask_;

@@ -1,0 +1,68 @@
+#include "transport/loss_floor.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace rushfs::transport {
+
+namespace {
+
+constexpr double kMaxFloor = 0.4;     // beyond, sending more to make up for loss is futile
+constexpr double kLeastLoss = 0.005;  // for standard errors: nothing is free of loss
+constexpr double kMemory = 4000;      // packets that the recent loss is averaged over
+constexpr std::uint32_t kFewPackets = 10;   // no verdict on fewer
+constexpr std::uint32_t kDipPackets = 30;   // no floor from fewer
+
+}  // namespace
+
+double LossFloor::uncertainty(double loss, double packets) const {
+  const double p = std::clamp(loss, kLeastLoss, 0.5);
+  // Losses in groups of mean length L vary like 2 L - 1 times fewer independent ones.
+  return 2 * std::sqrt(p * (1 - p) / std::max(packets, 1.0) * (2 * cluster_ - 1));
+}
+
+bool LossFloor::excessive(const Epoch& epoch) const {
+  if (epoch.resolved() < kFewPackets) return false;
+  return epoch.loss() > floor_ + kTolerance + uncertainty(floor_, epoch.resolved());
+}
+
+void LossFloor::note(const Epoch& epoch) {
+  const double packets = epoch.resolved();
+  if (packets == 0) return;
+  recent_packets_ = std::min(recent_packets_ + packets, kMemory);
+  recent_ += (epoch.loss() - recent_) * std::min(1.0, packets / recent_packets_);
+  if (epoch.lost >= 3) {
+    // Independent losses form groups of mean length 1 / (1 - p), too.
+    const double length = static_cast<double>(epoch.lost) / epoch.loss_runs * (1 - epoch.loss());
+    cluster_ += (std::clamp(length, 1.0, 20.0) - cluster_) * 0.1;
+  }
+}
+
+void LossFloor::on_startup(const Epoch& epoch) {
+  if (epoch.resolved() < kDipPackets) return;
+  floor_ = startup_seen_ ? std::min(floor_, epoch.loss()) : std::min(epoch.loss(), kMaxFloor);
+  startup_seen_ = true;
+}
+
+void LossFloor::on_cruise(const Epoch& epoch) {
+  note(epoch);
+  const double n = epoch.resolved();
+  // Less loss at full rate than the floor says needs no dip to be believed.
+  if (n >= kDipPackets && epoch.loss() + uncertainty(epoch.loss(), n) < floor_) {
+    floor_ = epoch.loss() + uncertainty(epoch.loss(), n) / 2;
+  }
+}
+
+bool LossFloor::on_dip(const Epoch& epoch, TimePoint now) {
+  const double n = epoch.resolved();
+  if (n < kDipPackets) return false;
+  measured_ = now;
+  const double dip = epoch.loss();
+  const bool own = dip > recent_ - kTolerance / 2 - uncertainty(recent_, n);
+  // The same loss at half the rate is random, and the longer average knows it better.
+  const double floor = own ? (recent_ * recent_packets_ + dip * n) / (recent_packets_ + n) : dip;
+  floor_ = std::min(floor, kMaxFloor);
+  return own;
+}
+
+}  // namespace rushfs::transport

@@ -1,0 +1,74 @@
+#include "transport/queue_model.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace rushfs::transport {
+
+namespace {
+
+constexpr Duration kMinAllowance = std::chrono::milliseconds(5);
+constexpr Duration kMaxAllowance = std::chrono::milliseconds(25);
+// Flows of this bandwidth get a tenth of a round trip; others scale by the square root, as in
+// Swift (SIGCOMM 2020, section 3.2).
+constexpr double kReferenceBandwidth = 50e6 / 8;
+constexpr double kMinScale = 0.25;
+constexpr double kMaxScale = 4;
+constexpr Duration kMaxJitter = std::chrono::milliseconds(200);
+constexpr Duration kSameWithin = std::chrono::microseconds(500);
+
+}  // namespace
+
+void QueueModel::on_round_trip(Duration sample, TimePoint now) {
+  base_ = std::min(base_, sample);
+  if (sample <= base_ + base_ / 50 + kSameWithin) base_seen_ = now;
+}
+
+Duration QueueModel::standing(const Epoch& epoch) const {
+  if (epoch.round_trips == 0) return Duration::zero();
+  return std::max(epoch.least_round_trip - base_, Duration::zero());
+}
+
+void QueueModel::on_epoch(const Epoch& epoch) {
+  if (epoch.round_trips < 4) return;
+  standing_ = standing(epoch);
+  // The mean lies half way: twice its distance covers the longest of an even spread.
+  const double mean = epoch.round_trip_sum / epoch.round_trips;
+  const Duration spread =
+      std::min(from_seconds(2 * (mean - seconds(epoch.least_round_trip))), kMaxJitter);
+  jitter_ += (spread - jitter_) / 8;
+}
+
+void QueueModel::on_dip(const Epoch& epoch, Duration allowance, TimePoint now) {
+  if (epoch.round_trips == 0) return;
+  const Duration least = epoch.least_round_trip;
+  base_seen_ = now;
+  if (least <= base_ + allowance) {
+    longer_dips_ = 0;
+    base_ = least;
+    last_dip_ = least;
+    return;
+  }
+  // Longer than before although we sent half: others' queue, or a longer route. A route is steady.
+  const Duration difference = least > last_dip_ ? least - last_dip_ : last_dip_ - least;
+  const bool same = difference < least / 20;
+  longer_dips_ = same ? longer_dips_ + 1 : 1;
+  last_dip_ = least;
+  if (longer_dips_ >= 2) {
+    base_ = least;
+    longer_dips_ = 0;
+  }
+}
+
+Duration QueueModel::allowance(double bandwidth, RatePolicy policy) const {
+  const Duration base = known() ? base_ : kMaxAllowance;
+  const Duration plain = std::clamp(base / 10, kMinAllowance, kMaxAllowance);
+  double scale =
+      bandwidth > 0 ? std::clamp(std::sqrt(kReferenceBandwidth / bandwidth), kMinScale, kMaxScale)
+                    : 1.0;
+  if (policy == RatePolicy::high) scale *= 2;
+  if (policy == RatePolicy::low) scale *= 0.5;
+  return std::chrono::duration_cast<Duration>(plain * scale);
+}
+
+}  // namespace rushfs::transport

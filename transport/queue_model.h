@@ -1,0 +1,43 @@
+// How long the path takes empty (the base round trip), how much of what we see is jitter, and how
+// long the queue is that stands at the bottleneck. Pure; a value.
+#pragma once
+
+#include "transport/rate_epochs.h"
+#include "transport/rate_limits.h"
+#include "transport/units.h"
+
+namespace rushfs::transport {
+
+class QueueModel {
+ public:
+  /// A round trip without the peer's ACK delay.
+  void on_round_trip(Duration sample, TimePoint now);
+  /// An epoch at about the full rate: learns the spread of round trips.
+  void on_epoch(const Epoch& epoch);
+  /// A dip: learns the base round trip, also when it became longer.
+  void on_dip(const Epoch& epoch, Duration allowance, TimePoint now);
+
+  bool known() const { return base_ < Duration::max(); }
+  Duration base() const { return base_; }
+  /// What packets take beyond the least of their epoch: jitter and waiting ACKs, not a queue.
+  Duration jitter() const { return jitter_; }
+  /// The queue that stood throughout the epoch.
+  Duration standing(const Epoch& epoch) const;
+  Duration standing() const { return standing_; }
+  /// The queue we allow ourselves at this bandwidth (bytes per second): smaller for faster flows,
+  /// so that flows sharing a bottleneck draw near each other.
+  Duration allowance(double bandwidth, RatePolicy policy) const;
+  /// When a round trip near the base was last seen.
+  TimePoint base_seen() const { return base_seen_; }
+  void reset() { *this = QueueModel(); }
+
+ private:
+  Duration base_ = Duration::max();
+  Duration jitter_{};
+  Duration standing_{};
+  TimePoint base_seen_{};
+  Duration last_dip_{};
+  int longer_dips_ = 0;
+};
+
+}  // namespace rushfs::transport

@@ -1,0 +1,218 @@
+#include "transport/rate_control.h"
+
+#include <algorithm>
+
+#include "transport/received_packets.h"
+
+namespace rushfs::transport {
+
+namespace {
+
+// Packets sent in the first round trip of an unknown path.
+constexpr double kInitialPackets = 64;
+constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
+constexpr double kStartupGain = 2.77;
+constexpr double kDrainGain = 0.5;
+constexpr double kDownGain = 0.9;
+constexpr double kUpGain = 1.25;
+constexpr double kFastUpGain = 2.0;  // when up has found more three times in a row
+constexpr double kDipGain = 0.5;
+constexpr double kPacingMargin = 0.99;
+constexpr double kHeadroom = 0.85;  // of the in-flight limit, outside of probing
+constexpr double kMinWindow = 4;    // packets
+constexpr std::uint32_t kEpochPackets = 40;
+constexpr Duration kIdle = std::chrono::seconds(10);
+
+}  // namespace
+
+RateControl::RateControl(const RateLimits& limits, const std::optional<RememberedPath>& remembered,
+                         std::uint64_t seed)
+    : limits_(limits), random_(seed | 1) {
+  startup_rate_ = kInitialPackets * datagram_ / seconds(kAssumedRoundTrip);
+  if (remembered) {
+    startup_rate_ = std::max(startup_rate_, remembered->bandwidth.bits_per_second / 8 / 2);
+  }
+  update_rates();
+}
+
+void RateControl::on_first_round_trip(Duration sample, TimePoint now) {
+  queue_.on_round_trip(sample, now);
+  if (bandwidth_.maximum() > 0) return;
+  startup_rate_ = std::max(startup_rate_, kInitialPackets * datagram_ / seconds(sample));
+  update_rates();
+}
+
+void RateControl::on_path_changed(TimePoint now) {
+  queue_.reset();
+  loss_.reset();
+  epochs_.ignore_all();
+  startup_rate_ = std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip),
+                           bandwidth_.maximum() / 2);
+  bandwidth_ = {};
+  startup_over_ = false;
+  plateau_ = false;
+  full_bandwidth_ = 0;
+  rounds_without_growth_ = 0;
+  inflight_limit_ = std::numeric_limits<double>::infinity();
+  competing_ = false;
+  suspicious_ = false;
+  enter(RatePhase::startup, now);
+  update_rates();
+}
+
+std::uint32_t RateControl::on_sent(std::uint64_t number, bool counts,
+                                   std::uint64_t in_flight_before, TimePoint now) {
+  if (in_flight_before == 0) {
+    epochs_.current().application_limited = true;
+    if (last_sent_ != TimePoint{} && now - last_sent_ >= kIdle) {
+      restart_after_idle(now - last_sent_, now);
+    }
+    round_end_ = number;
+  }
+  last_sent_ = now;
+  if (counts) ++epochs_.current().sent;
+  return epochs_.current().id;
+}
+
+void RateControl::restart_after_idle(Duration, TimePoint now) {
+  // What was known may have changed: half of it is a start, and startup finds the rest.
+  bandwidth_.scale(0.5);
+  startup_over_ = false;
+  plateau_ = false;
+  full_bandwidth_ = 0;
+  rounds_without_growth_ = 0;
+  enter(RatePhase::startup, now);
+  update_rates();
+}
+
+void RateControl::count(const LossOutcome& outcome) {
+  for (const LossOutcome::Packet& packet : outcome.acknowledged_packets) {
+    if (packet.ack_eliciting && !packet.path_mtu_probe) epochs_.on_acknowledged(packet.epoch);
+  }
+  for (const LossOutcome::Packet& packet : outcome.late_packets) {
+    if (packet.ack_eliciting && !packet.path_mtu_probe) epochs_.on_late(packet.epoch);
+  }
+  for (const LossOutcome::Packet& packet : outcome.lost_packets) {
+    if (packet.ack_eliciting && !packet.path_mtu_probe) {
+      epochs_.on_lost(packet.epoch, packet.number);
+    }
+  }
+}
+
+void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sample,
+                             std::optional<Duration> round_trip, std::uint64_t in_flight,
+                             std::uint64_t next_number, TimePoint now) {
+  if (outcome.after_silence) epochs_.ignore_all();
+  count(outcome);
+  if (round_trip) {
+    queue_.on_round_trip(*round_trip, now);
+    if (Epoch* epoch = epochs_.find(outcome.acknowledged_packets.back().epoch)) {
+      epoch->least_round_trip = std::min(epoch->least_round_trip, *round_trip);
+      epoch->round_trip_sum += seconds(*round_trip);
+      ++epoch->round_trips;
+    }
+  }
+  const double rate = sample.bytes_per_second;
+  if (rate > 0 && !outcome.after_silence &&
+      (!sample.application_limited || rate > bandwidth_.maximum())) {
+    bandwidth_.update(rate);
+  }
+  if (!outcome.acknowledged_packets.empty() &&
+      outcome.acknowledged_packets.back().number >= round_end_) {
+    on_round_end(next_number, now);
+  }
+  while (Epoch* epoch = epochs_.next_complete()) judge(*epoch, now);
+  judge_early(now);
+  advance(in_flight, now);
+  update_rates();
+}
+
+void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
+  round_end_ = next_number;
+  ++phase_rounds_;
+  const Epoch& epoch = epochs_.current();
+  if (phase_ == RatePhase::startup || phase_ == RatePhase::up) {
+    if (bandwidth_.maximum() >= full_bandwidth_ * (phase_ == RatePhase::up ? 1.1 : 1.25)) {
+      full_bandwidth_ = bandwidth_.maximum();
+      rounds_without_growth_ = 0;
+      ++rounds_of_growth_;
+    } else if (!epoch.application_limited && epoch.sent >= kEpochPackets / 2) {
+      ++rounds_without_growth_;
+      rounds_of_growth_ = 0;
+    }
+  }
+  // A dip is one experiment, however many round trips it takes.
+  if (phase_ != RatePhase::dip && epoch.sent >= kEpochPackets) epochs_.open(phase_, now);
+}
+
+double RateControl::gain() const {
+  switch (phase_) {
+    case RatePhase::startup: return kStartupGain;
+    case RatePhase::drain: return kDrainGain;
+    case RatePhase::down: return kDownGain * kPacingMargin;
+    case RatePhase::cruise:
+    case RatePhase::refill: return kPacingMargin;
+    case RatePhase::up: return rounds_of_growth_ > 3 ? kFastUpGain : kUpGain;
+    case RatePhase::dip: return kDipGain;
+  }
+  return 1;
+}
+
+double RateControl::path_volume() const {
+  return wire_bandwidth() * seconds(queue_.known() ? queue_.base() : kAssumedRoundTrip);
+}
+
+Bytes RateControl::sample_bytes() const {
+  return {static_cast<std::uint64_t>(kEpochPackets / 2 * datagram_)};
+}
+
+bool RateControl::obeys_delay() const {
+  return limits_.policy == RatePolicy::low || !competing_;
+}
+
+void RateControl::update_rates() {
+  const double target = limits_.target.bits_per_second / 8;
+  const double minimum = limits_.minimum.bits_per_second / 8;
+  double goodput = bandwidth_.value() > 0 ? bandwidth_.value() * gain() : startup_rate_;
+  if (phase_ == RatePhase::startup) {
+    goodput = std::max({goodput, startup_rate_, pacing_ * loss_.yield()});
+  }
+  goodput = std::min(std::max(goodput, minimum), target);
+  pacing_ = std::max(goodput / loss_.yield(), 2 * datagram_);
+  update_window();
+}
+
+void RateControl::update_window() {
+  if (bandwidth_.value() <= 0) {
+    window_ = std::numeric_limits<std::uint32_t>::max();
+    return;
+  }
+  const double wire = std::max(wire_bandwidth(), limits_.minimum.bits_per_second / 8);
+  const Duration base = queue_.known() ? queue_.base() : kAssumedRoundTrip;
+  const Duration queue =
+      obeys_delay() ? queue_.allowance(bandwidth_.value(), limits_.policy) : base;
+  const double volume = wire * seconds(base);
+  const double slack =
+      wire * (seconds(queue) + seconds(queue_.jitter()) + seconds(ack_delay_for(base))) +
+      std::min(wire * 0.002, 65536.0) + 3 * datagram_;
+  double factor = 1;
+  if (phase_ == RatePhase::startup) factor = kStartupGain;
+  if (phase_ == RatePhase::up) factor = gain();
+  window_ = volume * factor + slack;
+  if (startup_over_) {
+    const bool probing = phase_ == RatePhase::up || phase_ == RatePhase::refill;
+    window_ = std::min(window_, inflight_limit_ * (probing ? 1 : kHeadroom));
+  }
+  window_ = std::max(window_, kMinWindow * datagram_);
+}
+
+SendLimit RateControl::limit() const {
+  if (pacing_ * loss_.yield() >= limits_.target.bits_per_second / 8 * 0.999) {
+    return SendLimit::target_rate;
+  }
+  if (!startup_over_) return SendLimit::starting;
+  if (bandwidth_.bounded()) return SendLimit::congestion;
+  return loss_.recent() > 0.005 ? SendLimit::random_loss : SendLimit::network;
+}
+
+}  // namespace rushfs::transport

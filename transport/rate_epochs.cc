@@ -1,0 +1,51 @@
+#include "transport/rate_epochs.h"
+
+namespace rushfs::transport {
+
+RateEpochs::RateEpochs() { epochs_[0] = {}; }
+
+void RateEpochs::open(RatePhase phase, TimePoint now) {
+  current().closed = true;
+  current().ended = now;
+  ++newest_;
+  if (newest_ - next_to_judge_ >= kKept) next_to_judge_ = newest_ - kKept + 1;
+  current() = {};
+  current().id = newest_;
+  current().phase = phase;
+  current().started = now;
+}
+
+Epoch* RateEpochs::find(std::uint32_t id) {
+  Epoch& epoch = slot(id);
+  return epoch.id == id ? &epoch : nullptr;
+}
+
+void RateEpochs::on_acknowledged(std::uint32_t id) {
+  if (Epoch* epoch = find(id)) ++epoch->acknowledged;
+}
+
+void RateEpochs::on_lost(std::uint32_t id, std::uint64_t number) {
+  if (Epoch* epoch = find(id)) {
+    ++epoch->lost;
+    if (epoch->lost == 1 || number != last_lost_ + 1) ++epoch->loss_runs;
+  }
+  last_lost_ = number;
+}
+
+void RateEpochs::on_late(std::uint32_t id) {
+  Epoch* epoch = find(id);
+  if (epoch == nullptr || epoch->lost == 0) return;
+  --epoch->lost;
+  ++epoch->acknowledged;
+}
+
+Epoch* RateEpochs::next_complete() {
+  if (next_to_judge_ == newest_ || !slot(next_to_judge_).complete()) return nullptr;
+  return &slot(next_to_judge_++);
+}
+
+void RateEpochs::ignore_all() {
+  for (std::uint32_t id = next_to_judge_; id != newest_ + 1; ++id) slot(id).ignored = true;
+}
+
+}  // namespace rushfs::transport

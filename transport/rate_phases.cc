@@ -1,0 +1,218 @@
+// The phases of RateControl: what each epoch's outcome means, and when one phase follows another.
+#include <algorithm>
+
+#include "transport/rate_control.h"
+
+namespace rushfs::transport {
+
+namespace {
+
+constexpr int kFullPipeRounds = 3;         // without growth by a quarter
+constexpr double kStartupExcess = 0.1;     // loss above the least of startup
+constexpr double kMinCut = 0.7;            // per lossy epoch: Beta of draft-ietf-ccwg-bbr
+constexpr double kDelayCut = 0.3;          // strength of backing off from a queue
+constexpr double kMinDelayFactor = 0.85;
+constexpr Duration kCutReference = std::chrono::milliseconds(100);
+constexpr int kBadEpochs = 2;              // one may be a burst
+constexpr int kCompetingEpochs = 10;
+constexpr Duration kBaseStale = std::chrono::seconds(5);
+constexpr int kBaseStaleRounds = 25;
+constexpr Duration kDipSpacing = std::chrono::seconds(2);
+constexpr int kDipSpacingRounds = 10;
+constexpr double kLossWorthADip = 0.005;
+constexpr double kDipPackets = 200;
+constexpr Duration kMinDip = std::chrono::milliseconds(20);
+constexpr Duration kMaxDip = std::chrono::seconds(2);
+constexpr int kMaxDrainRounds = 4;
+constexpr std::uint32_t kEarlyPackets = 50;
+
+}  // namespace
+
+void RateControl::enter(RatePhase phase, TimePoint now) {
+  phase_ = phase;
+  phase_start_ = now;
+  phase_rounds_ = -1;  // the round under way began before
+  rounds_of_growth_ = 0;
+  epochs_.open(phase, now);
+  switch (phase) {
+    case RatePhase::cruise: cruise_ = cruise_duration(); break;
+    case RatePhase::refill: bandwidth_.unbound(); break;
+    case RatePhase::up:
+      full_bandwidth_ = bandwidth_.maximum();
+      rounds_without_growth_ = 0;
+      break;
+    case RatePhase::down: bandwidth_.advance(); break;
+    case RatePhase::dip: last_dip_ = now; break;
+    default: break;
+  }
+}
+
+Duration RateControl::cruise_duration() {
+  // xorshift64*: connections that share a bottleneck should not probe in step.
+  random_ ^= random_ >> 12;
+  random_ ^= random_ << 25;
+  random_ ^= random_ >> 27;
+  const double fraction = static_cast<double>((random_ * 0x2545F4914F6CDD1DULL) >> 40) / (1 << 24);
+  return from_seconds(2 + fraction);
+}
+
+void RateControl::leave_startup(TimePoint now) {
+  startup_over_ = true;
+  enter(RatePhase::drain, now);
+}
+
+void RateControl::judge(const Epoch& epoch, TimePoint now) {
+  if (epoch.ignored || epoch.resolved() == 0) return;
+  switch (epoch.phase) {
+    case RatePhase::startup: judge_startup(epoch); break;
+    case RatePhase::up: judge_up(epoch, now); break;
+    case RatePhase::down:
+    case RatePhase::cruise:
+    case RatePhase::refill: judge_cruise(epoch, now); break;
+    case RatePhase::dip: judge_dip(epoch, now); break;
+    case RatePhase::drain: break;
+  }
+}
+
+void RateControl::judge_startup(const Epoch& epoch) {
+  if (phase_ == RatePhase::startup && rounds_without_growth_ >= 1 &&
+      epoch.loss() > loss_.value() + kStartupExcess +
+                         loss_.uncertainty(loss_.value(), epoch.resolved())) {
+    plateau_ = true;
+  }
+  loss_.on_startup(epoch);
+}
+
+// Does not wait for all packets of a probe when it is clear that it does harm.
+void RateControl::judge_early(TimePoint now) {
+  if (phase_ != RatePhase::up) return;
+  const Epoch& epoch = epochs_.current();
+  if (epoch.resolved() >= kEarlyPackets && loss_.excessive(epoch)) judge_up(epoch, now);
+}
+
+void RateControl::judge_up(const Epoch& epoch, TimePoint now) {
+  if (!loss_.excessive(epoch)) return;
+  inflight_limit_ = std::max(window_ / gain(), path_volume());
+  if (phase_ == RatePhase::up) enter(RatePhase::down, now);
+}
+
+void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
+  if (epoch.application_limited) return;
+  const bool excess = loss_.excessive(epoch);
+  if (epoch.phase == RatePhase::cruise || epoch.phase == RatePhase::down) {
+    loss_.on_cruise(epoch);
+    queue_.on_epoch(epoch);
+  }
+  bad_epochs_ = excess ? bad_epochs_ + 1 : 0;
+  if (phase_ != RatePhase::cruise && phase_ != RatePhase::down) return;
+  if (epoch.started < last_cut_) return;  // was sent before the last cut
+  if (bad_epochs_ >= kBadEpochs) {
+    // What got through while the others were lost is what there is room for, down to 0.7.
+    const double through = bandwidth_.value() * (1 - epoch.loss()) / loss_.yield();
+    bandwidth_.bound(std::max(through, kMinCut * bandwidth_.value()));
+    last_cut_ = now;
+    suspicious_ = true;
+  } else if (epoch.phase == RatePhase::cruise) {
+    back_off_for_queue(epoch);
+    if (bandwidth_.bounded() && last_cut_ == TimePoint{}) last_cut_ = now;
+  }
+}
+
+void RateControl::back_off_for_queue(const Epoch& epoch) {
+  const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
+  const Duration queue = queue_.standing(epoch);
+  if (queue > 2 * allowed) {
+    if (++queued_epochs_ >= kCompetingEpochs && limits_.policy != RatePolicy::low) {
+      competing_ = true;
+    }
+    if (queued_epochs_ >= 3) suspicious_ = true;
+  } else {
+    queued_epochs_ = std::max(0, queued_epochs_ - 1);
+  }
+  if (!obeys_delay() || queue <= allowed) return;
+  const double distance = std::min(1.5, seconds(queue_.base()) / seconds(kCutReference));
+  const double factor = 1 - kDelayCut * distance * seconds(queue - allowed) / seconds(queue);
+  bandwidth_.bound(bandwidth_.value() * std::max(kMinDelayFactor, factor));
+  last_cut_ = epoch.ended;
+}
+
+void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
+  const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
+  queue_.on_dip(epoch, allowed, now);
+  if (queue_.standing(epoch) < allowed) {
+    competing_ = false;
+    queued_epochs_ = 0;
+  }
+  if (loss_.on_dip(epoch, now) && bad_epochs_ > 0) {
+    bandwidth_.unbound();  // the loss was not ours: forget what it made us do
+    bad_epochs_ = 0;
+  }
+  suspicious_ = false;
+}
+
+bool RateControl::dip_due(TimePoint now) const {
+  if (!queue_.known() || epochs_.current().application_limited) return false;
+  const Duration base = queue_.base();
+  const Duration since = now - last_dip_;
+  if (suspicious_) return since >= std::max(kDipSpacing / 2, kDipSpacingRounds / 2 * base);
+  if (since < std::max(kDipSpacing, kDipSpacingRounds * base)) return false;
+  const Duration stale = std::max(kBaseStale, kBaseStaleRounds * base);
+  if (now - queue_.base_seen() > stale) return true;
+  return loss_.recent() > kLossWorthADip && now - loss_.measured() > stale;
+}
+
+Duration RateControl::dip_duration() const {
+  const Duration packets = from_seconds(kDipPackets * datagram_ / std::max(pacing_, 1.0));
+  const Duration drain = 2 * queue_.standing() + queue_.jitter() + kMinDip;
+  return std::min(std::max(packets, drain), kMaxDip);
+}
+
+void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
+  const Duration in_phase = now - phase_start_;
+  const bool drained = static_cast<double>(in_flight) <=
+                       path_volume() + wire_bandwidth() * seconds(queue_.jitter());
+  switch (phase_) {
+    case RatePhase::startup: {
+      const Epoch& epoch = epochs_.current();
+      const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
+      const bool queued = epoch.round_trips >= 8 &&
+                          queue_.standing(epoch) > std::max(2 * allowed, queue_.base() / 4);
+      if (plateau_ || queued || rounds_without_growth_ >= kFullPipeRounds) leave_startup(now);
+      break;
+    }
+    case RatePhase::drain:
+      if (drained || phase_rounds_ >= kMaxDrainRounds) enter(RatePhase::up, now);
+      break;
+    case RatePhase::down:
+      if (dip_due(now)) enter(RatePhase::dip, now);
+      else if ((drained && phase_rounds_ >= 1) || phase_rounds_ >= kMaxDrainRounds)
+        enter(RatePhase::cruise, now);
+      break;
+    case RatePhase::cruise:
+      if (dip_due(now)) enter(RatePhase::dip, now);
+      else if (in_phase >= cruise_ && phase_rounds_ >= 1 &&
+               !epochs_.current().application_limited)
+        enter(RatePhase::refill, now);
+      break;
+    case RatePhase::refill:
+      if (phase_rounds_ >= 1) enter(RatePhase::up, now);
+      break;
+    case RatePhase::up: {
+      const Epoch& epoch = epochs_.current();
+      const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
+      const bool queued = obeys_delay() && epoch.round_trips >= 4 &&
+                          2 * queue_.standing(epoch) > 3 * allowed + queue_.jitter() / 2;
+      const bool full = phase_rounds_ >= 2 && rounds_without_growth_ >= 1;
+      if (queued || full) {
+        if (!queued) inflight_limit_ = std::numeric_limits<double>::infinity();
+        enter(RatePhase::down, now);
+      }
+      break;
+    }
+    case RatePhase::dip:
+      if (in_phase >= dip_duration()) enter(RatePhase::cruise, now);
+      break;
+  }
+}
+
+}  // namespace rushfs::transport
