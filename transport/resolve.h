@@ -21,7 +21,8 @@ struct HostPort {
 };
 
 /// Reads HOST, HOST:PORT, [IPV6], [IPV6]:PORT or a bare IPv6 address. Throws std::runtime_error
-/// that quotes the text and says what is wrong.
+/// that quotes the text and says what is wrong. Port 0, "of the system's choice", makes sense for
+/// listening alone.
 HostPort parse_host_port(std::string_view text);
 
 /// Numeric address and port, no lookup: an IPv4 or IPv6 literal or "*" for any. For --listen.

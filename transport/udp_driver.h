@@ -19,16 +19,12 @@
 #include <optional>
 #include <variant>
 
+#include "transport/call_table.h"
 #include "transport/endpoint.h"
 #include "transport/udp_report.h"
+#include "transport/udp_socket.h"
 
 namespace rushfs::transport {
-
-/// Chosen by the caller to recognise the outcome; unique among the driver's calls under way.
-struct CallToken {
-  std::uint64_t value = 0;
-  auto operator<=>(const CallToken&) const = default;
-};
 
 /// First event of a connection this side started: `token` is the one given to connect().
 struct Connecting {
@@ -45,15 +41,6 @@ struct CallAnswered {
 struct DriverEvent {
   ConnectionHandle connection;
   std::variant<Connecting, Connected, CallAnswered, RequestArrived, RequestCancelled, Closed> body;
-};
-
-struct UdpOptions {
-  std::optional<Address> listen;    // none: any address of both families, a port of the system's
-  Bytes receive_buffer = 16_MiB;    // asked of the kernel; UdpReport says what was granted
-  Bytes send_buffer = 4_MiB;
-  bool segmentation_offload = true;  // UDP_SEGMENT; given up by itself where it does not work
-  bool receive_offload = true;       // UDP_GRO
-  bool force_buffers = true;         // try SO_RCVBUFFORCE first (needs CAP_NET_ADMIN)
 };
 
 class UdpDriver {
