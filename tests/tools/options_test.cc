@@ -1,0 +1,74 @@
+#include "tools/options.h"
+
+#include <catch2/catch.hpp>
+
+#include "tools/error.h"
+
+namespace rushfs::tools {
+
+using transport::BitRate;
+using transport::Bytes;
+using transport::RatePolicy;
+
+TEST_CASE("mount options are read from one list or several") {
+  const MountOptions options = parse_mount_options(
+      {"identity=/k,known_hosts=/h,cache_dir=/c", "cache_size=64G,rate=500M,min_rate=10M",
+       "policy=low,timeout=20s,allow_other,ro"});
+  CHECK(options.connect.identity == "/k");
+  CHECK(options.connect.known_hosts == "/h");
+  CHECK(options.connect.timeout == std::chrono::seconds(20));
+  CHECK(options.cache_dir == "/c");
+  CHECK(options.cache_size == Bytes{64ull << 30});
+  CHECK(options.rate.target == BitRate{500e6});
+  CHECK(options.rate.minimum == BitRate{10e6});
+  CHECK(options.rate.policy == RatePolicy::low);
+  CHECK(options.allow_other);
+  CHECK(options.read_only);
+}
+
+TEST_CASE("without options the rate is unlimited, fair and nobody else may look in") {
+  const MountOptions options = parse_mount_options({});
+  CHECK(options.rate.target == BitRate::infinite());
+  CHECK(options.rate.policy == RatePolicy::fair);
+  CHECK_FALSE(options.allow_other);
+  CHECK_FALSE(options.read_only);
+}
+
+TEST_CASE("what fstab says to others is accepted and dropped") {
+  const MountOptions options = parse_mount_options(
+      {"rw,_netdev,nofail,x-systemd.automount,x-systemd.idle-timeout=60,X-mount.mkdir,user,noauto,"
+       "defaults,comment=ours"});
+  CHECK(options.kernel.empty());
+  CHECK_FALSE(options.read_only);
+}
+
+TEST_CASE("what the kernel does for every file system is passed on") {
+  const MountOptions options = parse_mount_options({"noatime,nosuid,nodev,noexec,exec"});
+  CHECK(options.kernel == std::vector<std::string>{"noatime"});
+  CHECK(options.no_suid);
+  CHECK(options.no_device);
+  CHECK_FALSE(options.no_exec);
+}
+
+TEST_CASE("the later of two contradicting options wins") {
+  CHECK_FALSE(parse_mount_options({"ro,rw"}).read_only);
+  CHECK(parse_mount_options({"rw", "ro"}).read_only);
+}
+
+TEST_CASE("a comma in a path is written with a backslash") {
+  CHECK(parse_mount_options({R"(identity=/keys/a\,b\\c)"}).connect.identity == "/keys/a,b\\c");
+}
+
+TEST_CASE("wrong options are refused by name") {
+  CHECK_THROWS_WITH(parse_mount_options({"cachesize=1G"}), Catch::Contains("cachesize"));
+  CHECK_THROWS_WITH(parse_mount_options({"identity"}), Catch::Contains("identity=..."));
+  CHECK_THROWS_WITH(parse_mount_options({"rate=fast"}), Catch::Contains("fast"));
+  CHECK_THROWS_WITH(parse_mount_options({"policy=greedy"}), Catch::Contains("greedy"));
+  CHECK_THROWS_WITH(parse_mount_options({"timeout=10ms"}), Catch::Contains("one second"));
+  CHECK_THROWS_AS(parse_mount_options({"rate=10M,min_rate=20M"}), CommandError);
+  CHECK_THROWS_AS(parse_mount_options({"policy=fixed"}), CommandError);
+  CHECK_THROWS_AS(parse_mount_options({"ro=yes"}), CommandError);
+  CHECK_THROWS_WITH(parse_connect_options({"cache_size=1G"}), Catch::Contains("cache_size"));
+}
+
+}  // namespace rushfs::tools

@@ -1,0 +1,127 @@
+#include "tools/control_server.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/streambuf.hpp>
+#include <boost/asio/write.hpp>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <istream>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "tools/error.h"
+
+namespace rushfs::tools {
+namespace {
+
+using Protocol = boost::asio::local::stream_protocol;
+
+constexpr std::size_t kLongestRequest = 64 << 10;  // bytes: a path and a few words
+
+/// One connection: lives until its reply was written.
+class Conversation : public std::enable_shared_from_this<Conversation> {
+ public:
+  Conversation(Protocol::socket socket, ControlServer::Handler handler)
+      : socket_(std::move(socket)), handler_(std::move(handler)), input_(kLongestRequest) {}
+
+  void start() {
+    boost::asio::async_read_until(
+        socket_, input_, '\n',
+        [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+          if (!error) self->answer();
+        });
+  }
+
+ private:
+  void answer() {
+    std::string line;
+    std::istream in(&input_);
+    std::getline(in, line);
+    const auto request = nlohmann::json::parse(line, nullptr, false);
+    if (!request.is_object()) return write({{"error", "not a JSON object"}});
+    handler_(request, [self = shared_from_this()](nlohmann::json reply) { self->write(reply); });
+  }
+
+  void write(const nlohmann::json& reply) {
+    output_ = reply.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+    boost::asio::async_write(
+        socket_, boost::asio::buffer(output_),
+        [self = shared_from_this()](const boost::system::error_code&, std::size_t) {});
+  }
+
+  Protocol::socket socket_;
+  ControlServer::Handler handler_;
+  boost::asio::streambuf input_;
+  std::string output_;
+};
+
+}  // namespace
+
+class ControlServer::Listener : public std::enable_shared_from_this<Listener> {
+ public:
+  Listener(boost::asio::io_context& loop, const std::filesystem::path& path, Handler handler)
+      : acceptor_(loop), path_(path), handler_(std::move(handler)) {
+    ::unlink(path.c_str());
+    const mode_t before = umask(0177);
+    boost::system::error_code error;
+    acceptor_.open(Protocol(), error);
+    if (!error) acceptor_.bind(Protocol::endpoint(path.string()), error);
+    if (!error) acceptor_.listen(boost::asio::socket_base::max_listen_connections, error);
+    umask(before);
+    if (error) {
+      throw CommandError(ExitCode::failure, fmt::format("Cannot listen at {}: {}", path.string(),
+                                                        error.message()));
+    }
+  }
+
+  void accept() {
+    acceptor_.async_accept([self = shared_from_this()](const boost::system::error_code& error,
+                                                       Protocol::socket socket) {
+      if (error == boost::asio::error::operation_aborted) return;
+      if (!error) std::make_shared<Conversation>(std::move(socket), self->handler_)->start();
+      self->accept();
+    });
+  }
+
+  void stop() {
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+    ::unlink(path_.c_str());
+  }
+
+ private:
+  Protocol::acceptor acceptor_;
+  std::filesystem::path path_;
+  Handler handler_;
+};
+
+ControlServer::ControlServer(boost::asio::io_context& loop, const std::filesystem::path& path,
+                             Handler handler) {
+  make_private_directory(path.parent_path());
+  listener_ = std::make_shared<Listener>(loop, path, std::move(handler));
+  listener_->accept();
+}
+
+ControlServer::~ControlServer() { listener_->stop(); }
+
+void make_private_directory(const std::filesystem::path& directory) {
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    throw CommandError(ExitCode::failure, fmt::format("Cannot create {}: {}", directory.string(),
+                                                      std::strerror(errno)));
+  }
+  struct stat facts {};
+  if (::lstat(directory.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode) ||
+      facts.st_uid != geteuid() || (facts.st_mode & 0022) != 0) {
+    throw CommandError(ExitCode::failure,
+                       fmt::format("{} must be a directory of ours that nobody else can write to.",
+                                   directory.string()));
+  }
+}
+
+}  // namespace rushfs::tools

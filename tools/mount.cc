@@ -1,0 +1,222 @@
+// rushfs mount, and mount.rushfs as mount(8) calls it.
+#include "fs/mount.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "tools/command.h"
+#include "tools/control_client.h"
+#include "tools/credentials.h"
+#include "tools/daemon.h"
+#include "tools/default_files.h"
+#include "tools/explain.h"
+#include "tools/log.h"
+#include "tools/mount_control.h"
+#include "tools/process.h"
+
+namespace rushfs::tools {
+namespace {
+
+namespace file = std::filesystem;
+
+struct Arguments {
+  std::string source;
+  std::string directory;
+  std::vector<std::string> options;
+  bool foreground = false;
+};
+
+/// The directory as the kernel will name it. It must be there, and not be a mount of ours already.
+file::path check_mount_point(const std::string& directory) {
+  const auto mounts = read_mount_table();
+  const file::path path = absolute_path(directory, mounts);
+  for (const MountEntry& mount : mounts) {
+    if (mount.mount_point != path) continue;
+    throw CommandError(ExitCode::failure,
+                       fmt::format("{} is mounted on {} already. rushfs status shows it; rushfs "
+                                   "unmount {} takes it down.", mount.source, path.string(),
+                                   path.string()));
+  }
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) {
+    throw CommandError(ExitCode::failure, fmt::format("{}: {}. The folder to mount on must exist.",
+                                                      path.string(), std::strerror(errno)));
+  }
+  if (!S_ISDIR(facts.st_mode)) {
+    throw CommandError(ExitCode::failure, path.string() + " is not a directory.");
+  }
+  return path;
+}
+
+std::vector<std::string> fuse_options(const MountOptions& options) {
+  std::vector<std::string> result = options.kernel;
+  if (options.no_exec) result.emplace_back("noexec");
+  if (options.no_suid) result.emplace_back("nosuid");
+  if (options.no_device) result.emplace_back("nodev");
+  return result;
+}
+
+fs::MountConfig mount_config(const RemoteLocation& location, const file::path& mount_point,
+                             const MountOptions& options, const Credentials& credentials,
+                             std::vector<transport::Address> servers) {
+  fs::MountConfig config;
+  config.servers = std::move(servers);
+  config.server_name = transport::to_string(location.server);
+  config.export_name = location.export_name;
+  config.subdirectory = location.subdirectory;
+  config.mount_point = mount_point;
+  config.endpoint.identity = credentials.identity;
+  config.endpoint.rate = options.rate;
+  config.expected_server = credentials.expect(location.server);
+  const file::path cache = options.cache_dir ? file::absolute(*options.cache_dir)
+                                             : default_cache_directory();
+  config.cache_directory = mount_cache_directory(cache, location, mount_point);
+  config.cache_size = options.cache_size.count;
+  config.timeout = std::chrono::duration_cast<std::chrono::seconds>(options.connect.timeout);
+  config.allow_other = options.allow_other;
+  config.read_only = options.read_only;
+  config.fuse_options = fuse_options(options);
+  return config;
+}
+
+/// Before anything else exists: a first connection finds out whether the server is there and the
+/// keys are right, while there is a terminal to say so on. The address that answered comes first.
+std::vector<transport::Address> try_server(const RemoteLocation& location,
+                                           const Credentials& credentials,
+                                           const MountOptions& options) {
+  ServerConnection connection(credentials.identity, options.rate);
+  const transport::Address answering =
+      connect_or_explain(connection, location.server, credentials, options.connect.timeout);
+  connection.close();
+  std::vector<transport::Address> servers{answering};
+  for (const transport::Address& address : resolve_server(location.server)) {
+    if (address != answering) servers.push_back(address);
+  }
+  return servers;
+}
+
+/// Finds the mount just made, by its place.
+MountEntry own_entry(const file::path& mount_point) {
+  for (const MountEntry& entry : read_mount_table()) {
+    if (entry.mount_point == mount_point) return entry;
+  }
+  throw CommandError(ExitCode::failure,
+                     mount_point.string() + " was unmounted again at once by somebody else.");
+}
+
+void run_mount(fs::MountConfig config, bool foreground) {
+  Daemon daemon(foreground);
+  const file::path mount_point = config.mount_point;
+  const auto patience = std::min<std::chrono::milliseconds>(config.timeout,
+                                                            std::chrono::seconds(20));
+  file::create_directories(config.cache_directory.parent_path());
+  fs::Mount mount(std::move(config));
+  mount.connect(patience);
+  mount.start();
+  const MountEntry entry = own_entry(mount_point);
+  const auto socket = runtime_directory() / fmt::format("{}-{}.sock", entry.device_major,
+                                                        entry.device_minor);
+  ControlServer control(mount.file_loop(), socket, mount_control(mount));
+  boost::asio::signal_set signals(mount.file_loop(), SIGINT, SIGTERM);
+  signals.async_wait([&mount](const boost::system::error_code& error, int) {
+    if (!error) mount.stop();
+  });
+  boost::asio::post(mount.file_loop(), [&daemon, foreground, &mount_point] {
+    if (!foreground) log_to_system("rushfs");
+    daemon.ready();
+    if (foreground) fmt::print(stderr, "rushfs: mounted on {}\n", mount_point.string());
+  });
+  mount.run();
+}
+
+ExitCode mount(const Arguments& arguments) {
+  const RemoteLocation location = parse_location(arguments.source);
+  const MountOptions options = parse_mount_options(arguments.options);
+  const file::path mount_point = check_mount_point(arguments.directory);
+  const Credentials credentials = load_credentials(options.connect);
+  auto servers = try_server(location, credentials, options);
+  protect_process();
+  run_mount(mount_config(location, mount_point, options, credentials, std::move(servers)),
+            arguments.foreground);
+  return ExitCode::success;
+}
+
+ExitCode as_mount_helper(ExitCode code) {
+  if (code == ExitCode::success) return code;
+  return code == ExitCode::usage ? ExitCode::mount_helper_usage : ExitCode::mount_helper_failure;
+}
+
+}  // namespace
+
+void add_mount(CLI::App& program, Action& action) {
+  CLI::App* command = program.add_subcommand(
+      "mount",
+      "Mount an export of a server on a local folder. Connects first and says what is wrong; then\n"
+      "goes to the background and returns when the folder can be used. What is written is sent in\n"
+      "the background and survives a crash: rushfs wait and rushfs status tell what has arrived.");
+  command->footer(
+      "Options after -o, separated by commas (sizes 500M, 64G; rates 500M = 500 Mbit/s):\n"
+      "  identity=FILE     our private key              known_hosts=FILE  servers we trust\n"
+      "  cache_dir=DIR     where the cache is kept      cache_size=64G    what it may take\n"
+      "  rate=500M         never faster                 min_rate=50M      never slower\n"
+      "  policy=fair       fixed, high, fair or low     timeout=60s       of one file operation\n"
+      "  allow_other       other users may use it too   ro                read only\n"
+      "and the generic ones of mount(8) and fstab(5): noatime, nosuid, _netdev, nofail, x-...\n"
+      "\n"
+      "Examples:\n"
+      "  rushfs mount studio.example:/footage /mnt/footage\n"
+      "  rushfs mount studio.example:9000:/footage/day12 ~/day12 -o ro,cache_size=200G\n"
+      "  rushfs mount [2001:db8::7]:/footage /mnt/footage -o policy=low,rate=50M\n"
+      "In fstab:\n"
+      "  studio.example:/footage /mnt/footage rushfs _netdev,nofail,x-systemd.automount 0 0");
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("source", arguments->source, "HOST[:PORT]:/NAME[/SUB]")->required();
+  command->add_option("dir", arguments->directory, "the folder to mount on")->required();
+  command->add_option("-o", arguments->options, "mount options, see below");
+  command->add_flag("--foreground,-f", arguments->foreground,
+                    "stay in the foreground and log to the terminal");
+  command->callback([&action, arguments] { action = [arguments] { return mount(*arguments); }; });
+}
+
+int run_mount_helper(int argc, char** argv) {
+  Arguments arguments;
+  bool fake = false;
+  int option = 0;
+  while ((option = getopt(argc, argv, "sfnvwro:t:N:")) != -1) {
+    switch (option) {
+      case 'o': arguments.options.emplace_back(optarg); break;
+      case 'r': arguments.options.emplace_back("ro"); break;
+      case 'f': fake = true; break;  // mount(8) -f: all but the mounting
+      default: break;  // -s, -n, -v, -w, -t, -N mean nothing here
+    }
+  }
+  try {
+    // getopt has moved what is not an option to the end.
+    if (argc - optind != 2) throw usage_error("Usage: mount.rushfs HOST:/NAME DIR [-o OPTIONS]");
+    arguments.source = argv[optind];
+    arguments.directory = argv[optind + 1];
+    if (fake) {
+      parse_location(arguments.source);
+      parse_mount_options(arguments.options);
+      return 0;
+    }
+    return static_cast<int>(as_mount_helper(mount(arguments)));
+  } catch (const CommandError& error) {
+    std::fprintf(stderr, "mount.rushfs: %s\n", error.what());
+    return static_cast<int>(as_mount_helper(error.exit_code()));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "mount.rushfs: %s\n", error.what());
+    return static_cast<int>(ExitCode::mount_helper_failure);
+  }
+}
+
+}  // namespace rushfs::tools

@@ -1,0 +1,62 @@
+#include "tools/mount_control.h"
+
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "tools/error.h"
+#include "tools/options.h"
+#include "tools/status_json.h"
+
+namespace rushfs::tools {
+namespace {
+
+using nlohmann::json;
+using Reply = ControlServer::Reply;
+
+/// Turns the outcome of something that takes a while into a reply.
+auto answer_with(Reply reply) {
+  return [reply = std::move(reply)](fs::Result<void> result) mutable {
+    if (result.has_value()) return std::move(reply)(json{{"done", true}});
+    std::move(reply)(json{{"error", result.error().message()}, {"errno", result.error().value()}});
+  };
+}
+
+void set_rate(fs::Mount& mount, const json& request, Reply reply) {
+  try {
+    mount.set_rate(parse_mount_options(request.at("options").get<std::vector<std::string>>()).rate);
+    std::move(reply)(json{{"done", true}});
+  } catch (const std::exception& error) {
+    std::move(reply)(json{{"error", error.what()}});
+  }
+}
+
+}  // namespace
+
+ControlServer::Handler mount_control(fs::Mount& mount) {
+  return [&mount](const json& request, Reply reply) {
+    const std::string command = request.value("command", "");
+    if (command == "status") {
+      json status = to_json(mount.status());
+      status["pid"] = getpid();
+      std::move(reply)(std::move(status));
+    } else if (command == "wait" && request.contains("file")) {
+      mount.wait_file(request.value("file", ""), answer_with(std::move(reply)));
+    } else if (command == "wait") {
+      mount.wait_all(answer_with(std::move(reply)));
+    } else if (command == "retry") {
+      mount.retry_now();
+      std::move(reply)(json{{"done", true}});
+    } else if (command == "discard") {
+      mount.discard_parked(request.value("operation", std::uint64_t{0}),
+                           answer_with(std::move(reply)));
+    } else if (command == "rate") {
+      set_rate(mount, request, std::move(reply));
+    } else {
+      std::move(reply)(json{{"error", "unknown command: " + command}});
+    }
+  };
+}
+
+}  // namespace rushfs::tools

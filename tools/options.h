@@ -1,0 +1,42 @@
+// The `-o` list of the commands that connect, and of fstab's fourth column. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "transport/endpoint.h"
+#include "transport/units.h"
+
+namespace rushfs::tools {
+
+/// Paths of keys and how long to wait: what every command that connects takes.
+struct ConnectOptions {
+  std::optional<std::string> identity;     // default: default_files.h
+  std::optional<std::string> known_hosts;  // default: default_files.h
+  transport::Duration timeout = std::chrono::seconds(60);  // deadline of one file operation
+};
+
+struct MountOptions {
+  ConnectOptions connect;
+  std::optional<std::string> cache_dir;
+  transport::Bytes cache_size{20ull << 30};
+  transport::RateLimits rate;
+  bool allow_other = false;
+  bool read_only = false;
+  bool no_exec = false;
+  bool no_suid = false;
+  bool no_device = false;
+  std::vector<std::string> kernel;  // understood by the kernel for any file system: noatime ...
+};
+
+// Both throw CommandError (usage) that names the option and lists what is known.
+
+/// identity=, known_hosts=, timeout=.
+ConnectOptions parse_connect_options(const std::vector<std::string>& lists);
+/// Those, what rushfs(1) lists for mount, and the generic ones of mount(8) and fstab(5), of which
+/// those that concern others (_netdev, nofail, x-...) are accepted and dropped.
+MountOptions parse_mount_options(const std::vector<std::string>& lists);
+
+}  // namespace rushfs::tools

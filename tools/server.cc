@@ -1,0 +1,248 @@
+#include "tools/server.h"
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <csignal>
+#include <variant>
+
+#include "fs/directory_store.h"
+#include "tools/credentials.h"
+#include "tools/error.h"
+
+namespace rushfs::tools {
+namespace {
+
+// As many system calls as one disk or array can usefully have at once.
+constexpr unsigned kWorkers = 16;
+constexpr auto kTick = std::chrono::seconds(5);
+
+SharedKeys load_keys(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error) && !error) {
+    spdlog::warn("There is no {}: nobody may connect. Put the line that `rushfs keygen` prints "
+                 "on a client into it; it is read again when it changes.", file.string());
+    return std::make_shared<const transport::AuthorizedKeys>();
+  }
+  auto keys = std::make_shared<const transport::AuthorizedKeys>(
+      transport::AuthorizedKeys::load(file));
+  for (const transport::BadLine& line : keys->bad_lines()) {
+    spdlog::warn("{}:{} is ignored: {}", file.string(), line.number, line.reason);
+  }
+  return keys;
+}
+
+std::array<std::uint8_t, 32> keyed_digest(const transport::Identity& identity,
+                                          const std::string& text) {
+  std::array<std::uint8_t, 32> secret{}, digest{};
+  std::size_t size = secret.size();
+  unsigned digest_size = digest.size();
+  if (EVP_PKEY_get_raw_private_key(identity.private_key(), secret.data(), &size) != 1 ||
+      HMAC(EVP_sha256(), secret.data(), static_cast<int>(size),
+           reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(),
+           &digest_size) == nullptr) {
+    throw CommandError(ExitCode::failure, "OpenSSL cannot derive a key from the identity.");
+  }
+  return digest;
+}
+
+/// The same after a restart, another for each server and export: docs/file-protocol.md, "Node ids".
+std::array<std::uint8_t, 16> node_key(const transport::Identity& identity,
+                                      const std::string& name) {
+  const auto digest = keyed_digest(identity, "rushfs node ids of export " + name);
+  std::array<std::uint8_t, 16> key{};
+  std::copy_n(digest.begin(), key.size(), key.begin());
+  return key;
+}
+
+fs::InstanceId new_instance() {
+  fs::InstanceId instance;
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(&instance.value), sizeof(instance.value)) != 1) {
+    throw CommandError(ExitCode::failure, "The system has no randomness.");
+  }
+  return instance;
+}
+
+bool preserves_identity(const ServerConfig& config) {
+  const bool root = geteuid() == 0;
+  if (config.identity_mapping == "preserve" && !root) {
+    throw CommandError(ExitCode::failure, "identity_mapping = \"preserve\" needs root.");
+  }
+  return root && config.identity_mapping != "squash";
+}
+
+/// Where one export's answers are remembered: by server key, name and directory, so that two
+/// servers of one machine never share.
+std::filesystem::path state_folder(const ServerConfig& config, const ExportConfig& exported,
+                                   const transport::Identity& identity) {
+  const auto digest = keyed_digest(
+      identity, "state " + exported.name + '\0' +
+                    std::filesystem::absolute(exported.directory).lexically_normal().string());
+  std::uint64_t number = 0;
+  for (std::size_t i = 0; i < 8; ++i) number = number << 8 | digest[i];
+  return config.state / fmt::format("{}-{:016x}", exported.name, number);
+}
+
+}  // namespace
+
+Server::Server(const ServerConfig& config)
+    : keys_file_(config.authorized_keys),
+      workers_(kWorkers),
+      clients_(load_keys(config.authorized_keys)) {
+  const auto identity = load_identity(config.identity);
+  sessions_ = std::make_unique<fs::ServerSessions>(
+      [this](const transport::PublicKey& key, const std::string& name) {
+        return clients_.grant(key, name);
+      },
+      static_cast<fs::ConnectionOutput&>(*this));
+  open_exports(config, *identity);
+  open_socket(config, identity, load_keys(config.authorized_keys));
+  keys_watch_ = std::make_unique<FileWatch>(file_loop_, keys_file_, [this] { reload_keys(); });
+  spdlog::info("Listening on {}, key {}", transport::to_string(address()),
+               transport::fingerprint(identity->public_key()));
+}
+
+Server::~Server() {
+  workers_.join();
+  file_loop_.restart();
+  file_loop_.poll();  // what the workers brought back
+}
+
+void Server::open_exports(const ServerConfig& config, const transport::Identity& identity) {
+  const bool preserve = preserves_identity(config);
+  const fs::InstanceId instance = new_instance();
+  for (const ExportConfig& exported : config.exports) {
+    fs::ExportOptions options;
+    options.name = exported.name;
+    options.read_only = exported.read_only;
+    options.preserve_identity = preserve;
+    options.squash_uid = geteuid();
+    options.squash_gid = getegid();
+    options.instance = instance;
+    options.workers = kWorkers;
+    options.state_folder = state_folder(config, exported, identity);
+    std::filesystem::create_directories(options.state_folder);
+    const fs::DirectoryOptions directory{exported.directory, node_key(identity, exported.name),
+                                         preserve};
+    exports_.push_back(std::make_unique<fs::Export>(
+        std::move(options), [directory] { return fs::open_directory_store(directory); }, home_,
+        worker_loop_));
+    sessions_->add(*exports_.back());
+    spdlog::info("Exporting {} as {}{}", exported.directory.string(), exported.name,
+                 exported.read_only ? ", read only" : "");
+  }
+}
+
+void Server::open_socket(const ServerConfig& config,
+                         std::shared_ptr<const transport::Identity> identity, SharedKeys keys) {
+  network_keys_ = std::make_shared<SharedKeys>(std::move(keys));
+  transport::EndpointConfig endpoint;
+  endpoint.identity = std::move(identity);
+  endpoint.accept_client = [keys_now = network_keys_](const transport::PublicKey& key) {
+    return (*keys_now)->find(key) != nullptr;
+  };
+  transport::UdpOptions udp;
+  udp.listen = transport::parse_address(config.listen);
+  driver_ = std::make_unique<transport::UdpDriver>(
+      network_loop_, std::move(endpoint), udp,
+      [this](transport::DriverEvent event) { on_network_event(std::move(event)); });
+}
+
+void Server::on_network_event(transport::DriverEvent event) {
+  if (std::holds_alternative<transport::Connected>(event.body)) {
+    const transport::PublicKey key = driver_->endpoint().peer_key(event.connection);
+    boost::asio::post(file_loop_, [this, connection = event.connection, key] {
+      on_connected(connection, key);
+    });
+    return;
+  }
+  boost::asio::post(file_loop_,
+                    [this, event = std::move(event)]() mutable { on_event(std::move(event)); });
+}
+
+void Server::on_connected(transport::ConnectionHandle connection,
+                          const transport::PublicKey& key) {
+  spdlog::info("{} connected", clients_.name(key));
+  clients_.connected(connection, key);
+  sessions_->on_connected(connection, key, transport::Clock::now());
+}
+
+void Server::on_event(transport::DriverEvent event) {
+  const auto now = transport::Clock::now();
+  if (auto* request = std::get_if<transport::RequestArrived>(&event.body)) {
+    sessions_->on_request(event.connection, request->id, request->priority,
+                          std::move(request->body), now);
+  } else if (auto* cancelled = std::get_if<transport::RequestCancelled>(&event.body)) {
+    sessions_->on_cancelled(event.connection, cancelled->id);
+  } else if (auto* closed = std::get_if<transport::Closed>(&event.body)) {
+    spdlog::info("A client left: {} (code {})", closed->reason.text,
+                 static_cast<int>(closed->reason.code));
+    clients_.closed(event.connection);
+    sessions_->on_closed(event.connection, now);
+  }
+}
+
+void Server::reply(transport::ConnectionHandle connection, transport::RequestId id,
+                   transport::Buffer body) {
+  driver_->reply(connection, id, std::move(body));
+}
+
+void Server::close(transport::ConnectionHandle connection, transport::CloseReason reason) {
+  driver_->close(connection, std::move(reason));
+}
+
+void Server::reload_keys() {
+  SharedKeys keys;
+  try {
+    keys = load_keys(keys_file_);
+  } catch (const std::exception& error) {
+    spdlog::error("The keys stay as they were: {}", error.what());
+    return;
+  }
+  spdlog::info("Read {} again: {} keys", keys_file_.string(), keys->keys().size());
+  boost::asio::post(network_loop_, [shared = network_keys_, keys] { *shared = keys; });
+  for (auto& [connection, reason] : clients_.replace(keys)) {
+    driver_->close(connection, std::move(reason));
+  }
+}
+
+void Server::tick_later() {
+  timer_.expires_after(kTick);
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    const auto now = transport::Clock::now();
+    sessions_->tick(now);
+    for (const auto& exported : exports_) exported->tick(now);
+    tick_later();
+  });
+}
+
+void Server::stop() {
+  spdlog::info("Stopping");
+  driver_->shutdown({transport::CloseCode::none, false, "the server is stopping"}, [this] {
+    network_loop_.stop();
+    file_loop_.stop();
+  });
+}
+
+void Server::run() {
+  const auto keep_network = boost::asio::make_work_guard(network_loop_);
+  std::thread network([this] { network_loop_.run(); });
+  signals_.add(SIGTERM);
+  signals_.add(SIGINT);
+  signals_.async_wait([this](const boost::system::error_code& error, int) {
+    if (!error) stop();
+  });
+  tick_later();
+  file_loop_.run();
+  network.join();
+}
+
+}  // namespace rushfs::tools

@@ -1,0 +1,65 @@
+// A running server: owns the loops, the socket, the exports and the sessions, and joins them. It
+// decides nothing: that is Endpoint's, Export's and ClientBook's business.
+//
+// Threads: the one that calls run() is the file loop; the network loop and the workers have their
+// own.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "fs/server_sessions.h"
+#include "tools/asio_loop.h"
+#include "tools/client_book.h"
+#include "tools/file_watch.h"
+#include "tools/server_config.h"
+#include "transport/udp_driver.h"
+
+namespace rushfs::tools {
+
+class Server : private fs::ConnectionOutput {
+ public:
+  /// Opens keys, exports and the socket. Throws naming what it could not open.
+  explicit Server(const ServerConfig& config);
+  ~Server() override;
+
+  /// Serves until SIGTERM or SIGINT; says farewell to the clients.
+  void run();
+  transport::Address address() const { return driver_->local_address(); }
+
+ private:
+  void reply(transport::ConnectionHandle, transport::RequestId, transport::Buffer body) override;
+  void close(transport::ConnectionHandle, transport::CloseReason) override;
+
+  void open_exports(const ServerConfig& config, const transport::Identity& identity);
+  void open_socket(const ServerConfig& config,
+                   std::shared_ptr<const transport::Identity> identity, SharedKeys keys);
+  void on_network_event(transport::DriverEvent event);
+  void on_event(transport::DriverEvent event);
+  void on_connected(transport::ConnectionHandle, const transport::PublicKey&);
+  void reload_keys();
+  void tick_later();
+  void stop();
+
+  std::filesystem::path keys_file_;
+  boost::asio::io_context network_loop_{1};
+  boost::asio::io_context file_loop_{1};
+  boost::asio::thread_pool workers_;
+  IoContextLoop home_{file_loop_};
+  ThreadPoolLoop worker_loop_{workers_};
+  ClientBook clients_;
+  std::vector<std::unique_ptr<fs::Export>> exports_;
+  std::unique_ptr<fs::ServerSessions> sessions_;
+  std::shared_ptr<SharedKeys> network_keys_;  // the network loop's own copy
+  std::unique_ptr<transport::UdpDriver> driver_;
+  std::unique_ptr<FileWatch> keys_watch_;
+  boost::asio::steady_timer timer_{file_loop_};
+  boost::asio::signal_set signals_{file_loop_};
+};
+
+}  // namespace rushfs::tools
