@@ -78,6 +78,10 @@ std::optional<PacketHeader> parse_long(Input datagram) {
   const auto source = read_length_and_bytes(rest);
   if (!source) return std::nullopt;
   if (*version != kVersion && *version != 0) {
+    if (destination->size() > kMaxForeignConnectionId ||
+        source->size() > kMaxForeignConnectionId) {
+      return std::nullopt;
+    }
     return UnknownVersionHeader{static_cast<std::uint32_t>(*version), *destination, *source};
   }
   const auto to = connection_id(*destination);

@@ -1,6 +1,5 @@
 // What each end tells the other about itself inside the TLS handshake, and so under its protection:
-// a list of (id, length, value), all three varints' worth. docs/protocol.md, "Transport
-// parameters".
+// a list of (id, length, value). docs/protocol.md, "Transport parameters".
 #pragma once
 
 #include <array>
