@@ -1,0 +1,177 @@
+#include "cache/queue_index.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+namespace rushfs::cache {
+
+std::uint64_t checksum_of(std::uint64_t sequence, const QueuedOperation& operation,
+                          std::span<const std::uint8_t> bytes) {
+  const std::array<std::uint64_t, 6> numbers = {sequence,
+                                                static_cast<std::uint64_t>(operation.kind),
+                                                operation.offset_bytes,
+                                                operation.size_bytes.has_value() ? 1U : 0U,
+                                                operation.size_bytes.value_or(0),
+                                                bytes.size()};
+  const NodeId& node = operation.node->node;
+  const XXH64_hash_t seed = XXH3_64bits_withSeed(numbers.data(), sizeof numbers,
+                                                 XXH3_64bits(node.data(), node.size()));
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
+QueuedNode* QueueIndex::find(std::string_view node) const {
+  const auto found = nodes_.find(node);
+  return found == nodes_.end() ? nullptr : found->second.get();
+}
+
+QueuedOperation* QueueIndex::find(std::uint64_t sequence) {
+  const auto found = operations_.find(sequence);
+  return found == operations_.end() ? nullptr : &found->second;
+}
+
+QueuedNode& QueueIndex::enter(std::string_view node, std::string_view name) {
+  std::unique_ptr<QueuedNode>& entry = nodes_[NodeId(node)];
+  if (entry == nullptr) {
+    entry = std::make_unique<QueuedNode>();
+    entry->row = next_node_row_++;
+    entry->node = node;
+  }
+  if (!entry->has_row || entry->name != name) changed_nodes_.insert(entry.get());
+  entry->name = name;
+  return *entry;
+}
+
+QueuedNode& QueueIndex::enter_stored(const NodeRow& row) {
+  next_node_row_ = std::max(next_node_row_, row.id + 1);
+  std::unique_ptr<QueuedNode>& entry = nodes_[NodeId(row.node)];
+  if (entry == nullptr) {
+    entry = std::make_unique<QueuedNode>();
+    entry->row = row.id;
+    entry->node = row.node;
+    entry->name = row.name;
+    entry->has_row = true;
+  }
+  return *entry;
+}
+
+void QueueIndex::add(std::uint64_t sequence, QueuedOperation operation, bool usable) {
+  assert(operations_.empty() || operations_.rbegin()->first < sequence);
+  QueuedNode& node = *operation.node;
+  node.sequences.push_back(sequence);
+  node.data_bytes += operation.place.length_bytes;
+  data_bytes_ += operation.place.length_bytes;
+  ++totals_.operations;
+  totals_.checksums ^= operation.checksum;
+  if (usable && operation.kind == OperationKind::write) {
+    node.overlay.write(sequence, operation.offset_bytes, operation.place.length_bytes);
+    operation.in_overlay = true;
+  } else if (usable && operation.size_bytes) {
+    node.overlay.set_size(sequence, *operation.size_bytes);
+    operation.in_overlay = true;
+  }
+  if (!operation.has_row) changed_operations_.push_back(sequence);
+  operations_.emplace_hint(operations_.end(), sequence, std::move(operation));
+}
+
+DataPlace QueueIndex::remove(std::uint64_t sequence) {
+  const auto found = operations_.find(sequence);
+  const QueuedOperation& operation = found->second;
+  QueuedNode& node = *operation.node;
+  const DataPlace place = operation.place;
+  if (operation.in_overlay && operation.kind == OperationKind::write) {
+    node.overlay.complete_write(sequence, operation.offset_bytes, place.length_bytes);
+  } else if (operation.in_overlay) {
+    node.overlay.complete_set_size(sequence);
+  }
+  node.data_bytes -= place.length_bytes;
+  data_bytes_ -= place.length_bytes;
+  --totals_.operations;
+  totals_.checksums ^= operation.checksum;
+  if (operation.has_row) removed_operations_.push_back(sequence);
+  node.parked.erase(sequence);
+  parked_.erase(sequence);
+  const auto position = std::lower_bound(node.sequences.begin(), node.sequences.end(), sequence);
+  node.sequences.erase(position);
+  operations_.erase(found);
+  if (node.sequences.empty()) remove(node);
+  return place;
+}
+
+void QueueIndex::remove(QueuedNode& node) {
+  if (node.has_row) removed_nodes_.push_back(node.row);
+  changed_nodes_.erase(&node);
+  const NodeId id = node.node;
+  nodes_.erase(id);
+}
+
+void QueueIndex::park(std::uint64_t sequence, ParkedState state) {
+  const auto found = operations_.find(sequence);
+  if (found == operations_.end()) return;
+  found->second.node->parked.insert(sequence);
+  parked_[sequence] = std::move(state);
+  changed_operations_.push_back(sequence);
+}
+
+void QueueIndex::unpark(std::uint64_t sequence) {
+  if (parked_.erase(sequence) == 0) return;
+  operations_.at(sequence).node->parked.erase(sequence);
+  changed_operations_.push_back(sequence);
+}
+
+QueueLog::Changes QueueIndex::changes() const {
+  QueueLog::Changes changes;
+  changes.removed_operations = removed_operations_;
+  changes.removed_nodes = removed_nodes_;
+  for (const QueuedNode* node : changed_nodes_) {
+    changes.nodes.push_back({node->row, node->node, node->name});
+  }
+  for (const std::uint64_t sequence : changed_operations_) {
+    const auto found = operations_.find(sequence);
+    if (found == operations_.end()) continue;
+    const QueuedOperation& operation = found->second;
+    OperationRow row{sequence,           operation.node->row,
+                     static_cast<std::uint64_t>(operation.kind),
+                     operation.offset_bytes, operation.size_bytes,
+                     operation.place,    operation.payload,
+                     operation.checksum, operation.appended_us,
+                     0,                  {}};
+    if (const auto parked = parked_.find(sequence); parked != parked_.end()) {
+      row.error = static_cast<std::uint64_t>(parked->second.error);
+      row.message = parked->second.message;
+    }
+    changes.operations.push_back(row);
+  }
+  changes.totals = totals_;
+  return changes;
+}
+
+bool QueueIndex::has_changes() const {
+  return !changed_operations_.empty() || !removed_operations_.empty() ||
+         !removed_nodes_.empty() || !changed_nodes_.empty();
+}
+
+std::uint64_t QueueIndex::unstored_operations() const {
+  std::uint64_t count = 0;
+  for (const std::uint64_t sequence : changed_operations_) {
+    const auto found = operations_.find(sequence);
+    if (found != operations_.end() && !found->second.has_row) ++count;
+  }
+  return count;
+}
+
+void QueueIndex::changes_stored() {
+  for (const std::uint64_t sequence : changed_operations_) {
+    const auto found = operations_.find(sequence);
+    if (found != operations_.end()) found->second.has_row = true;
+  }
+  for (QueuedNode* node : changed_nodes_) node->has_row = true;
+  changed_operations_.clear();
+  removed_operations_.clear();
+  removed_nodes_.clear();
+  changed_nodes_.clear();
+}
+
+}  // namespace rushfs::cache
