@@ -9,6 +9,7 @@ namespace {
 
 constexpr double kMaxFloor = 0.4;     // beyond, sending more to make up for loss is futile
 constexpr double kLeastLoss = 0.005;  // for standard errors: nothing is free of loss
+constexpr double kDeviations = 3;     // beyond chance: an hour has many thousand epochs
 constexpr double kMemory = 4000;      // packets that the recent loss is averaged over
 constexpr std::uint32_t kFewPackets = 10;   // no verdict on fewer
 constexpr std::uint32_t kDipPackets = 30;   // no floor from fewer
@@ -18,7 +19,7 @@ constexpr std::uint32_t kDipPackets = 30;   // no floor from fewer
 double LossFloor::uncertainty(double loss, double packets) const {
   const double p = std::clamp(loss, kLeastLoss, 0.5);
   // Losses in groups of mean length L vary like 2 L - 1 times fewer independent ones.
-  return 2 * std::sqrt(p * (1 - p) / std::max(packets, 1.0) * (2 * cluster_ - 1));
+  return kDeviations * std::sqrt(p * (1 - p) / std::max(packets, 1.0) * (2 * cluster_ - 1));
 }
 
 bool LossFloor::excessive(const Epoch& epoch) const {
@@ -40,17 +41,17 @@ void LossFloor::note(const Epoch& epoch) {
 
 void LossFloor::on_startup(const Epoch& epoch) {
   if (epoch.resolved() < kDipPackets) return;
-  floor_ = startup_seen_ ? std::min(floor_, epoch.loss()) : std::min(epoch.loss(), kMaxFloor);
+  // The least of several looks is too low by chance; the more so the fewer packets it saw.
+  const double p = epoch.loss();
+  const double floor = std::min(p + uncertainty(p, epoch.resolved()) / 3, kMaxFloor);
+  floor_ = startup_seen_ ? std::min(floor_, floor) : floor;
   startup_seen_ = true;
 }
 
 void LossFloor::on_cruise(const Epoch& epoch) {
   note(epoch);
-  const double n = epoch.resolved();
   // Less loss at full rate than the floor says needs no dip to be believed.
-  if (n >= kDipPackets && epoch.loss() + uncertainty(epoch.loss(), n) < floor_) {
-    floor_ = epoch.loss() + uncertainty(epoch.loss(), n) / 2;
-  }
+  if (recent_ + uncertainty(recent_, recent_packets_) < floor_) floor_ = recent_;
 }
 
 bool LossFloor::on_dip(const Epoch& epoch, TimePoint now) {

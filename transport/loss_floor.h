@@ -20,7 +20,7 @@ class LossFloor {
   /// The goodput of a wire rate r is r × (1 − loss): what to divide a goodput by.
   double yield() const { return 1 - floor_; }
 
-  /// True if the epoch lost more than the floor explains: by kTolerance and two standard errors,
+  /// True if the epoch lost more than the floor explains: by kTolerance and three standard errors,
   /// widened by how losses cluster on this path.
   bool excessive(const Epoch& epoch) const;
   /// The rise above the floor that `packets` packets can tell from chance.

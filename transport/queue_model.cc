@@ -21,7 +21,13 @@ constexpr Duration kSameWithin = std::chrono::microseconds(500);
 
 void QueueModel::on_round_trip(Duration sample, TimePoint now) {
   base_ = std::min(base_, sample);
+  recent_[next_recent_++ % kRecent] = sample;
   if (sample <= base_ + base_ / 50 + kSameWithin) base_seen_ = now;
+}
+
+Duration QueueModel::recent_queue() const {
+  const Duration least = *std::min_element(recent_.begin(), recent_.end());
+  return std::max(least - base_, Duration::zero());
 }
 
 Duration QueueModel::standing(const Epoch& epoch) const {

@@ -2,6 +2,9 @@
 // long the queue is that stands at the bottleneck. Pure; a value.
 #pragma once
 
+#include <array>
+#include <cstddef>
+
 #include "transport/rate_epochs.h"
 #include "transport/rate_limits.h"
 #include "transport/units.h"
@@ -24,6 +27,8 @@ class QueueModel {
   /// The queue that stood throughout the epoch.
   Duration standing(const Epoch& epoch) const;
   Duration standing() const { return standing_; }
+  /// The queue that the last kRecent round trips all saw: known sooner than an epoch's.
+  Duration recent_queue() const;
   /// The queue we allow ourselves at this bandwidth (bytes per second): smaller for faster flows,
   /// so that flows sharing a bottleneck draw near each other.
   Duration allowance(double bandwidth, RatePolicy policy) const;
@@ -32,7 +37,11 @@ class QueueModel {
   void reset() { *this = QueueModel(); }
 
  private:
+  static constexpr std::size_t kRecent = 8;
+
   Duration base_ = Duration::max();
+  std::array<Duration, kRecent> recent_{};  // zero: none yet
+  std::size_t next_recent_ = 0;
   Duration jitter_{};
   Duration standing_{};
   TimePoint base_seen_{};

@@ -20,7 +20,9 @@ constexpr double kDipGain = 0.5;
 constexpr double kPacingMargin = 0.99;
 constexpr double kHeadroom = 0.85;  // of the in-flight limit, outside of probing
 constexpr double kMinWindow = 4;    // packets
+// An epoch lasts a round trip, and at least this many packets in startup and after it.
 constexpr std::uint32_t kEpochPackets = 40;
+constexpr std::uint32_t kSteadyEpochPackets = 100;
 constexpr Duration kIdle = std::chrono::seconds(10);
 
 }  // namespace
@@ -142,7 +144,8 @@ void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
     }
   }
   // A dip is one experiment, however many round trips it takes.
-  if (phase_ != RatePhase::dip && epoch.sent >= kEpochPackets) epochs_.open(phase_, now);
+  const std::uint32_t enough = startup_over_ ? kSteadyEpochPackets : kEpochPackets;
+  if (phase_ != RatePhase::dip && epoch.sent >= enough) epochs_.open(phase_, now);
 }
 
 double RateControl::gain() const {

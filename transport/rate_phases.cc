@@ -173,10 +173,8 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
                        path_volume() + wire_bandwidth() * seconds(queue_.jitter());
   switch (phase_) {
     case RatePhase::startup: {
-      const Epoch& epoch = epochs_.current();
       const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
-      const bool queued = epoch.round_trips >= 8 &&
-                          queue_.standing(epoch) > std::max(2 * allowed, queue_.base() / 4);
+      const bool queued = queue_.recent_queue() > std::max(2 * allowed, queue_.base() / 4);
       if (plateau_ || queued || rounds_without_growth_ >= kFullPipeRounds) leave_startup(now);
       break;
     }
@@ -198,10 +196,9 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       if (phase_rounds_ >= 1) enter(RatePhase::up, now);
       break;
     case RatePhase::up: {
-      const Epoch& epoch = epochs_.current();
       const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
-      const bool queued = obeys_delay() && epoch.round_trips >= 4 &&
-                          2 * queue_.standing(epoch) > 3 * allowed + queue_.jitter() / 2;
+      const bool queued =
+          obeys_delay() && 2 * queue_.recent_queue() > 3 * allowed + queue_.jitter() / 2;
       const bool full = phase_rounds_ >= 2 && rounds_without_growth_ >= 1;
       if (queued || full) {
         if (!queued) inflight_limit_ = std::numeric_limits<double>::infinity();
