@@ -1,0 +1,109 @@
+// The content of regular files. Nothing else is ever opened.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/caller_scope.h"
+#include "fs/directory_node.h"
+
+namespace rushfs::fs {
+namespace {
+
+/// Opens what `node` reaches. An owner may write through a descriptor that is older than a chmod
+/// that forbids it; this process, not root, may have to open anew in between (after a restart), so
+/// the owner's bit is lent for the moment of opening.
+Descriptor open_regular(int reached, int flags, mode_t needed) {
+  const std::string path = proc_path(reached);
+  Descriptor opened(::open(path.c_str(), flags | O_CLOEXEC));
+  if (opened || errno != EACCES) return opened;
+  struct stat status {};
+  if (::fstat(reached, &status) != 0 || status.st_uid != ::geteuid()) {
+    errno = EACCES;
+    return opened;
+  }
+  const mode_t mode = status.st_mode & 07777;
+  if (::chmod(path.c_str(), mode | needed) != 0) return opened;
+  opened = Descriptor(::open(path.c_str(), flags | O_CLOEXEC));
+  const int error = errno;
+  static_cast<void>(::chmod(path.c_str(), mode));
+  errno = error;
+  return opened;
+}
+
+}  // namespace
+
+Result<FileRef> DirectoryStore::open(const Node& node, bool for_writing) const {
+  if (node.type() == S_IFDIR) return errno_code(EISDIR);
+  if (node.type() != S_IFREG) return errno_code(EINVAL);
+  Descriptor opened = for_writing ? open_regular(reach(node), O_WRONLY, S_IWUSR)
+                                  : open_regular(reach(node), O_RDONLY, S_IRUSR);
+  if (!opened) return last_error();
+  return FileRef(std::make_shared<DirectoryFile>(std::move(opened)));
+}
+
+Result<std::size_t> DirectoryStore::read(StoreFile& file, std::uint64_t offset,
+                                         std::span<std::uint8_t> into) const {
+  constexpr std::size_t kLarge = 256 << 10;  // bytes; below, the kernel's own read-ahead is enough
+  constexpr std::uint64_t kAhead = 8;  // requests of disk work in flight for a sequential reader
+  auto& opened = static_cast<DirectoryFile&>(file);
+  const int fd = opened.fd();
+  const auto start = static_cast<off_t>(offset);
+  if (into.size() >= kLarge) {
+    const bool sequential = opened.read_to.exchange(offset + into.size()) == offset && offset != 0;
+    const auto ahead = static_cast<off_t>(into.size() * (sequential ? kAhead : 1));
+    static_cast<void>(::posix_fadvise(fd, start, ahead, POSIX_FADV_WILLNEED));
+  }
+  std::size_t done = 0;
+  while (done < into.size()) {
+    const ssize_t got =
+        ::pread(fd, into.data() + done, into.size() - done, start + static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return last_error();
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
+Result<void> DirectoryStore::write(StoreFile& file, std::uint64_t offset,
+                                   std::span<const std::uint8_t> data, bool drop_set_id) const {
+  constexpr std::uint64_t kLargestOffset = std::numeric_limits<off_t>::max();
+  if (offset > kLargestOffset || data.size() > kLargestOffset - offset) return errno_code(EFBIG);
+  const NoSetIdScope scope(drop_set_id);
+  std::size_t done = 0;
+  while (done < data.size()) {
+    const ssize_t put = ::pwrite(descriptor(file), data.data() + done, data.size() - done,
+                                 static_cast<off_t>(offset + done));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return last_error();
+    done += static_cast<std::size_t>(put);
+  }
+  return boost::system::in_place_value;
+}
+
+void DirectoryStore::start_sync(StoreFile& file) const {
+  static_cast<void>(::sync_file_range(descriptor(file), 0, 0, SYNC_FILE_RANGE_WRITE));
+}
+
+Result<void> DirectoryStore::sync(const Node& node, StoreFile* file, bool data_only,
+                                  bool name) const {
+  if (node.type() == S_IFDIR) {
+    const Descriptor directory(::openat(reach(node), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory || ::fsync(directory.get()) != 0) return last_error();
+    return boost::system::in_place_value;
+  }
+  if (file != nullptr) {
+    const int failed = data_only ? ::fdatasync(descriptor(*file)) : ::fsync(descriptor(*file));
+    if (failed != 0) return last_error();
+  }
+  if (!name || !has_name(node)) return boost::system::in_place_value;
+  // Where the name is: if it moves meanwhile, its mover's directory is what must be synced, and the
+  // mover asks for that.
+  const std::filesystem::path folder = std::filesystem::path(path_of(reach(node))).parent_path();
+  const Descriptor directory(
+      ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory) return boost::system::in_place_value;
+  if (::fsync(directory.get()) != 0) return last_error();
+  return boost::system::in_place_value;
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,128 @@
+// The parts of DirectoryStore its source files share: directory_store.cc (opening, node ids),
+// directory_attributes.cc, directory_listing.cc, directory_names.cc, directory_data.cc.
+#pragma once
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cerrno>
+#include <string>
+
+#include "fs/descriptor.h"
+#include "fs/directory_store.h"
+#include "fs/mount_table.h"
+#include "fs/node_id.h"
+
+namespace rushfs::fs {
+
+inline boost::system::error_code last_error() {
+  return errno_code(errno);
+}
+
+/// `reach` is O_PATH: it opens nothing, so that FIFOs and devices are never touched.
+class DirectoryNode final : public Node {
+ public:
+  DirectoryNode(NodeId id, std::uint32_t type, Descriptor reach)
+      : Node(std::move(id), type), reach_(std::move(reach)) {}
+  int reach() const { return reach_.get(); }
+
+ private:
+  Descriptor reach_;
+};
+
+class DirectoryFile final : public StoreFile {
+ public:
+  explicit DirectoryFile(Descriptor fd) : fd_(std::move(fd)) {}
+  int fd() const { return fd_.get(); }
+  /// Where the last read ended: the next one there is sequential. Only a hint.
+  std::atomic<std::uint64_t> read_to{0};
+
+ private:
+  Descriptor fd_;
+};
+
+inline int reach(const Node& node) {
+  return static_cast<const DirectoryNode&>(node).reach();
+}
+inline int descriptor(StoreFile& file) {
+  return static_cast<DirectoryFile&>(file).fd();
+}
+/// A path that opens what `fd` reaches, wherever it is now.
+inline std::string proc_path(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
+int open_beneath(int directory, const char* name, std::uint64_t flags, std::uint64_t mode = 0);
+
+class DirectoryStore final : public Store {
+ public:
+  explicit DirectoryStore(const DirectoryOptions& options);
+
+  bool present() const override;
+  Result<Found> root() const override;
+  Result<NodeRef> resolve(const NodeId& id, const NamePath* path) const override;
+  bool needs_paths() const override { return !opens_handles_; }
+  Result<void> check_inside(const Node& node) const override;
+
+  Result<Attributes> attributes(const Node& node) const override;
+  Result<Found> lookup(const Node& directory, const std::string& name) const override;
+  Result<ReadDirectoryReply> list(const ReadDirectory& request,
+                                  const Node& directory) const override;
+  Result<std::string> readlink(const Node& node) const override;
+  Result<StatFsReply> statfs(const Node& node) const override;
+
+  Result<FileRef> open(const Node& node, bool for_writing) const override;
+  Result<std::size_t> read(StoreFile& file, std::uint64_t offset,
+                           std::span<std::uint8_t> into) const override;
+  Result<void> write(StoreFile& file, std::uint64_t offset, std::span<const std::uint8_t> data,
+                     bool drop_set_id) const override;
+  void start_sync(StoreFile& file) const override;
+  Result<void> sync(const Node& node, StoreFile* file, bool data_only, bool name) const override;
+  bool has_name(const Node& node) const override;
+
+  Result<void> set_attributes(const Node& node, StoreFile* file,
+                              const AttributeChanges& changes) const override;
+  Result<Created> create(const NewName& where, std::uint32_t mode) const override;
+  Result<Found> make_directory(const NewName& where, std::uint32_t mode) const override;
+  Result<Found> make_node(const NewName& where, std::uint32_t mode, std::uint32_t major,
+                          std::uint32_t minor) const override;
+  Result<Found> symlink(const NewName& where, const std::string& target) const override;
+  Result<void> link(const Node& node, const Node& directory,
+                    const std::string& name) const override;
+  Result<void> unlink(const Node& directory, const std::string& name) const override;
+  Result<void> remove_directory(const Node& directory, const std::string& name) const override;
+  Result<void> rename(const Node& from_directory, const std::string& from_name,
+                      const Node& to_directory, const std::string& to_name,
+                      RenameMode mode) const override;
+
+  Result<void> keep_orphan(const Node& node, const std::string& orphan) const override;
+  void drop_orphan(const std::string& orphan) const override;
+  std::vector<OrphanFile> orphans() const override;
+
+ private:
+  Result<Found> found(Descriptor reach) const;
+  Result<NodeId> identify(int at, const char* name, const FileSystem& file_system,
+                          const struct statx& status) const;
+  Result<Descriptor> open_handle(const NodeIdentity& identity) const;
+  Result<NodeRef> walk(const NodeId& id, const NamePath& path) const;
+  bool beneath_by_walking_up(int directory) const;
+  bool is_root(const Node& node) const { return node.id() == root_id_; }
+  bool hidden(const Node& directory, const std::string& name) const;
+  Attributes describe(const struct statx& status, const FileSystem& file_system) const;
+  Result<DirectoryEntry> list_entry(const ReadDirectory& request, const Node& directory, int fd,
+                                    const char* name) const;
+  Result<void> change_link(const Node& node, int directory, const std::string& name) const;
+  Descriptor orphan_folder(bool make) const;
+
+  DirectoryOptions options_;
+  Descriptor root_;
+  struct statx root_status_ {};
+  bool root_is_mount_ = false;
+  mutable MountTable mounts_;
+  NodeIdCodec codec_;
+  NodeId root_id_;
+  bool opens_handles_ = false;
+};
+
+}  // namespace rushfs::fs
