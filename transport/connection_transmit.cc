@@ -1,1 +1,229 @@
-// Part of rushfs::transport.
+// What a connection sends, and when.
+#include <algorithm>
+#include <cassert>
+
+#include "transport/connection.h"
+
+namespace rushfs::transport {
+namespace {
+
+// One batch is one GSO send: at most 64 segments (UDP_MAX_SEGMENTS) and 65,507 bytes of payload.
+constexpr std::size_t kMaxSegments = 64;
+constexpr std::size_t kMaxBatch = 65000;
+
+// Path challenges and their answers show that the path carries full datagrams.
+constexpr std::size_t kPathDatagram = 1200;
+
+// One packet number in about this many is left out, to catch a peer that acknowledges what it
+// cannot have seen (RFC 9000, section 21.4). Rare, because each leaves a gap in the peer's ACKs.
+constexpr std::uint64_t kSkipInterval = 8192;
+
+}  // namespace
+
+bool Connection::transmit(TransmitBatch& batch, TimePoint now) {
+  batch.bytes.clear();
+  batch.to = peer_address_;
+  switch (state_) {
+    case State::draining:
+    case State::finished: return false;
+    case State::closing: return transmit_closing(batch, now);
+    case State::handshaking:
+    case State::connected: break;
+  }
+  if (handshake_ && transmit_handshake(batch, now)) return true;
+  if (state_ != State::connected) return false;
+  return transmit_path(batch, now) || transmit_path_mtu_probe(batch, now) ||
+         transmit_data(batch, now);
+}
+
+bool Connection::transmit_handshake(TransmitBatch& batch, TimePoint now) {
+  batch.bytes.resize(kMinInitialDatagram);
+  const std::size_t size = handshake_->transmit(
+      batch.bytes, peer_id_.value_or(original_destination_), own_id_, cookie_, now);
+  batch.bytes.resize(size);
+  batch.segment_size = static_cast<std::uint16_t>(size);
+  return size != 0;
+}
+
+bool Connection::transmit_closing(TransmitBatch& batch, TimePoint now) {
+  if (handshake_ && transmit_handshake(batch, now)) return true;
+  if (!close_owed_) return false;
+  close_owed_ = false;
+  if (!protection_) return false;
+  batch.bytes.resize(kPathDatagram);
+  const std::size_t length = next_number_length();
+  const std::size_t header = data_header_length(length);
+  FrameWriter writer(std::span(batch.bytes).subspan(header, kPathDatagram - header - kTagLength));
+  writer.close(close_reason_.code, close_reason_.text);
+  const std::size_t size = finish_packet(batch.bytes, length, writer, false, now);
+  batch.bytes.resize(size);
+  batch.segment_size = static_cast<std::uint16_t>(size);
+  return true;
+}
+
+bool Connection::transmit_path(TransmitBatch& batch, TimePoint now) {
+  const auto challenge = path_validation_.due(now);
+  if (!challenge && !path_response_) return false;
+  batch.bytes.resize(kPathDatagram);
+  const std::size_t length = next_number_length();
+  const std::size_t header = data_header_length(length);
+  const std::size_t limit = challenge ? challenge->limit : kPathDatagram;
+  FrameWriter writer(std::span(batch.bytes).subspan(header, limit - header - kTagLength));
+  sent_scratch_.clear();
+  if (challenge) {
+    batch.to = challenge->to;
+    writer.path_challenge(challenge->challenge);
+    sent_scratch_.push_back({.kind = SentFrame::Kind::path_challenge});
+  } else {
+    batch.to = path_response_->to;
+    writer.path_response(path_response_->data);
+    path_response_.reset();
+    sent_scratch_.push_back({.kind = SentFrame::Kind::path_response});
+  }
+  writer.pad_to(writer.size() + writer.room());
+  const std::size_t size = finish_packet(batch.bytes, length, writer, true, now);
+  if (challenge) path_validation_.on_challenge_sent(size, probe_timeout(), now);
+  batch.bytes.resize(size);
+  batch.segment_size = static_cast<std::uint16_t>(size);
+  return true;
+}
+
+bool Connection::transmit_path_mtu_probe(TransmitBatch& batch, TimePoint now) {
+  if (!recovery_->may_send(false, now)) return false;
+  const auto wanted = recovery_->path_mtu_probe(now);
+  if (!wanted) return false;
+  batch.bytes.resize(wanted->count);
+  const std::size_t length = next_number_length();
+  const std::size_t header = data_header_length(length);
+  FrameWriter writer(std::span(batch.bytes).subspan(header, wanted->count - header - kTagLength));
+  writer.ping();
+  writer.pad_to(writer.size() + writer.room());
+  sent_scratch_.assign(1, {.kind = SentFrame::Kind::path_mtu_probe,
+                           .length = static_cast<std::uint32_t>(wanted->count)});
+  const std::size_t size = finish_packet(batch.bytes, length, writer, true, now);
+  assert(size == wanted->count);
+  batch.segment_size = static_cast<std::uint16_t>(size);
+  return true;
+}
+
+bool Connection::transmit_data(TransmitBatch& batch, TimePoint now) {
+  const std::size_t segment = recovery_->datagram_size().count;
+  const std::size_t most = std::min(kMaxSegments, kMaxBatch / segment);
+  std::size_t used = 0;
+  for (std::size_t i = 0; i < most; ++i) {
+    const Content content = next_content(now);
+    if (content == Content::nothing) break;
+    batch.bytes.resize(used + segment);
+    const std::size_t size =
+        write_packet(std::span(batch.bytes).subspan(used, segment), content, now);
+    used += size;
+    if (size < segment) break;
+  }
+  batch.bytes.resize(used);
+  batch.segment_size = static_cast<std::uint16_t>(std::min(segment, used));
+  return used != 0;
+}
+
+bool Connection::has_data() {
+  return handshake_done_owed_ || ping_owed_ || (exchange_ && exchange_->has_data());
+}
+
+Connection::Content Connection::next_content(TimePoint now) {
+  if (recovery_->probes_owed() > 0) return Content::data;
+  if (has_data()) {
+    if (recovery_->may_send(false, now)) return Content::data;
+    const bool urgent = handshake_done_owed_ || ping_owed_ || exchange_->next_is_urgent();
+    if (urgent && recovery_->may_send(true, now)) return Content::data;
+  } else if (recovery_->may_send(false, now)) {
+    recovery_->on_nothing_to_send(exchange_->is_held_back(), now);
+  }
+  return received_.ack_due(now) ? Content::acknowledgement : Content::nothing;
+}
+
+std::size_t Connection::write_packet(std::span<std::uint8_t> space, Content content,
+                                     TimePoint now) {
+  const std::size_t length = next_number_length();
+  const std::size_t header = data_header_length(length);
+  FrameWriter writer(space.subspan(header, space.size() - header - kTagLength));
+  sent_scratch_.clear();
+  if (received_.ack_due(now)) write_ack(writer, now);
+  if (content == Content::data) {
+    write_data_frames(writer, now);
+  } else if (received_.wants_ping(recovery_->round_trip().smoothed(), now) && writer.ping()) {
+    received_.on_ping_sent(now);
+    sent_scratch_.push_back({.kind = SentFrame::Kind::ping});
+  }
+  if (writer.size() == 0) return 0;
+  // What follows makes a batch of equal sizes worth some padding.
+  if (content == Content::data && exchange_->has_data()) writer.pad_to(writer.size() + writer.room());
+  return finish_packet(space, length, writer, true, now);
+}
+
+void Connection::write_data_frames(FrameWriter& writer, TimePoint now) {
+  const std::size_t before = sent_scratch_.size();
+  if (recovery_->probes_owed() > 0 && !has_data()) prepare_probe();
+  if (handshake_done_owed_ && writer.handshake_done(*reset_token_)) {
+    handshake_done_owed_ = false;
+    sent_scratch_.push_back({.kind = SentFrame::Kind::handshake_done});
+  }
+  exchange_->write(writer, sent_scratch_);
+  const bool nothing = sent_scratch_.size() == before;
+  if ((ping_owed_ || nothing) && writer.ping()) {
+    ping_owed_ = false;
+    sent_scratch_.push_back({.kind = SentFrame::Kind::ping});
+  }
+  // An ACK rides along where a packet has room left.
+  constexpr std::size_t kRoomForAck = 64;
+  const bool has_ack =
+      !sent_scratch_.empty() && sent_scratch_.front().kind == SentFrame::Kind::ack;
+  if (!has_ack && received_.has_news() && writer.room() >= kRoomForAck) write_ack(writer, now);
+}
+
+void Connection::write_ack(FrameWriter& writer, TimePoint now) {
+  const auto ranges = received_.ack_ranges(kMaxAckRanges);
+  if (ranges.empty() || !writer.ack(received_.ack_delay(now), ranges)) return;
+  sent_scratch_.push_back({.kind = SentFrame::Kind::ack, .id = ranges.front().last});
+  received_.on_ack_sent(now);
+}
+
+// A probe repeats the oldest content that is on its way, which may be what the peer waits for.
+void Connection::prepare_probe() {
+  const auto frames = recovery_->frames_to_probe();
+  for (const SentFrame& frame : frames) on_frame_lost(frame);
+}
+
+std::size_t Connection::next_number_length() const {
+  return packet_number_length(protection_->next_packet_number(), largest_acknowledged_);
+}
+
+std::size_t Connection::finish_packet(std::span<std::uint8_t> space, std::size_t number_length,
+                                      FrameWriter& writer, bool recorded, TimePoint now) {
+  writer.pad_to(4);  // enough for the sample of header protection
+  const std::size_t size = data_header_length(number_length) + writer.size() + kTagLength;
+  const std::span<std::uint8_t> packet = space.first(size);
+  const PacketLayout layout = write_data_header(packet, *peer_id_, number_length);
+  const std::uint64_t number = protection_->seal(packet, layout, now);
+  if (!recorded) return size;
+  assert(number == recovery_->next_number());
+  const bool ack_eliciting =
+      std::any_of(sent_scratch_.begin(), sent_scratch_.end(), [](const SentFrame& frame) {
+        return frame.kind != SentFrame::Kind::ack;
+      });
+  recovery_->on_sent(Bytes{size}, ack_eliciting, sent_scratch_, now);
+  skip_number_sometimes();
+  return size;
+}
+
+void Connection::skip_number_sometimes() {
+  const std::uint64_t number = protection_->next_packet_number();
+  if (next_skip_ != 0 && number < next_skip_) return;
+  if (next_skip_ != 0) {
+    protection_->skip_packet_number();
+    recovery_->skip_number();
+  }
+  std::array<std::uint8_t, 2> bytes;
+  context_.random(bytes);
+  next_skip_ = number + kSkipInterval / 2 + (bytes[0] << 8 | bytes[1]) % kSkipInterval;
+}
+
+}  // namespace rushfs::transport

@@ -1,1 +1,252 @@
-// Part of rushfs::transport.
+#include "transport/endpoint.h"
+
+#include <cassert>
+
+#include "transport/endpoint_implementation.h"
+
+namespace rushfs::transport {
+
+Endpoint::Implementation::Implementation(EndpointConfig config, RandomSource random)
+    : config_(std::move(config)),
+      random_(std::move(random)),
+      client_tls_(Role::client, *config_.identity),
+      server_tls_(Role::server, *config_.identity),
+      reset_tokens_(*config_.identity) {}
+
+ConnectionId Endpoint::Implementation::new_id() {
+  ConnectionId id;
+  do {
+    random_(id.bytes);
+  } while (by_own_id_.contains(id));
+  return id;
+}
+
+ConnectionHandle Endpoint::Implementation::connect(const Address& server, KeyJudge expected,
+                                                   TimePoint now) {
+  now_ = now;
+  ConnectionStart start;
+  start.role = Role::client;
+  start.peer = server;
+  start.own_id = new_id();
+  random_(start.original_destination.bytes);
+  start.judge = std::move(expected);
+  return add(client_tls_, std::move(start), now).handle;
+}
+
+Endpoint::Implementation::Entry& Endpoint::Implementation::add(const TlsContext& tls,
+                                                               ConnectionStart start,
+                                                               TimePoint now) {
+  const ConnectionHandle handle{next_handle_++};
+  const ConnectionContext context{config_, tls, random_};
+  auto entry = std::make_unique<Entry>(handle, context, std::move(start), now);
+  Entry& added = *entry;
+  connections_.emplace(handle.value, std::move(entry));
+  by_own_id_.emplace(added.connection.own_id(), &added);
+  if (added.connection.role() == Role::server) {
+    by_original_.emplace(OriginalKey{added.connection.original_destination(),
+                                     added.connection.peer_address()},
+                         &added);
+    ++half_open_;
+  } else {
+    outgoing_.push_back(handle.value);
+  }
+  touch(added);
+  return added;
+}
+
+Endpoint::Implementation::Entry* Endpoint::Implementation::find(ConnectionHandle handle) {
+  const auto found = connections_.find(handle.value);
+  return found == connections_.end() ? nullptr : found->second.get();
+}
+
+// After every call into a connection: it may have events, something to send, another deadline.
+void Endpoint::Implementation::touch(Entry& entry) {
+  const std::uint64_t handle = entry.handle.value;
+  if (entry.half_open && !entry.connection.is_half_open()) {
+    entry.half_open = false;
+    if (entry.connection.role() == Role::server) --half_open_;
+  }
+  if (!std::exchange(entry.in_active, true)) active_.push_back(handle);
+  if (!std::exchange(entry.in_stale, true)) stale_.push_back(handle);
+  if (!std::exchange(entry.in_event_ready, true)) event_ready_.push_back(handle);
+}
+
+void Endpoint::Implementation::remove(Entry& entry) {
+  const Connection& connection = entry.connection;
+  if (entry.half_open && connection.role() == Role::server) --half_open_;
+  if (entry.timer) timers_.erase({*entry.timer, entry.handle.value});
+  by_own_id_.erase(connection.own_id());
+  std::erase(outgoing_, entry.handle.value);
+  std::erase_if(by_original_, [&](const auto& item) { return item.second == &entry; });
+  connections_.erase(entry.handle.value);
+}
+
+void Endpoint::Implementation::remove_if_done(Entry& entry) {
+  if (entry.closed_polled && entry.connection.is_finished()) remove(entry);
+}
+
+bool Endpoint::Implementation::transmit(TransmitBatch& batch, TimePoint now) {
+  now_ = now;
+  if (!replies_.empty()) {
+    Reply& reply = replies_.front();
+    batch.to = reply.to;
+    batch.bytes = std::move(reply.datagram);
+    batch.segment_size = static_cast<std::uint16_t>(batch.bytes.size());
+    replies_.pop_front();
+    return true;
+  }
+  while (!active_.empty()) {
+    const std::uint64_t handle = active_.front();
+    active_.pop_front();
+    Entry* entry = find({handle});
+    if (entry == nullptr) continue;
+    entry->in_active = false;
+    if (!entry->connection.transmit(batch, now)) continue;
+    touch(*entry);  // to the back: connections take turns
+    return true;
+  }
+  return false;
+}
+
+void Endpoint::Implementation::refresh_timers() {
+  for (const std::uint64_t handle : stale_) {
+    Entry* entry = find({handle});
+    if (entry == nullptr) continue;
+    entry->in_stale = false;
+    const auto deadline = entry->connection.deadline(now_);
+    if (deadline == entry->timer) continue;
+    if (entry->timer) timers_.erase({*entry->timer, handle});
+    if (deadline) timers_.insert({*deadline, handle});
+    entry->timer = deadline;
+  }
+  stale_.clear();
+}
+
+std::optional<TimePoint> Endpoint::Implementation::deadline() {
+  refresh_timers();
+  if (timers_.empty()) return std::nullopt;
+  return timers_.begin()->first;
+}
+
+void Endpoint::Implementation::tick(TimePoint now) {
+  now_ = now;
+  refresh_timers();
+  while (!timers_.empty() && timers_.begin()->first <= now) {
+    const std::uint64_t handle = timers_.begin()->second;
+    timers_.erase(timers_.begin());
+    Entry& entry = *find({handle});
+    entry.timer.reset();
+    entry.connection.tick(now);
+    touch(entry);
+    remove_if_done(entry);
+  }
+}
+
+// True: there was one. A client that never got connected is none of the application's business.
+bool Endpoint::Implementation::take_event(Entry& entry, std::optional<Event>& event) {
+  auto body = entry.connection.poll(now_);
+  if (!body) return false;
+  const bool closed = std::holds_alternative<Closed>(*body);
+  if (closed) entry.closed_polled = true;
+  const bool stranger =
+      entry.connection.role() == Role::server && !entry.connection.was_connected();
+  if (stranger) {
+    ++counters_.handshakes_failed;
+  } else {
+    event = Event{entry.handle, std::move(*body)};
+  }
+  return true;
+}
+
+std::optional<Event> Endpoint::Implementation::poll() {
+  std::optional<Event> event;
+  while (!event && !event_ready_.empty()) {
+    const std::uint64_t handle = event_ready_.front();
+    Entry* entry = find({handle});
+    if (entry != nullptr && take_event(*entry, event)) {
+      touch(*entry);  // taking a reply frees credit
+      remove_if_done(*entry);
+      continue;
+    }
+    event_ready_.pop_front();
+    if (entry != nullptr) entry->in_event_ready = false;
+  }
+  return event;
+}
+
+void Endpoint::Implementation::set_rate(const RateLimits& limits) {
+  config_.rate = limits;
+  for (auto& [handle, entry] : connections_) {
+    entry->connection.set_rate(limits);
+    touch(*entry);
+  }
+}
+
+Endpoint::Endpoint(EndpointConfig config, RandomSource random)
+    : implementation_(std::make_unique<Implementation>(std::move(config), std::move(random))) {}
+Endpoint::~Endpoint() = default;
+
+ConnectionHandle Endpoint::connect(const Address& server, KeyJudge expected, TimePoint now) {
+  return implementation_->connect(server, std::move(expected), now);
+}
+
+void Endpoint::receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now) {
+  implementation_->receive(datagram, from, now);
+}
+
+bool Endpoint::transmit(TransmitBatch& batch, TimePoint now) {
+  return implementation_->transmit(batch, now);
+}
+
+std::optional<TimePoint> Endpoint::deadline() const { return implementation_->deadline(); }
+void Endpoint::tick(TimePoint now) { implementation_->tick(now); }
+std::optional<Event> Endpoint::poll() { return implementation_->poll(); }
+
+RequestId Endpoint::request(ConnectionHandle handle, Priority priority, Buffer body) {
+  assert(body.size() <= kMaxMessage.count);
+  auto* entry = implementation_->find(handle);
+  if (entry == nullptr) return {};
+  const RequestId id = entry->connection.request(priority, std::move(body));
+  implementation_->touch(*entry);
+  return id;
+}
+
+void Endpoint::reply(ConnectionHandle handle, RequestId id, Buffer body) {
+  assert(body.size() <= kMaxMessage.count);
+  auto* entry = implementation_->find(handle);
+  if (entry == nullptr) return;
+  entry->connection.reply(id, std::move(body), implementation_->now());
+  implementation_->touch(*entry);
+}
+
+void Endpoint::cancel(ConnectionHandle handle, RequestId id) {
+  auto* entry = implementation_->find(handle);
+  if (entry == nullptr) return;
+  entry->connection.cancel(id, implementation_->now());
+  implementation_->touch(*entry);
+}
+
+void Endpoint::close(ConnectionHandle handle, CloseReason reason, TimePoint now) {
+  auto* entry = implementation_->find(handle);
+  if (entry == nullptr) return;
+  entry->connection.close(std::move(reason), now);
+  implementation_->touch(*entry);
+}
+
+void Endpoint::set_rate(RateLimits limits) { implementation_->set_rate(limits); }
+
+const PublicKey& Endpoint::peer_key(ConnectionHandle handle) const {
+  static const PublicKey kUnknown{};
+  const auto* entry = implementation_->find(handle);
+  if (entry == nullptr || !entry->connection.peer_key()) return kUnknown;
+  return *entry->connection.peer_key();
+}
+
+PathReport Endpoint::report(ConnectionHandle handle, TimePoint now) const {
+  const auto* entry = implementation_->find(handle);
+  return entry == nullptr ? PathReport{} : entry->connection.report(now);
+}
+
+const EndpointCounters& Endpoint::counters() const { return implementation_->counters(); }
+
+}  // namespace rushfs::transport

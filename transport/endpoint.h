@@ -56,6 +56,24 @@ struct TransmitBatch {
   std::vector<std::uint8_t> bytes;
 };
 
+/// What an endpoint saw, for status and tests. Dropping is always silent.
+struct EndpointCounters {
+  std::uint64_t datagrams_received = 0;
+  std::uint64_t garbage = 0;            // no header of ours, too short, or not for us
+  std::uint64_t unknown_connection = 0;  // data packets for ids we do not know
+  std::uint64_t not_authentic = 0;      // did not open, or was seen before (a replay)
+  std::uint64_t retries_sent = 0;
+  std::uint64_t bad_cookies = 0;
+  std::uint64_t version_negotiations_sent = 0;
+  std::uint64_t stateless_resets_sent = 0;
+  std::uint64_t refused_busy = 0;       // over max_connections or too many half-open
+  std::uint64_t handshakes_failed = 0;  // of clients that never became connected
+};
+
+/// Clients in the middle of their handshake, which takes them a few round trips. More are turned
+/// away; each has shown a cookie, so this bounds what hosts with real addresses can make us keep.
+inline constexpr std::size_t kMaxHalfOpen = 256;
+
 class Endpoint {
  public:
   Endpoint(EndpointConfig config, RandomSource random);
@@ -79,6 +97,9 @@ class Endpoint {
   // The application side.
 
   std::optional<Event> poll();
+  // On a connection whose Closed was produced, calls do nothing and ids mean nothing. Before
+  // Connected there must be none.
+
   /// Queues a request; it leaves as priority, credit and rate allow. Body at most kMaxMessage.
   RequestId request(ConnectionHandle, Priority, Buffer body);
   /// Answers a request, once. Its priority is the request's. Frees the credit its body held.
@@ -91,8 +112,10 @@ class Endpoint {
 
   void set_rate(RateLimits);  // for all connections, present and future
 
+  /// The peer's proven key, from Connected until Closed was polled (zeroes otherwise).
   const PublicKey& peer_key(ConnectionHandle) const;
   PathReport report(ConnectionHandle, TimePoint now) const;
+  const EndpointCounters& counters() const;
 
  private:
   class Implementation;

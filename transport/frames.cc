@@ -30,6 +30,11 @@ constexpr std::uint64_t kMaxAckDelayMicroseconds = 1 << 20;
 
 }  // namespace
 
+bool is_ack_eliciting(const Frame& frame) {
+  return !std::holds_alternative<PaddingFrame>(frame) &&
+         !std::holds_alternative<AckFrame>(frame) && !std::holds_alternative<CloseFrame>(frame);
+}
+
 FrameReader::FrameReader(std::span<const std::uint8_t> payload, std::vector<NumberRange>& scratch)
     : rest_(payload), ranges_(scratch) {}
 
@@ -60,7 +65,7 @@ std::optional<Frame> FrameReader::next() {
     case frame_type::kPathChallenge: return path(false);
     case frame_type::kPathResponse: return path(true);
     case frame_type::kClose: return close();
-    case frame_type::kHandshakeDone: return HandshakeDoneFrame{};
+    case frame_type::kHandshakeDone: return handshake_done();
     case frame_type::kRequest: return message(MessageKind::request);
     case frame_type::kReply: return message(MessageKind::reply);
     case frame_type::kCancel: return ending<CancelFrame>();
@@ -127,6 +132,14 @@ std::optional<Frame> FrameReader::close() {
   if (!text) return fail("a CLOSE that ends early");
   return CloseFrame{static_cast<CloseCode>(*code),
                     {reinterpret_cast<const char*>(text->data()), text->size()}};
+}
+
+std::optional<Frame> FrameReader::handshake_done() {
+  HandshakeDoneFrame frame;
+  const auto data = bytes(frame.token.size());
+  if (!data) return fail("a HANDSHAKE_DONE that ends early");
+  std::copy(data->begin(), data->end(), frame.token.begin());
+  return frame;
 }
 
 std::optional<Frame> FrameReader::message(MessageKind kind) {
@@ -254,9 +267,10 @@ bool FrameWriter::close(CloseCode code, std::string_view text) {
   return true;
 }
 
-bool FrameWriter::handshake_done() {
-  if (room() < 1) return false;
+bool FrameWriter::handshake_done(const ResetToken& token) {
+  if (room() < 1 + token.size()) return false;
   put_byte(frame_type::kHandshakeDone);
+  put_bytes(token);
   return true;
 }
 

@@ -59,6 +59,9 @@ inline constexpr std::size_t kMaxAckRanges = 256;
 /// Longest sentence in a CLOSE.
 inline constexpr std::size_t kMaxCloseText = 256;
 
+/// What a server that forgot a connection shows instead of its keys: RFC 9000, section 10.3.
+using ResetToken = std::array<std::uint8_t, 16>;
+
 struct PaddingFrame {};  // a run of zero bytes
 struct PingFrame {};
 struct AckFrame {
@@ -75,7 +78,7 @@ struct CloseFrame {
   CloseCode code = CloseCode::none;
   std::string_view text;
 };
-struct HandshakeDoneFrame {};
+struct HandshakeDoneFrame { ResetToken token; };
 struct MessageFrame {
   MessageKind kind = MessageKind::request;
   RequestId id;  // of the request, also in its reply
@@ -103,6 +106,9 @@ using Frame = std::variant<PaddingFrame, PingFrame, AckFrame, HandshakeDataFrame
                            PathChallengeFrame, PathResponseFrame, CloseFrame, HandshakeDoneFrame,
                            MessageFrame, CancelFrame, ResetFrame, CreditFrame>;
 
+/// Whether the peer answers a packet with this frame by an ACK (RFC 9000, section 13.2).
+bool is_ack_eliciting(const Frame& frame);
+
 /// Takes a decrypted payload apart, frame by frame. Spans point into the payload.
 class FrameReader {
  public:
@@ -123,6 +129,7 @@ class FrameReader {
   std::optional<Frame> handshake_data();
   std::optional<Frame> path(bool response);
   std::optional<Frame> close();
+  std::optional<Frame> handshake_done();
   std::optional<Frame> message(MessageKind kind);
   template <class Ending>
   std::optional<Frame> ending();
@@ -152,7 +159,7 @@ class FrameWriter {
   bool path_challenge(const std::array<std::uint8_t, 8>& data);
   bool path_response(const std::array<std::uint8_t, 8>& data);
   bool close(CloseCode code, std::string_view text);
-  bool handshake_done();
+  bool handshake_done(const ResetToken& token);
   /// `frame.data` is the rest of what should go; returns how many bytes of it were written, or none
   /// if not even the header fits with at least one byte (or, for an empty message, with none).
   std::optional<std::size_t> message(const MessageFrame& frame);

@@ -7,7 +7,7 @@ namespace {
 
 // A shorter part is not begun at the end of a packet unless it is the last of its message: headers
 // would outweigh it, and the receiver's list of gaps would grow.
-constexpr std::uint32_t kMinPart = 256;
+constexpr std::uint32_t kMinPart = 128;
 
 // Gaps among the acknowledged parts of one message: 4 MiB in parts of kMinPart, every second lost.
 constexpr std::size_t kMaxAcknowledgedRanges = kMaxMessage.count / kMinPart;

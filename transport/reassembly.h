@@ -11,9 +11,9 @@
 
 namespace rushfs::transport {
 
-/// Gaps in one message: 4 MiB in parts of 256 bytes, every second missing. Senders do not begin
+/// Gaps in one message: 4 MiB in parts of 128 bytes, every second missing. Senders do not begin
 /// shorter parts; more gaps are a protocol violation.
-inline constexpr std::size_t kMaxGaps = 8192;
+inline constexpr std::size_t kMaxGaps = 16384;
 
 class Reassembly {
  public:
