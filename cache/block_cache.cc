@@ -126,7 +126,9 @@ bool BlockCache::State::make_room(std::uint64_t bytes) {
 
 BlockCache::BlockCache(const Options& options) : state_(std::make_unique<State>(options)) {}
 
-BlockCache::~BlockCache() { state_->index.flush(); }
+BlockCache::~BlockCache() {
+  state_->index.flush();
+}
 
 std::optional<Buffer> BlockCache::read(std::string_view node, std::uint64_t version,
                                        std::uint64_t index) {
@@ -141,8 +143,7 @@ std::optional<Buffer> BlockCache::read(std::string_view node, std::uint64_t vers
 }
 
 std::optional<std::size_t> BlockCache::read_into(std::string_view node, std::uint64_t version,
-                                                 std::uint64_t index,
-                                                 std::span<std::uint8_t> out) {
+                                                 std::uint64_t index, std::span<std::uint8_t> out) {
   assert(out.size() >= kBlockBytes);
   BlockIndex::Block* block = state_->find(node, version, index);
   if (block == nullptr) {
@@ -226,7 +227,9 @@ void BlockCache::drop_range(std::string_view node, std::uint64_t first, std::uin
   for (const std::uint64_t number : numbers) state_->remove(*BlockIndex::find(*file, number));
 }
 
-void BlockCache::flush() { state_->index.flush(); }
+void BlockCache::flush() {
+  state_->index.flush();
+}
 
 BlockCacheStats BlockCache::stats() const {
   BlockCacheStats stats = state_->stats;

@@ -39,8 +39,8 @@ class BlockTable {
   struct Changes {
     std::vector<std::uint64_t> removed_files;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> removed_blocks;  // file, index
-    std::vector<FileRow> files;    // new or changed
-    std::vector<BlockRow> blocks;  // new or changed
+    std::vector<FileRow> files;                                           // new or changed
+    std::vector<BlockRow> blocks;                                         // new or changed
     bool empty() const {
       return removed_files.empty() && removed_blocks.empty() && files.empty() && blocks.empty();
     }

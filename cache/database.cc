@@ -137,13 +137,14 @@ Result<void> Database::check() {
 
 Statement::Statement(Database& database, std::string attempt, std::string_view sql)
     : database_(database), attempt_(std::move(attempt)) {
-  const int code =
-      sqlite3_prepare_v3(database.handle_, sql.data(), static_cast<int>(sql.size()),
-                         SQLITE_PREPARE_PERSISTENT, &handle_, nullptr);
+  const int code = sqlite3_prepare_v3(database.handle_, sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &handle_, nullptr);
   if (code != SQLITE_OK) database.throw_failure(attempt_, code);
 }
 
-Statement::~Statement() { sqlite3_finalize(handle_); }
+Statement::~Statement() {
+  sqlite3_finalize(handle_);
+}
 
 void Statement::reset() {
   sqlite3_reset(handle_);
@@ -213,7 +214,9 @@ Transaction::~Transaction() {
   }
 }
 
-Result<void> Transaction::begin() { return database_.execute("BEGIN IMMEDIATE"); }
+Result<void> Transaction::begin() {
+  return database_.execute("BEGIN IMMEDIATE");
+}
 
 Result<void> Transaction::commit() {
   // An error inside the transaction may have ended it; committing nothing is not a commit.

@@ -35,11 +35,11 @@ FolderLock::FolderLock(const std::filesystem::path& folder) {
   }
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
     const int reason = errno;
-    const std::string message =
-        reason == EWOULDBLOCK
-            ? "folder " + folder.string() + " is in use by " + holder_of(descriptor_) +
-                  "; give each mount a cache folder of its own"
-            : "cannot lock " + file.string() + ": " + std::strerror(reason);
+    const std::string message = reason == EWOULDBLOCK
+                                    ? "folder " + folder.string() + " is in use by " +
+                                          holder_of(descriptor_) +
+                                          "; give each mount a cache folder of its own"
+                                    : "cannot lock " + file.string() + ": " + std::strerror(reason);
     ::close(descriptor_);
     throw std::runtime_error(message);
   }
@@ -51,6 +51,8 @@ FolderLock::FolderLock(const std::filesystem::path& folder) {
   }
 }
 
-FolderLock::~FolderLock() { ::close(descriptor_); }
+FolderLock::~FolderLock() {
+  ::close(descriptor_);
+}
 
 }  // namespace rushfs::cache

@@ -74,8 +74,8 @@ struct ParkedOperation {
   std::uint64_t sequence = 0;
   NodeId node;
   std::string display_name;
-  int error = 0;        // errno
-  std::string message;  // a sentence for the user
+  int error = 0;         // errno
+  std::string message;   // a sentence for the user
   bool damaged = false;  // its bytes on local disk are not what was written: retrying cannot help
 };
 

@@ -69,8 +69,8 @@ void Overlay::complete_set_size(std::uint64_t sequence) {
 
 void Overlay::append_gap(std::uint64_t begin_bytes, std::uint64_t end_bytes,
                          std::vector<Part>& out) const {
-  const std::uint64_t limit = std::clamp(base_limit_bytes().value_or(kEndOfTime), begin_bytes,
-                                         end_bytes);
+  const std::uint64_t limit =
+      std::clamp(base_limit_bytes().value_or(kEndOfTime), begin_bytes, end_bytes);
   if (begin_bytes < limit) {
     out.push_back({Piece::Kind::base, begin_bytes, limit - begin_bytes, 0});
   }

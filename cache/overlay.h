@@ -50,8 +50,7 @@ class Overlay {
   };
 
   void cut(std::uint64_t begin_bytes, std::uint64_t end_bytes);
-  void append_gap(std::uint64_t begin_bytes, std::uint64_t end_bytes,
-                  std::vector<Part>& out) const;
+  void append_gap(std::uint64_t begin_bytes, std::uint64_t end_bytes, std::vector<Part>& out) const;
 
   std::map<std::uint64_t, Extent> extents_;  // by begin; they never overlap
   // Only marks that can still matter, so that both ends of each answer in constant time:

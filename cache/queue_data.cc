@@ -64,7 +64,8 @@ void QueueData::collect_garbage() {
       if (begin < position) file.overlapping = true;
       position = std::max(position, end);
     }
-    if (file.end_bytes > position || file.live.empty()) freed_.push_back({id, position, file.end_bytes - position});
+    if (file.end_bytes > position || file.live.empty())
+      freed_.push_back({id, position, file.end_bytes - position});
   }
   reclaim();
 }

@@ -38,8 +38,7 @@ class QueueData {
 
   // On error nothing has changed.
   Result<DataPlace> append(std::span<const std::uint8_t> bytes);
-  Result<void> read(const DataPlace& place, std::uint64_t skip_bytes,
-                    std::span<std::uint8_t> out);
+  Result<void> read(const DataPlace& place, std::uint64_t skip_bytes, std::span<std::uint8_t> out);
   // Everything appended is on the disk. A file whose sync failed once is never trusted again (the
   // kernel forgets which pages it could not write): fails until its unsynced ranges are freed.
   Result<void> sync();

@@ -17,8 +17,8 @@ std::uint64_t checksum_of(std::uint64_t sequence, const QueuedOperation& operati
                                                 operation.size_bytes.value_or(0),
                                                 bytes.size()};
   const NodeId& node = operation.node->node;
-  const XXH64_hash_t seed = XXH3_64bits_withSeed(numbers.data(), sizeof numbers,
-                                                 XXH3_64bits(node.data(), node.size()));
+  const XXH64_hash_t seed =
+      XXH3_64bits_withSeed(numbers.data(), sizeof numbers, XXH3_64bits(node.data(), node.size()));
   return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
 }
 
@@ -132,12 +132,17 @@ QueueLog::Changes QueueIndex::changes() const {
     const auto found = operations_.find(sequence);
     if (found == operations_.end()) continue;
     const QueuedOperation& operation = found->second;
-    OperationRow row{sequence,           operation.node->row,
+    OperationRow row{sequence,
+                     operation.node->row,
                      static_cast<std::uint64_t>(operation.kind),
-                     operation.offset_bytes, operation.size_bytes,
-                     operation.place,    operation.payload,
-                     operation.checksum, operation.appended_us,
-                     0,                  {}};
+                     operation.offset_bytes,
+                     operation.size_bytes,
+                     operation.place,
+                     operation.payload,
+                     operation.checksum,
+                     operation.appended_us,
+                     0,
+                     {}};
     if (const auto parked = parked_.find(sequence); parked != parked_.end()) {
       row.error = static_cast<std::uint64_t>(parked->second.error);
       row.message = parked->second.message;
@@ -149,8 +154,8 @@ QueueLog::Changes QueueIndex::changes() const {
 }
 
 bool QueueIndex::has_changes() const {
-  return !changed_operations_.empty() || !removed_operations_.empty() ||
-         !removed_nodes_.empty() || !changed_nodes_.empty();
+  return !changed_operations_.empty() || !removed_operations_.empty() || !removed_nodes_.empty() ||
+         !changed_nodes_.empty();
 }
 
 std::uint64_t QueueIndex::unstored_operations() const {

@@ -29,11 +29,11 @@ struct OperationRow {
   std::uint64_t kind = 0;
   std::uint64_t offset_bytes = 0;
   std::optional<std::uint64_t> size_bytes;
-  DataPlace place;                         // writes
-  std::span<const std::uint8_t> payload;   // the others
+  DataPlace place;                        // writes
+  std::span<const std::uint8_t> payload;  // the others
   std::uint64_t checksum = 0;
-  std::uint64_t appended_us = 0;           // since 1970
-  std::uint64_t error = 0;                 // errno of a parked operation
+  std::uint64_t appended_us = 0;  // since 1970
+  std::uint64_t error = 0;        // errno of a parked operation
   std::string_view message;
 };
 

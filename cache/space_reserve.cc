@@ -4,7 +4,9 @@
 
 namespace rushfs::cache {
 
-SpaceReserve::SpaceReserve(const std::filesystem::path& path) : path_(path) { release(); }
+SpaceReserve::SpaceReserve(const std::filesystem::path& path) : path_(path) {
+  release();
+}
 
 void SpaceReserve::take() {
   if (taken_) return;

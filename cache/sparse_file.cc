@@ -54,8 +54,7 @@ Result<void> SparseFile::write(std::uint64_t offset_bytes, std::span<const std::
 
 Result<void> SparseFile::punch(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
   return from_call(::fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                               static_cast<off_t>(offset_bytes),
-                               static_cast<off_t>(length_bytes)));
+                               static_cast<off_t>(offset_bytes), static_cast<off_t>(length_bytes)));
 }
 
 Result<void> SparseFile::allocate(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
@@ -67,7 +66,9 @@ Result<void> SparseFile::truncate(std::uint64_t size_bytes) {
   return from_call(::ftruncate(descriptor_, static_cast<off_t>(size_bytes)));
 }
 
-Result<void> SparseFile::sync() { return from_call(::fdatasync(descriptor_)); }
+Result<void> SparseFile::sync() {
+  return from_call(::fdatasync(descriptor_));
+}
 
 Result<std::uint64_t> SparseFile::size_bytes() const {
   struct stat status;

@@ -21,9 +21,13 @@ WriteQueue::WriteQueue(const Options& options) {
   }
 }
 
-WriteQueue::~WriteQueue() { (void)commit(); }
+WriteQueue::~WriteQueue() {
+  (void)commit();
+}
 
-const WriteQueue::Id& WriteQueue::id() const { return state_->log.header().id; }
+const WriteQueue::Id& WriteQueue::id() const {
+  return state_->log.header().id;
+}
 
 Result<std::uint64_t> WriteQueue::append_write(const Origin& origin, std::uint64_t offset_bytes,
                                                std::span<const std::uint8_t> data) {
@@ -58,7 +62,9 @@ Result<std::uint64_t> WriteQueue::append_namespace(const Origin& origin, Operati
   return state_->append(origin, std::move(operation), payload);
 }
 
-Result<void> WriteQueue::commit() { return state_->store_changes(); }
+Result<void> WriteQueue::commit() {
+  return state_->store_changes();
+}
 
 Result<std::vector<Piece>> WriteQueue::read(std::string_view node, std::uint64_t offset_bytes,
                                             std::uint64_t length_bytes) {
@@ -142,8 +148,8 @@ void WriteQueue::complete(std::string_view node, std::uint64_t up_to_sequence) {
   const QueuedNode* queued = state_->index.find(node);
   if (queued == nullptr) return;
   const auto& all = queued->sequences;
-  const std::vector<std::uint64_t> done(
-      all.begin(), std::upper_bound(all.begin(), all.end(), up_to_sequence));
+  const std::vector<std::uint64_t> done(all.begin(),
+                                        std::upper_bound(all.begin(), all.end(), up_to_sequence));
   for (const std::uint64_t sequence : done) state_->remove(sequence);
 }
 

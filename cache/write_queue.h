@@ -42,7 +42,7 @@ struct WriteQueueStats {
 class WriteQueue {
  public:
   struct Options {
-    std::filesystem::path folder;  // created when missing; belongs to this object alone
+    std::filesystem::path folder;    // created when missing; belongs to this object alone
     std::uint64_t budget_bytes = 0;  // of queued data; a single write always fits an empty queue
   };
   using Id = std::array<std::uint8_t, 16>;

@@ -52,9 +52,9 @@ void WriteQueue::State::load_log() {
         const auto& known = index.operations();
         if (row.sequence >= log.header().reserved_sequence ||
             (!known.empty() && row.sequence <= known.rbegin()->first)) {
-          throw DatabaseError(fmt::format("{} is damaged: no operation can have number {}", file,
-                                          row.sequence),
-                              true);
+          throw DatabaseError(
+              fmt::format("{} is damaged: no operation can have number {}", file, row.sequence),
+              true);
         }
         const auto node = nodes.find(row.node);
         load_operation(row, node == nodes.end() ? nullptr : node->second);
@@ -157,7 +157,7 @@ Result<void> WriteQueue::State::store_changes() {
 }
 
 Result<Buffer> WriteQueue::State::read_verified(std::uint64_t sequence,
-                                               QueuedOperation& operation) {
+                                                QueuedOperation& operation) {
   if (operation.kind != OperationKind::write) return operation.payload;
   Buffer bytes(operation.place.length_bytes);
   if (const Result<void> read = data.read(operation.place, 0, bytes); !read) return read.error();
