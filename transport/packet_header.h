@@ -116,7 +116,7 @@ std::array<std::uint8_t, 16> retry_integrity_tag(std::span<const std::uint8_t> o
                                                  std::span<const std::uint8_t, 16> key,
                                                  std::span<const std::uint8_t, 12> nonce);
 
-/// The answer to a datagram of an unknown version; never longer than that datagram.
+/// The answer to a datagram of an unknown version; at most 51 bytes.
 std::vector<std::uint8_t> make_version_negotiation(const UnknownVersionHeader& asked);
 
 /// Bytes that `number` needs, given the largest number the peer acknowledged (RFC 9000, A.2).
