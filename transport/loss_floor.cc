@@ -54,7 +54,7 @@ void LossFloor::on_cruise(const Epoch& epoch) {
   if (recent_ + uncertainty(recent_, recent_packets_) < floor_) floor_ = recent_;
 }
 
-bool LossFloor::on_dip(const Epoch& epoch, TimePoint now) {
+bool LossFloor::on_dip(const Epoch& epoch, bool queued, TimePoint now) {
   const double n = epoch.resolved();
   if (n < kDipPackets) return false;
   measured_ = now;
@@ -62,6 +62,7 @@ bool LossFloor::on_dip(const Epoch& epoch, TimePoint now) {
   const bool own = dip > recent_ - kTolerance / 2 - uncertainty(recent_, n);
   // The same loss at half the rate is random, and the longer average knows it better.
   const double floor = own ? (recent_ * recent_packets_ + dip * n) / (recent_packets_ + n) : dip;
+  if (queued && floor > floor_) return false;
   floor_ = std::min(floor, kMaxFloor);
   return own;
 }

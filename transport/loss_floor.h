@@ -30,8 +30,9 @@ class LossFloor {
   void on_startup(const Epoch& epoch);
   /// An epoch at about the full rate (cruise).
   void on_cruise(const Epoch& epoch);
-  /// The verdict of a dip. True if it shows the recent loss to be the path's own.
-  bool on_dip(const Epoch& epoch, TimePoint now);
+  /// The verdict of a dip. True if it shows the recent loss to be the path's own. `queued`: the
+  /// queue did not empty, so what was lost may have been lost there and the floor does not rise.
+  bool on_dip(const Epoch& epoch, bool queued, TimePoint now);
   TimePoint measured() const { return measured_; }
   void reset() { *this = LossFloor(); }
 

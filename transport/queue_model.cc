@@ -45,7 +45,7 @@ void QueueModel::on_epoch(const Epoch& epoch) {
   jitter_ += (spread - jitter_) / 8;
 }
 
-void QueueModel::on_dip(const Epoch& epoch, Duration allowance, TimePoint now) {
+void QueueModel::on_dip(const Epoch& epoch, Duration allowance, bool lossy, TimePoint now) {
   if (epoch.round_trips == 0) return;
   const Duration least = epoch.least_round_trip;
   base_seen_ = now;
@@ -60,7 +60,7 @@ void QueueModel::on_dip(const Epoch& epoch, Duration allowance, TimePoint now) {
   const bool same = difference < least / 20;
   longer_dips_ = same ? longer_dips_ + 1 : 1;
   last_dip_ = least;
-  if (longer_dips_ >= 2) {
+  if (longer_dips_ >= 2 && !lossy) {
     base_ = least;
     longer_dips_ = 0;
   }

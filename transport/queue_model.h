@@ -15,10 +15,11 @@ class QueueModel {
  public:
   /// A round trip without the peer's ACK delay.
   void on_round_trip(Duration sample, TimePoint now);
-  /// An epoch at about the full rate: learns the spread of round trips.
+  /// Any other epoch: learns the spread of round trips.
   void on_epoch(const Epoch& epoch);
-  /// A dip: learns the base round trip, also when it became longer.
-  void on_dip(const Epoch& epoch, Duration allowance, TimePoint now);
+  /// A dip: learns the base round trip, also when it became longer; but not where `lossy`, which
+  /// speaks for a full buffer.
+  void on_dip(const Epoch& epoch, Duration allowance, bool lossy, TimePoint now);
 
   bool known() const { return base_ < Duration::max(); }
   Duration base() const { return base_; }

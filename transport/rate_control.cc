@@ -166,7 +166,7 @@ double RateControl::path_volume() const {
 }
 
 Bytes RateControl::sample_bytes() const {
-  return {static_cast<std::uint64_t>(kEpochPackets / 2 * datagram_)};
+  return {static_cast<std::uint64_t>(startup_over_ ? kEpochPackets / 2 * datagram_ : 0)};
 }
 
 bool RateControl::obeys_delay() const {

@@ -75,7 +75,7 @@ class RateControl {
   /// Why it is not faster, when the application and the receiver would permit.
   SendLimit limit() const;
   /// Time and bytes a bandwidth sample should span at least, beyond a round trip.
-  Duration sample_span() const { return queue_.jitter(); }
+  Duration sample_span() const { return startup_over_ ? queue_.jitter() : Duration::zero(); }
   Bytes sample_bytes() const;
 
  private:
@@ -92,6 +92,7 @@ class RateControl {
   void leave_startup(TimePoint now);
   void advance(std::uint64_t in_flight, TimePoint now);
   void restart_after_idle(Duration idle, TimePoint now);
+  Duration allowed_queue() const;
   bool dip_due(TimePoint now) const;
   Duration dip_duration() const;
   Duration cruise_duration();

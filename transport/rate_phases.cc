@@ -81,6 +81,7 @@ void RateControl::judge_startup(const Epoch& epoch) {
     plateau_ = true;
   }
   loss_.on_startup(epoch);
+  queue_.on_epoch(epoch);
 }
 
 // Does not wait for all packets of a probe when it is clear that it does harm.
@@ -99,10 +100,8 @@ void RateControl::judge_up(const Epoch& epoch, TimePoint now) {
 void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
   if (epoch.application_limited) return;
   const bool excess = loss_.excessive(epoch);
-  if (epoch.phase == RatePhase::cruise || epoch.phase == RatePhase::down) {
-    loss_.on_cruise(epoch);
-    queue_.on_epoch(epoch);
-  }
+  if (epoch.phase != RatePhase::refill) loss_.on_cruise(epoch);
+  if (epoch.phase == RatePhase::cruise) queue_.on_epoch(epoch);
   bad_epochs_ = excess ? bad_epochs_ + 1 : 0;
   if (phase_ != RatePhase::cruise && phase_ != RatePhase::down) return;
   if (epoch.started < last_cut_) return;  // was sent before the last cut
@@ -118,8 +117,12 @@ void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
   }
 }
 
+Duration RateControl::allowed_queue() const {
+  return queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter() / 2;
+}
+
 void RateControl::back_off_for_queue(const Epoch& epoch) {
-  const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
+  const Duration allowed = allowed_queue();
   const Duration queue = queue_.standing(epoch);
   if (queue > 2 * allowed) {
     if (++queued_epochs_ >= kCompetingEpochs && limits_.policy != RatePolicy::low) {
@@ -137,13 +140,15 @@ void RateControl::back_off_for_queue(const Epoch& epoch) {
 }
 
 void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
-  const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
-  queue_.on_dip(epoch, allowed, now);
+  const Duration allowed = allowed_queue();
+  const bool queued = queue_.standing(epoch) > 2 * allowed;
+  const bool lossy = loss_.excessive(epoch);
+  queue_.on_dip(epoch, allowed, lossy, now);
   if (queue_.standing(epoch) < allowed) {
     competing_ = false;
     queued_epochs_ = 0;
   }
-  if (loss_.on_dip(epoch, now) && bad_epochs_ > 0) {
+  if (loss_.on_dip(epoch, queued, now) && bad_epochs_ > 0) {
     bandwidth_.unbound();  // the loss was not ours: forget what it made us do
     bad_epochs_ = 0;
   }
@@ -173,8 +178,8 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
                        path_volume() + wire_bandwidth() * seconds(queue_.jitter());
   switch (phase_) {
     case RatePhase::startup: {
-      const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
-      const bool queued = queue_.recent_queue() > std::max(2 * allowed, queue_.base() / 4);
+      const Duration allowed = allowed_queue();
+      const bool queued = queue_.recent_queue() > std::max(2 * allowed, queue_.base() / 4) + queue_.jitter();
       if (plateau_ || queued || rounds_without_growth_ >= kFullPipeRounds) leave_startup(now);
       break;
     }
@@ -196,9 +201,9 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       if (phase_rounds_ >= 1) enter(RatePhase::up, now);
       break;
     case RatePhase::up: {
-      const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy);
+      const Duration allowed = allowed_queue();
       const bool queued =
-          obeys_delay() && 2 * queue_.recent_queue() > 3 * allowed + queue_.jitter() / 2;
+          obeys_delay() && 2 * queue_.recent_queue() > 3 * allowed;
       const bool full = phase_rounds_ >= 2 && rounds_without_growth_ >= 1;
       if (queued || full) {
         if (!queued) inflight_limit_ = std::numeric_limits<double>::infinity();
