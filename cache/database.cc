@@ -74,6 +74,9 @@ void Database::open(Durability durability) {
                                (durability == Durability::every_commit ? "FULL" : "NORMAL");
   const int set = sqlite3_exec(handle_, settings.c_str(), nullptr, nullptr, nullptr);
   if (set != SQLITE_OK) throw_failure("set up", set);
+  // The log file stays when we close, so that its space is there for us when the disk is full.
+  int keep = 1;
+  sqlite3_file_control(handle_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
 }
 
 void Database::prepare_schema(std::string_view schema, std::uint32_t format) {

@@ -203,7 +203,8 @@ void QueueData::punch_around(std::uint64_t id, DataFile& file, std::uint64_t beg
                              std::uint64_t end) {
   const auto next = file.live.lower_bound(begin);
   const std::uint64_t floor = next == file.live.begin() ? 0 : std::prev(next)->second;
-  const std::uint64_t ceiling = next == file.live.end() ? file.end_bytes : next->first;
+  const std::uint64_t ceiling =
+      next == file.live.end() ? round_up_to_page(file.end_bytes) : next->first;
   begin = std::max(floor, begin / kPageBytes * kPageBytes);
   end = std::min(ceiling, round_up_to_page(end));
   if (begin >= end || file.overlapping) return;

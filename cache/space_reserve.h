@@ -10,18 +10,19 @@ namespace rushfs::cache {
 // from the write queue's log (which needs room itself) so that their data can be freed.
 inline constexpr std::uint64_t kReserveBytes = 4 * 1024 * 1024;
 
-// Best effort: without it the queue works until the disk is full. Starts released, so that what
-// an earlier process kept aside is there for starting up.
+// Best effort: without it the queue works until the disk is full. Starts with a part of what an
+// earlier process kept given back, so that there is room for starting up.
 class SpaceReserve {
  public:
   explicit SpaceReserve(const std::filesystem::path& path);
+  // Fills up towards the whole size as far as there is room.
   void take();
-  void release();
-  bool taken() const { return taken_; }
+  // Gives a part back; false when there was nothing left to give.
+  bool release_part();
 
  private:
   std::filesystem::path path_;
-  bool taken_ = false;
+  std::uint64_t kept_bytes_ = 0;
 };
 
 }  // namespace rushfs::cache

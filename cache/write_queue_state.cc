@@ -142,8 +142,7 @@ Result<void> WriteQueue::State::store_changes() {
   if (const Result<void> synced = data.sync(); !synced) return synced.error();
   const QueueLog::Changes changes = index.changes();
   Result<void> stored = log.apply(changes);
-  if (!stored && stored.error().value() == ENOSPC && reserve.taken()) {
-    reserve.release();
+  while (!stored && stored.error().value() == ENOSPC && reserve.release_part()) {
     stored = log.apply(changes);
   }
   if (!stored) {
