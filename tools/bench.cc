@@ -161,7 +161,7 @@ void add_bench(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand(
       "bench",
       "Measure what arrives per second, from memory to memory: no disk, no files. Without --up or\n"
-      "--down: one after the other. Compare with the line's rate: what is missing is not the disk.");
+      "--down: one after the other. Compare it with the line's rate.");
   command->footer(
       "Examples:\n"
       "  rushfs bench studio.example:/footage\n"

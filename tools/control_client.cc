@@ -102,7 +102,7 @@ MountEntry require_mount(const file::path& path) {
   const auto entries = read_mount_table();
   if (auto entry = find_mount(entries, absolute_path(path, entries))) return *entry;
   throw CommandError(ExitCode::not_mounted,
-                     fmt::format("{} is not in a rushfs mount. rushfs status lists those there are.",
+                     fmt::format("{} is not in a rushfs mount. rushfs status lists them.",
                                  path.string()));
 }
 

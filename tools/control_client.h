@@ -33,7 +33,7 @@ class ControlCall {
   std::string mount_point_;
 };
 
-/// Sends and waits; a mount's process that is busy for ten seconds is an error. Throws CommandError.
+/// Sends and waits; no reply within ten seconds is an error. Throws CommandError.
 nlohmann::json ask_mount(const MountEntry& mount, const nlohmann::json& request);
 
 /// The rushfs mount that `path` lies in. Throws CommandError (not_mounted).

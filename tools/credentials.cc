@@ -40,7 +40,8 @@ std::shared_ptr<const transport::Identity> load_identity(const std::filesystem::
 
 Credentials load_credentials(const ConnectOptions& options) {
   Credentials result;
-  result.identity_file = options.identity ? std::filesystem::path(*options.identity) : default_identity();
+  result.identity_file =
+      options.identity ? std::filesystem::path(*options.identity) : default_identity();
   result.known_hosts_file = options.known_hosts ? std::filesystem::path(*options.known_hosts)
                                                  : default_known_hosts();
   result.identity = load_identity(result.identity_file);

@@ -59,7 +59,8 @@ file::path mount_cache_directory(const file::path& cache_directory, const Remote
   std::string name = location.server.host + "-" + location.export_name;
   std::ranges::replace_if(
       name,
-      [](unsigned char c) { return std::isalnum(c) == 0 && c != '.' && c != '-' && c != '_'; }, '_');
+      [](unsigned char c) { return std::isalnum(c) == 0 && c != '.' && c != '-' && c != '_'; },
+      '_');
   constexpr std::size_t kReadablePart = 80;
   name.resize(std::min(name.size(), kReadablePart));
   return cache_directory /

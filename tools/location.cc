@@ -12,11 +12,14 @@ std::string RemoteLocation::text() const {
 }
 
 transport::HostPort parse_server(std::string_view text) {
+  transport::HostPort server;
   try {
-    return transport::parse_host_port(text);
+    server = transport::parse_host_port(text);
   } catch (const std::runtime_error& error) {
     throw usage_error(error.what());
   }
+  if (server.port == 0) throw usage_error(fmt::format("\"{}\": no server has port 0.", text));
+  return server;
 }
 
 RemoteLocation parse_location(std::string_view text) {
@@ -39,7 +42,7 @@ RemoteLocation parse_location(std::string_view text) {
   }
   if (location.export_name.empty()) {
     throw usage_error(fmt::format(
-        "\"{}\" lacks the export's name after :/ . Ask the server's owner what is exported.", text));
+        "\"{}\" lacks the export's name after :/ . Ask the server's owner for it.", text));
   }
   return location;
 }

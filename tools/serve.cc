@@ -64,10 +64,10 @@ void add_serve(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand(
       "serve",
       "Export directories to clients whose keys are in authorized_keys; that file is read again\n"
-      "whenever it changes, and a key taken out of it is cut off at once. As root, files belong to\n"
+      "when it changes, and a key taken out of it is cut off at once. As root, files belong to\n"
       "those who made them; as another user, everything belongs to that user.");
   command->footer(
-      "authorized_keys has one line per client, as rushfs keygen prints it, perhaps after options:\n"
+      "authorized_keys has one line per client, as rushfs keygen prints it, after options or not:\n"
       "  ssh-ed25519 AAAA... anna@edit1\n"
       "  export=\"footage\",ro ssh-ed25519 AAAA... guest@lab\n"
       "\n"

@@ -54,7 +54,8 @@ std::string queue_line(const json& queue) {
   const auto operations = queue.at("operations").get<std::uint64_t>();
   if (operations == 0) return "empty: everything written is on the server";
   std::string text = fmt::format("{} of {} files to be sent ({} operations)",
-                                 size(queue.at("bytes")), queue.at("files").get<long>(), operations);
+                                 size(queue.at("bytes")), queue.at("files").get<long>(),
+                                 operations);
   if (const int error = queue.at("retry_errno"); error != 0) {
     text += fmt::format("; the server answers: {}", std::strerror(error));
   }

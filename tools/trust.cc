@@ -50,7 +50,8 @@ void ask(const transport::HostPort& server) {
   if (isatty(STDIN_FILENO) != 1) {
     throw CommandError(ExitCode::refused,
                        "There is no terminal to ask on. If that is the right key, say so: "
-                       "rushfs trust " + transport::to_string(server) + " --fingerprint SHA256:...");
+                       "rushfs trust " + transport::to_string(server) +
+                           " --fingerprint SHA256:...");
   }
   std::cout << "Is that the fingerprint the server's owner told you? Type yes to trust it: "
             << std::flush;

@@ -94,8 +94,8 @@ ExitCode unmount(const Arguments& arguments) {
     }
     if (error.exit_code() != ExitCode::not_arrived) throw;
     throw CommandError(ExitCode::not_arrived,
-                       fmt::format("{}\n{} stays mounted. rushfs unmount {} --now takes it down and "
-                                   "keeps the queue for the next mount.",
+                       fmt::format("{}\n{} stays mounted. rushfs unmount {} --now takes it down "
+                                   "and keeps the queue for the next mount.",
                                    error.what(), mount_point, mount_point));
   }
   if (const int error = take_down(mount_point, false); error != 0) {
