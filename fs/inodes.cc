@@ -40,7 +40,10 @@ bool Inode::directory() const { return S_ISDIR(server.mode); }
 
 Attributes Inode::view() const {
   Attributes seen = server;
-  if (local.operations == 0) return seen;
+  if (local.operations == 0) {
+    if (local.unstamped && local.mtime) seen.mtime = *local.mtime;
+    return seen;
+  }
   seen.size = size();
   if (seen.size > server.size) seen.blocks += (seen.size - server.size + 511) / 512;
   if (seen.size < server.size) seen.blocks = std::min(seen.blocks, (seen.size + 511) / 512);
@@ -93,6 +96,21 @@ InodeRef Inodes::get(const NodeId& node) {
   return inode;
 }
 
+InodeRef Inodes::child(NodeNumber parent, const std::string& name) const {
+  const auto found = by_name_.find({parent, name});
+  return found == by_name_.end() ? nullptr : find(found->second);
+}
+
+void Inodes::set_name(Inode& inode, NodeNumber parent, const std::string& name) {
+  inode.parent = parent;
+  inode.name = name;
+  by_name_[{parent, name}] = inode.number;
+}
+
+void Inodes::drop_name(NodeNumber parent, const std::string& name) {
+  by_name_.erase({parent, name});
+}
+
 std::string Inodes::path(const Inode& inode) const {
   if (inode.number == kRootNode) return ".";
   std::string path = inode.name;
@@ -135,6 +153,8 @@ void Inodes::sweep(const std::function<void(Inode&)>& gone) {
       continue;
     }
     gone(*found->second);
+    const auto named = by_name_.find({found->second->parent, found->second->name});
+    if (named != by_name_.end() && named->second == number) by_name_.erase(named);
     by_node_.erase(found->second->node);
     by_number_.erase(found);
   }

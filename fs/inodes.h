@@ -36,6 +36,7 @@ struct LocalChanges {
   std::optional<std::uint32_t> mode, uid, gid;
   std::optional<Timestamp> atime, mtime;
   Timestamp ctime;
+  std::uint64_t generation = 0;  // counts changes of this record
   bool unstamped = false;  // written to since a time was queued: the last close queues `mtime`
 
   void wrote(std::uint64_t offset, std::uint64_t length, Timestamp now);
@@ -60,10 +61,12 @@ struct Inode {
   std::uint64_t lookups = 0;              // the kernel's references
   std::uint32_t opens = 0, writers = 0;   // handles
   bool held = false;                      // the server keeps it for us without a name
+  bool releasing = false;                 // we told it to stop, and it has not answered
+  transport::TimePoint closed_at{};       // when the last handle went
   bool unlinked = false;                  // we removed its last name
   bool kernel_pages_stale = false;        // changed by somebody else since the last open
   std::uint32_t changes_in_flight = 0;    // sent by us, not answered
-  std::uint64_t epoch = 0;                // counts changes of ours that were answered
+  std::uint64_t epoch = 0;                // of the last change of ours that was answered
   LocalChanges local;
   Content content;
   std::deque<Version> our_versions;       // earlier ones that only our own changes led away from
@@ -89,6 +92,11 @@ class Inodes {
   InodeRef find(const NodeId& node) const;
   /// The inode of this node id, made when new; `attributes` are not looked at.
   InodeRef get(const NodeId& node);
+  /// What was last seen under this name; nothing if unknown.
+  InodeRef child(NodeNumber parent, const std::string& name) const;
+  void set_name(Inode& inode, NodeNumber parent, const std::string& name);
+  /// The name is gone, or means something else.
+  void drop_name(NodeNumber parent, const std::string& name);
   /// Where people find it: "reel/clip.mov".
   std::string path(const Inode& inode) const;
   /// Gives up inodes that neither the kernel, nor a handle, nor the queue, nor a call needs.
@@ -106,6 +114,7 @@ class Inodes {
   std::uint64_t next_ = kRootNode.value + 1;
   std::unordered_map<std::uint64_t, InodeRef> by_number_;
   std::unordered_map<NodeId, InodeRef> by_node_;
+  std::map<std::pair<NodeNumber, std::string>, NodeNumber> by_name_;
   std::deque<NodeNumber> candidates_;  // forgotten; looked at by sweep()
 };
 

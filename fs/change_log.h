@@ -1,0 +1,69 @@
+// ChangeLog is the write queue as Volume uses it: it notes a change in the inode at once, appends
+// it on the queue loop, and makes what was appended durable for as many callers at once as wait.
+// Owner: the file loop.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "cache/write_queue.h"
+#include "fs/disk_loop.h"
+#include "fs/inodes.h"
+#include "fs/reply.h"
+#include "fs/writeback.h"
+
+namespace rushfs::fs {
+
+class ChangeLog {
+ public:
+  struct Parts {
+    DiskLoop& queue_loop;
+    cache::WriteQueue& queue;
+    Inodes& inodes;
+    Writeback& writeback;
+    const LoopTime& time;
+  };
+  explicit ChangeLog(Parts parts) : parts_(parts) {}
+
+  /// Answered when the queue has the data; waits while the queue's budget is used up. Errors:
+  /// ENOSPC, EIO of the local disk; the file is then as before.
+  void write(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
+  /// `change` has neither node nor order yet.
+  void set_attributes(const InodeRef& inode, SetAttributes change, Reply<void> reply);
+  /// Everything answered so far survives kill -9 and power loss.
+  void flush(Reply<void> reply);
+
+  /// The queue has room again.
+  void space_freed();
+  /// Once a second: what nobody flushes becomes durable too, and space of sent data is freed.
+  void tick();
+  void note_completion() { unflushed_ = true; }
+  bool waiting_for_space() const { return !waiting_.empty(); }
+
+ private:
+  struct Change {
+    InodeRef inode;
+    std::uint64_t offset = 0;
+    Buffer bytes;  // data of a write, or the encoded SetAttributes
+    std::optional<std::uint64_t> set_size;
+    bool write = false;
+    Reply<void> reply;
+  };
+  void append(Change change);
+  void note(const Change& change);
+  void appended(Change change, Result<std::uint64_t> sequence);
+  void undo(const InodeRef& inode);
+  void commit();
+
+  Parts parts_;
+  std::deque<Change> waiting_;  // for room in the queue, in order
+  bool unflushed_ = false;
+  bool committing_ = false;
+  std::vector<Reply<void>> flushing_;  // to be answered by the next commit
+};
+
+/// What queued changes (oldest first, encoded as ChangeLog appends them) make of a file.
+LocalChanges local_changes(const cache::PendingNode& pending,
+                           const std::vector<cache::Buffer>& attributes, Timestamp now);
+
+}  // namespace rushfs::fs

@@ -1,0 +1,71 @@
+#include "fs/freshness.h"
+
+#include <algorithm>
+
+namespace rushfs::fs {
+
+namespace {
+
+/// Replies older than this many of our own changes are simply fetched again.
+constexpr std::size_t kVersionsRemembered = 64;
+
+bool ours(const Inode& inode, Version version) {
+  return version == inode.server.version ||
+         std::find(inode.our_versions.begin(), inode.our_versions.end(), version) !=
+             inode.our_versions.end();
+}
+
+Heard replace(Inode& inode, const Attributes& attributes, const LoopTime& time) {
+  const bool first = !inode.known();
+  inode.server = attributes;
+  inode.validated = time.now;
+  inode.our_versions.clear();
+  if (first) return Heard::same;
+  inode.kernel_pages_stale = true;
+  return Heard::changed;
+}
+
+Heard follow(Inode& inode, const Attributes& attributes, const LoopTime& time) {
+  if (attributes.version != inode.server.version) {
+    inode.our_versions.push_back(inode.server.version);
+    if (inode.our_versions.size() > kVersionsRemembered) inode.our_versions.pop_front();
+  }
+  inode.server = attributes;
+  inode.validated = time.now;
+  return Heard::same;
+}
+
+}  // namespace
+
+Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
+           const LoopTime& time) {
+  if (inode.known() && (inode.changes_in_flight > 0 || inode.epoch > sent_epoch)) {
+    return ours(inode, attributes.version) ? Heard::same : Heard::uncertain;
+  }
+  if (inode.known() && attributes.version == inode.server.version) {
+    inode.server = attributes;
+    inode.validated = time.now;
+    return Heard::same;
+  }
+  return replace(inode, attributes, time);
+}
+
+Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
+                      const LoopTime& time) {
+  inode.epoch = epoch;
+  const bool expected = change.before == inode.server.version ||
+                        change.after.version == inode.server.version;
+  if (inode.known() && expected) return follow(inode, change.after, time);
+  return replace(inode, change.after, time);
+}
+
+Heard hear_own_renaming(Inode& inode, const Attributes& after, std::uint64_t epoch,
+                        const LoopTime& time) {
+  inode.epoch = epoch;
+  const bool content_untouched =
+      after.mtime == inode.server.mtime && after.size == inode.server.size;
+  if (inode.known() && content_untouched) return follow(inode, after, time);
+  return replace(inode, after, time);
+}
+
+}  // namespace rushfs::fs

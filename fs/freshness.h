@@ -1,0 +1,32 @@
+// Is what we hold of a file still what the server has? Every reply carries the file's version;
+// these functions judge it and keep Inode::server up to date. docs/semantics.md, "Close-to-open".
+//
+// Replies may overtake each other and our own changes. Two things keep that apart: epochs, counted
+// up with every change of ours that was answered (a caller notes the count when it sends and passes
+// it on with the reply), and Inode::changes_in_flight, our changes whose outcome is unknown.
+#pragma once
+
+#include "fs/inodes.h"
+
+namespace rushfs::fs {
+
+enum class Heard : std::uint8_t {
+  same,       // content held is good
+  changed,    // somebody else changed it: drop content, memory and disk
+  uncertain,  // may be from before or after a change of ours: use the reply, keep nothing of it
+};
+
+/// Attributes from a reply to a question sent at `sent_epoch`.
+Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
+           const LoopTime& time);
+
+/// The outcome of a change of ours. `same`: content outside what we changed is still good, under
+/// the new version.
+Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
+                      const LoopTime& time);
+
+/// Attributes after a change of ours that leaves content alone (rename, link, unlink of one name).
+Heard hear_own_renaming(Inode& inode, const Attributes& after, std::uint64_t epoch,
+                        const LoopTime& time);
+
+}  // namespace rushfs::fs

@@ -1,0 +1,147 @@
+// Reader answers reads: bytes that wait in the write queue first, the rest from memory, from the
+// block cache, or from the server; and fetches ahead. What was fetched is kept in memory for a
+// while and written to the block cache afterwards.
+//
+// A file in memory is a set of extents, each one fetch: any byte range, without overlap. A read
+// joins the extents that are there or on their way and starts fetches for the gaps, exactly what
+// was asked first. Owner: the file loop.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cache/block_cache.h"
+#include "cache/write_queue.h"
+#include "fs/disk_loop.h"
+#include "fs/freshness.h"
+#include "fs/inodes.h"
+#include "fs/mount_status.h"
+#include "fs/prefetcher.h"
+#include "fs/remote.h"
+#include "fs/reply.h"
+
+namespace rushfs::fs {
+
+/// Bytes that stay where they are as long as the slice lives.
+struct Slice {
+  std::shared_ptr<const Buffer> owner;
+  std::span<const std::uint8_t> bytes;
+};
+using Slices = std::vector<Slice>;
+
+/// Who reads: the pattern is judged per open file.
+struct ReadStream {
+  Prefetcher prefetcher;
+};
+
+struct Extent {
+  enum class State : std::uint8_t { disk, remote, ready };
+  using Waiter = absl::AnyInvocable<void(boost::system::error_code) &&>;
+
+  std::uint64_t offset = 0, length = 0;
+  State state = State::disk;
+  Priority priority = Priority::demand;
+  Slice data;  // when ready; shorter than `length` at the end of the file
+  std::uint64_t epoch = 0;      // the inode's when it was asked for
+  bool kept = true;             // still in Content::extents
+  CallId call;                  // when remote
+  const ReadStream* stream = nullptr;  // whose prefetch it is
+  std::vector<Waiter> waiters;
+  std::list<std::pair<std::weak_ptr<Inode>, std::uint64_t>>::iterator place;  // when ready
+
+  std::uint64_t end() const { return offset + length; }
+};
+using ExtentRef = std::shared_ptr<Extent>;
+
+class Reader {
+ public:
+  struct Parts {
+    Remote& remote;
+    DiskLoop& blocks_loop;
+    cache::BlockCache& blocks;
+    DiskLoop& queue_loop;
+    cache::WriteQueue& queue;
+    const LoopTime& time;
+    /// The server's content differs from what was held: tell the kernel.
+    std::function<void(Inode&)> changed;
+  };
+  explicit Reader(Parts parts);
+
+  void attached(std::uint32_t max_read);
+  /// A handle on the file is opened for reading: finds out what the block cache has.
+  void prepare(const InodeRef& inode, Loop::Job done);
+  /// Its first bytes are here already.
+  bool has_start(const Inode& inode) const;
+  /// Bytes of the server's file that came with another reply (Open).
+  void seed(const InodeRef& inode, std::uint64_t offset, std::shared_ptr<const Buffer> owner,
+            std::span<const std::uint8_t> bytes);
+  /// Short only at the end of the file.
+  void read(const InodeRef& inode, std::shared_ptr<ReadStream> stream, std::uint64_t offset,
+            std::uint64_t length, Reply<Slices> reply);
+  /// The handle is closed: what it had asked for ahead is not wanted any more.
+  void close(Inode& inode, const ReadStream& stream);
+
+  // What became of the server's file.
+
+  /// Somebody else changed it: nothing held is good.
+  void discard(Inode& inode);
+  /// Our change of [from, to) took it from one version to another.
+  void changed_range(Inode& inode, Version before, std::uint64_t from, std::uint64_t to);
+  /// The inode is given up; its blocks stay on disk.
+  void forget(Inode& inode);
+
+  void set_round_trip(transport::Duration round_trip) { round_trip_ = round_trip; }
+  /// Bytes worth having under way.
+  std::uint64_t window() const { return window_; }
+  const CacheStatus& status() const { return status_; }
+  std::uint64_t memory_bytes() const { return memory_; }
+
+ private:
+  struct Operation;
+
+  // reader.cc
+  void resolve(std::shared_ptr<Operation> operation, std::vector<cache::Piece> pieces);
+  void arrived(const std::shared_ptr<Operation>& operation, boost::system::error_code error);
+  void finish(Operation& operation);
+  void add_base(const Operation& operation, std::uint64_t from, std::uint64_t to, Slices& slices);
+  void follow(const InodeRef& inode, ReadStream& stream, std::uint64_t offset,
+              std::uint64_t length);
+
+  // reader_extents.cc
+  void cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, Priority priority,
+             const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit);
+  void fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t to, Priority priority,
+                const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit);
+  ExtentRef add(const InodeRef& inode, std::uint64_t from, std::uint64_t to);
+  void look_on_disk(const InodeRef& inode, const ExtentRef& extent, std::uint64_t block);
+  void ask_server(const InodeRef& inode, const ExtentRef& extent);
+  void server_answered(const InodeRef& inode, const ExtentRef& extent,
+                       Result<Answer<ReadReply>> answer);
+  enum class Origin : std::uint8_t { disk, server };
+  void ready(const InodeRef& inode, const ExtentRef& extent, Slice data, Origin origin);
+  void fail(Inode& inode, const ExtentRef& extent, boost::system::error_code error);
+  void unkeep(Inode& inode, const ExtentRef& extent);
+  void touch(const ExtentRef& extent);
+  void make_room();
+  void store(const InodeRef& inode, const Extent& extent);
+  void store_block(Inode& inode, std::uint64_t block, Slices parts);
+  void delivered(std::uint64_t bytes);
+
+  Parts parts_;
+  std::uint32_t max_read_ = kDefaultTransfer;
+  std::list<std::pair<std::weak_ptr<Inode>, std::uint64_t>> recent_;  // least recent first
+  std::uint64_t memory_ = 0;        // bytes of ready extents
+  std::uint64_t ahead_ = 0;         // bytes asked for ahead and not arrived
+  std::uint64_t being_stored_ = 0;  // bytes on their way to the block cache
+  // What the path delivers, measured per round trip.
+  transport::Duration round_trip_ = std::chrono::milliseconds(100);
+  transport::TimePoint period_start_{};
+  std::uint64_t period_bytes_ = 0;
+  std::uint64_t window_;
+  CacheStatus status_;
+};
+
+}  // namespace rushfs::fs

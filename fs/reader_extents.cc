@@ -1,0 +1,343 @@
+// The extents of a file in memory: how they are fetched, kept, stored and dropped.
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+
+#include "fs/reader.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+constexpr std::uint64_t kBlock = cache::kBlockBytes;
+/// What was read a moment ago is often read again (probe, then play); and it is what lets a block
+/// be put together from parts.
+constexpr std::uint64_t kRecentMemory = 64 << 20;
+/// A cache disk slower than the link must not make us hold all that came over it.
+constexpr std::uint64_t kMostBeingStored = 128 << 20;
+/// 4 MiB under way fill 100 Mb/s over 300 ms before anything was measured.
+constexpr std::uint64_t kSmallestWindow = 4 << 20;
+constexpr std::uint64_t kFirstWindow = 8 << 20;
+/// 10 Gb/s over 100 ms, and a bound on memory.
+constexpr std::uint64_t kLargestWindow = 128 << 20;
+
+bool maybe_on_disk(const Content& content, std::uint64_t block) {
+  return !content.disk_known || (block < content.on_disk.size() && content.on_disk[block]);
+}
+
+}  // namespace
+
+Reader::Reader(Parts parts) : parts_(std::move(parts)), window_(kFirstWindow) {}
+
+void Reader::attached(std::uint32_t max_read) { max_read_ = std::min(max_read, kMaxTransfer); }
+
+bool Reader::has_start(const Inode& inode) const {
+  const auto& content = inode.content;
+  if (inode.server.size == 0) return true;
+  return content.extents.contains(0) || maybe_on_disk(content, 0);
+}
+
+void Reader::prepare(const InodeRef& inode, Loop::Job done) {
+  if (inode->content.disk_known || inode->server.size == 0) {
+    inode->content.disk_known = true;
+    return std::move(done)();
+  }
+  const std::uint64_t blocks = (inode->server.size + kBlock - 1) / kBlock;
+  parts_.blocks_loop.run(
+      [&cache = parts_.blocks, node = inode->node, version = inode->server.version, blocks] {
+        return cache.which(node.bytes, version.value, 0, blocks);
+      },
+      [inode, version = inode->server.version,
+       done = std::move(done)](std::vector<bool> found) mutable {
+        if (!inode->content.disk_known) {
+          inode->content.disk_known = true;
+          if (inode->server.version == version) inode->content.on_disk = std::move(found);
+        }
+        std::move(done)();
+      });
+}
+
+void Reader::seed(const InodeRef& inode, std::uint64_t offset, std::shared_ptr<const Buffer> owner,
+                  std::span<const std::uint8_t> bytes) {
+  if (bytes.empty()) return;
+  auto& extents = inode->content.extents;
+  const auto next = extents.lower_bound(offset);
+  if (next != extents.end() && next->first < offset + bytes.size()) return;
+  if (next != extents.begin() && std::prev(next)->second->end() > offset) return;
+  const auto extent = add(inode, offset, offset + bytes.size());
+  ready(inode, extent, {std::move(owner), bytes}, Origin::server);
+}
+
+// Calls `visit` for each extent that covers part of the range, after making those that are missing.
+void Reader::cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, Priority priority,
+                   const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit) {
+  auto& extents = inode->content.extents;
+  std::uint64_t at = from;
+  while (at < to) {
+    auto next = extents.upper_bound(at);
+    if (next != extents.begin()) {
+      const auto here = std::prev(next)->second;
+      if (here->end() > at) {
+        if (here->state == Extent::State::ready) touch(here);
+        if (priority == Priority::demand) {
+          here->stream = nullptr;  // no longer only a guess
+          status_.hits += std::min(here->end(), to) - at;
+        }
+        visit(here);
+        at = here->end();
+        continue;
+      }
+    }
+    const std::uint64_t gap_end = next == extents.end() ? to : std::min(to, next->first);
+    fill_gap(inode, at, gap_end, priority, stream, visit);
+    at = gap_end;
+  }
+}
+
+// [from, to) lies in no extent. Blocks on disk are loaded one by one; the rest is asked of the
+// server in as few requests as it allows. Guesses leave alone what is on disk.
+void Reader::fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t to,
+                      Priority priority, const ReadStream* stream,
+                      const std::function<void(const ExtentRef&)>& visit) {
+  std::uint64_t at = from;
+  while (at < to) {
+    const std::uint64_t block = at / kBlock;
+    const bool disk = maybe_on_disk(inode->content, block);
+    std::uint64_t end = std::min(to, (block + 1) * kBlock);
+    if (!disk) {
+      while (end < to && !maybe_on_disk(inode->content, end / kBlock)) {
+        end = std::min(to, end + kBlock);
+      }
+      end = std::min(end, at + max_read_);
+    } else if (priority == Priority::ahead) {
+      at = end;
+      continue;
+    }
+    const auto extent = add(inode, at, end);
+    extent->priority = priority;
+    extent->stream = stream;
+    (disk ? status_.hits : status_.misses) += end - at;
+    visit(extent);
+    if (disk) {
+      look_on_disk(inode, extent, block);
+    } else {
+      ask_server(inode, extent);
+    }
+    at = end;
+  }
+}
+
+ExtentRef Reader::add(const InodeRef& inode, std::uint64_t from, std::uint64_t to) {
+  auto extent = std::make_shared<Extent>();
+  extent->offset = from;
+  extent->length = to - from;
+  extent->epoch = inode->epoch;
+  extent->place = recent_.end();
+  inode->content.extents.emplace(from, extent);
+  return extent;
+}
+
+void Reader::look_on_disk(const InodeRef& inode, const ExtentRef& extent, std::uint64_t block) {
+  parts_.blocks_loop.run(
+      [&cache = parts_.blocks, node = inode->node, version = inode->server.version, block] {
+        return cache.read(node.bytes, version.value, block);
+      },
+      [this, inode, extent, block](std::optional<cache::Buffer> bytes) {
+        if (!bytes) {
+          auto& on_disk = inode->content.on_disk;
+          if (block < on_disk.size()) on_disk[block] = false;
+          status_.hits -= std::min(status_.hits, extent->length);
+          status_.misses += extent->length;
+          return ask_server(inode, extent);
+        }
+        auto owner = std::make_shared<const Buffer>(std::move(*bytes));
+        const std::uint64_t skip = std::min(extent->offset - block * kBlock, owner->size());
+        const std::uint64_t length = std::min(extent->length, owner->size() - skip);
+        ready(inode, extent, {owner, std::span(*owner).subspan(skip, length)}, Origin::disk);
+      });
+}
+
+void Reader::ask_server(const InodeRef& inode, const ExtentRef& extent) {
+  extent->state = Extent::State::remote;
+  extent->epoch = inode->epoch;
+  if (extent->priority == Priority::ahead) ahead_ += extent->length;
+  extent->call = ask(parts_.remote, extent->priority,
+                     Read{inode->node, extent->offset, static_cast<std::uint32_t>(extent->length)},
+                     [this, inode, extent](Result<Answer<ReadReply>> answer) {
+                       server_answered(inode, extent, std::move(answer));
+                     });
+}
+
+void Reader::server_answered(const InodeRef& inode, const ExtentRef& extent,
+                             Result<Answer<ReadReply>> answer) {
+  if (extent->priority == Priority::ahead) ahead_ -= extent->length;
+  if (!answer) {
+    // A guess that timed out or failed is no verdict on the read that joined it: ask for real.
+    const bool joined = extent->priority == Priority::ahead && !extent->waiters.empty();
+    if (joined && answer.error().value() != ENOTCONN) {
+      extent->priority = Priority::demand;
+      return ask_server(inode, extent);
+    }
+    return fail(*inode, extent, answer.error());
+  }
+  const auto data = (*answer)->data;
+  const auto attributes = (*answer)->attributes;
+  auto owner = std::make_shared<const Buffer>(std::move(answer->bytes));
+  delivered(data.size());
+  const Heard heard = hear(*inode, attributes, extent->epoch, parts_.time);
+  if (heard != Heard::same) unkeep(*inode, extent);
+  if (heard == Heard::changed) {
+    discard(*inode);
+    parts_.changed(*inode);
+  }
+  ready(inode, extent, {std::move(owner), data}, Origin::server);
+}
+
+void Reader::ready(const InodeRef& inode, const ExtentRef& extent, Slice data, Origin origin) {
+  extent->data = std::move(data);
+  extent->state = Extent::State::ready;
+  if (extent->kept) {
+    memory_ += extent->data.bytes.size();
+    extent->place = recent_.insert(recent_.end(), {inode, extent->offset});
+    if (origin == Origin::server) store(inode, *extent);
+    make_room();
+  }
+  auto waiters = std::move(extent->waiters);
+  extent->waiters.clear();
+  for (auto& waiter : waiters) std::move(waiter)({});
+}
+
+void Reader::fail(Inode& inode, const ExtentRef& extent, boost::system::error_code error) {
+  unkeep(inode, extent);
+  auto waiters = std::move(extent->waiters);
+  extent->waiters.clear();
+  for (auto& waiter : waiters) std::move(waiter)(error);
+}
+
+void Reader::unkeep(Inode& inode, const ExtentRef& extent) {
+  if (!extent->kept) return;
+  extent->kept = false;
+  if (extent->place != recent_.end()) {
+    memory_ -= extent->data.bytes.size();
+    recent_.erase(extent->place);
+    extent->place = recent_.end();
+  }
+  const ExtentRef guard = extent;  // may be a reference into the map
+  inode.content.extents.erase(guard->offset);
+}
+
+void Reader::touch(const ExtentRef& extent) {
+  if (extent->place != recent_.end()) recent_.splice(recent_.end(), recent_, extent->place);
+}
+
+void Reader::make_room() {
+  while (memory_ > kRecentMemory + 2 * window_ && !recent_.empty()) {
+    const auto [weak, offset] = recent_.front();
+    const auto inode = weak.lock();
+    assert(inode && "forget() takes a file's extents out first");
+    unkeep(*inode, inode->content.extents.at(offset));
+  }
+}
+
+// Puts blocks that are now whole into the block cache.
+void Reader::store(const InodeRef& inode, const Extent& extent) {
+  const auto& extents = inode->content.extents;
+  const std::uint64_t size = inode->server.size;
+  const std::uint64_t first = extent.offset / kBlock;
+  for (std::uint64_t block = first; block * kBlock < extent.end(); ++block) {
+    const std::uint64_t begin = block * kBlock, end = std::min(begin + kBlock, size);
+    if (inode->content.disk_known && maybe_on_disk(inode->content, block)) continue;
+    Slices parts;
+    std::uint64_t at = begin;
+    auto next = extents.upper_bound(at);
+    if (next == extents.begin()) continue;
+    for (--next; at < end && next != extents.end(); ++next) {
+      const Extent& part = *next->second;
+      const std::uint64_t part_end = std::min(end, part.offset + part.data.bytes.size());
+      if (part.state != Extent::State::ready || part.offset > at || part_end <= at) break;
+      parts.push_back({part.data.owner, part.data.bytes.subspan(at - part.offset, part_end - at)});
+      at = part_end;
+    }
+    if (at == end && begin < end) store_block(*inode, block, std::move(parts));
+  }
+}
+
+void Reader::store_block(Inode& inode, std::uint64_t block, Slices parts) {
+  std::uint64_t bytes = 0;
+  for (const auto& part : parts) bytes += part.bytes.size();
+  if (being_stored_ + bytes > kMostBeingStored) return;
+  being_stored_ += bytes;
+  auto& on_disk = inode.content.on_disk;
+  if (on_disk.size() <= block) on_disk.resize(block + 1);
+  on_disk[block] = true;
+  parts_.blocks_loop.run(
+      [&cache = parts_.blocks, node = inode.node, version = inode.server.version, block,
+       parts = std::move(parts)] {
+        if (parts.size() == 1) {
+          return cache.put(node.bytes, version.value, block, parts.front().bytes);
+        }
+        Buffer whole;
+        whole.reserve(kBlock);
+        for (const auto& part : parts) {
+          whole.insert(whole.end(), part.bytes.begin(), part.bytes.end());
+        }
+        cache.put(node.bytes, version.value, block, whole);
+      },
+      [this, bytes] { being_stored_ -= bytes; });
+}
+
+void Reader::discard(Inode& inode) {
+  while (!inode.content.extents.empty()) {
+    unkeep(inode, inode.content.extents.begin()->second);
+  }
+  inode.content.on_disk.clear();
+  parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node,
+                          version = inode.server.version] {
+    cache.set_version(node.bytes, version.value);
+  });
+}
+
+void Reader::changed_range(Inode& inode, Version before, std::uint64_t from, std::uint64_t to) {
+  auto& content = inode.content;
+  std::vector<ExtentRef> overlapping;
+  for (const auto& [offset, extent] : content.extents) {
+    if (offset < to && extent->end() > from) overlapping.push_back(extent);
+  }
+  for (const auto& extent : overlapping) unkeep(inode, extent);
+  const std::uint64_t first = from / kBlock;
+  const std::uint64_t count = to <= from ? 0 : (to - 1) / kBlock - first + 1;
+  for (std::uint64_t block = first; block < content.on_disk.size() && block < first + count;
+       ++block) {
+    content.on_disk[block] = false;
+  }
+  parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, before,
+                          after = inode.server.version, first, count] {
+    if (count > 0) cache.drop_range(node.bytes, first, count);
+    cache.retag(node.bytes, before.value, after.value);
+  });
+}
+
+void Reader::forget(Inode& inode) {
+  while (!inode.content.extents.empty()) {
+    unkeep(inode, inode.content.extents.begin()->second);
+  }
+}
+
+// The window follows what arrived in the last round trip, twice: it doubles while the path takes
+// more, and settles at twice its capacity (the idea of TCP's receive buffer auto-tuning).
+void Reader::delivered(std::uint64_t bytes) {
+  const auto now = parts_.time.now;
+  period_bytes_ += bytes;
+  const auto elapsed = now - period_start_;
+  if (elapsed < round_trip_) return;
+  if (elapsed < 4 * round_trip_) {
+    const double share = transport::seconds(round_trip_) / transport::seconds(elapsed);
+    const auto sample = static_cast<std::uint64_t>(static_cast<double>(period_bytes_) * share);
+    window_ = std::clamp(std::max(2 * sample, window_ - window_ / 64), kSmallestWindow,
+                         kLargestWindow);
+  }
+  period_start_ = now;
+  period_bytes_ = 0;
+}
+
+}  // namespace rushfs::fs

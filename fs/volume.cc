@@ -1,0 +1,220 @@
+#include "fs/volume.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <limits>
+
+namespace rushfs::fs {
+
+Volume::Volume(Parts parts)
+    : parts_(parts),
+      inodes_(parts.time),
+      writeback_({parts.remote, parts.queue_loop, parts.queue, parts.time, *this, parts.timeout}),
+      log_({parts.queue_loop, parts.queue, inodes_, writeback_, parts.time}),
+      reader_({parts.remote, parts.blocks_loop, parts.blocks, parts.queue_loop, parts.queue,
+               parts.time, [this](Inode& inode) {
+                 if (parts_.kernel) parts_.kernel->invalidate(inode.number);
+               }}) {}
+
+Volume::~Volume() = default;
+
+void Volume::restore() {
+  const auto nodes = parts_.queue.nodes();
+  for (const auto& pending : nodes) {
+    const auto inode = inodes_.get(NodeId{pending.node});
+    inode->name = pending.display_name;
+    inode->parent = kRootNode;
+    inode->local = local_changes(pending, parts_.queue.queued_attributes(pending.node),
+                                 wall_time(parts_.time));
+  }
+  writeback_.restore(nodes, parts_.queue.parked());
+}
+
+void Volume::attached(const AttachReply& reply, bool restarted) {
+  inodes_.set_root(reply.root, reply.attributes);
+  server_read_only_ = reply.read_only;
+  squashed_ = reply.squashed;
+  max_read_ = std::min(reply.max_read, kMaxTransfer);
+  reader_.attached(reply.max_read);
+  if (restarted) hold_again();
+  writeback_.attached(reply.max_write, restarted);
+}
+
+void Volume::set_path(const transport::PathReport& report) {
+  if (report.smoothed_round_trip.count() <= 0) return;
+  reader_.set_round_trip(report.smoothed_round_trip);
+  writeback_.set_window((report.bandwidth * report.smoothed_round_trip).count * 2);
+}
+
+void Volume::tick(bool connected) {
+  log_.tick();
+  writeback_.tick(connected);
+  auto closed = std::move(to_release_);
+  to_release_.clear();
+  for (auto& weak : closed) {
+    const auto inode = weak.lock();
+    if (!inode || inode->opens > 0 || !inode->held) continue;
+    // A program that opens the same file again and again costs the server nothing new.
+    constexpr auto kLinger = std::chrono::seconds(2);
+    if (parts_.time.now - inode->closed_at < kLinger) {
+      to_release_.push_back(weak);
+    } else {
+      release_hold(inode);
+    }
+  }
+  inodes_.sweep([this](Inode& inode) { reader_.forget(inode); });
+}
+
+// ---- What replies teach ---------------------------------------------------------------------
+
+Found Volume::found(const InodeRef& inode) {
+  ++inode->lookups;
+  return {inode->number, inode->view()};
+}
+
+void Volume::content_changed(Inode& inode) {
+  reader_.discard(inode);
+  if (parts_.kernel) parts_.kernel->invalidate(inode.number);
+}
+
+void Volume::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
+  if (hear(inode, attributes, sent_epoch, parts_.time) == Heard::changed) content_changed(inode);
+}
+
+InodeRef Volume::learn(const Entry& entry, NodeNumber parent, const std::string& name,
+                       std::uint64_t sent_epoch) {
+  auto inode = inodes_.get(entry.node);
+  learn(*inode, entry.attributes, sent_epoch);
+  if (name != "." && name != ".." && inode->number != kRootNode) {
+    inodes_.set_name(*inode, parent, name);
+  }
+  return inode;
+}
+
+void Volume::renamed(Inode& inode, const Attributes& after) {
+  const Version before = inode.server.version;
+  if (hear_own_renaming(inode, after, ++epoch_, parts_.time) == Heard::changed) {
+    content_changed(inode);
+  } else if (inode.regular() && before.value != 0) {
+    reader_.changed_range(inode, before, 0, 0);
+  }
+}
+
+void Volume::directory_changed(const InodeRef& directory, const Change& change) {
+  hear_own_change(*directory, change, ++epoch_, parts_.time);
+}
+
+// ---- What became of queued changes ------------------------------------------------------------
+
+void Volume::sending(const NodeId& node) { ++inodes_.get(node)->changes_in_flight; }
+
+void Volume::not_sending(const NodeId& node) {
+  const auto inode = inodes_.get(node);
+  assert(inode->changes_in_flight > 0);
+  --inode->changes_in_flight;
+}
+
+void Volume::applied(const NodeId& node, const AppliedOperation& operation) {
+  const auto inode = inodes_.get(node);
+  const Attributes before = inode->server;
+  if (hear_own_change(*inode, operation.change, ++epoch_, parts_.time) == Heard::changed) {
+    return content_changed(*inode);
+  }
+  if (operation.set_size) {
+    reader_.changed_range(*inode, before.version, std::min(before.size, *operation.set_size),
+                          std::numeric_limits<std::uint64_t>::max());
+  } else {
+    reader_.changed_range(*inode, before.version, operation.offset,
+                          operation.offset + operation.length);
+  }
+}
+
+void Volume::completed(const NodeId& node, std::uint64_t operations) {
+  const auto inode = inodes_.get(node);
+  auto& local = inode->local;
+  assert(local.operations >= operations);
+  local.operations -= operations;
+  ++local.generation;
+  if (local.operations == 0) {
+    LocalChanges left;
+    left.generation = local.generation;
+    left.unstamped = local.unstamped;
+    if (local.unstamped) left.mtime = local.mtime;
+    local = left;
+  }
+  log_.space_freed();
+}
+
+void Volume::discarded(const NodeId& node) {
+  const auto inode = inodes_.get(node);
+  const auto generation = inode->local.generation;
+  inode->local = {};
+  inode->local.generation = generation + 1;
+  log_.space_freed();
+}
+
+// ---- Waiting for the queue ----------------------------------------------------------------------
+
+void Volume::wait_all(Reply<void> reply) {
+  log_.flush([this, reply = std::move(reply)](Result<void> result) mutable {
+    if (!result) return reply.fail(result.error());
+    writeback_.wait_all([reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+  });
+}
+
+/// Finds a file by its path, name by name.
+struct Volume::PathWalk : std::enable_shared_from_this<Volume::PathWalk> {
+  Volume& volume;
+  std::string rest;
+  Reply<NodeNumber> reply;
+  NodeNumber at = kRootNode;
+  bool referenced = false;
+
+  PathWalk(Volume& v, std::string path, Reply<NodeNumber> r)
+      : volume(v), rest(std::move(path)), reply(std::move(r)) {}
+
+  void step() {
+    rest.erase(0, rest.find_first_not_of('/'));
+    if (rest.empty()) return finish(at);
+    const auto end = std::min(rest.find('/'), rest.size());
+    std::string name = rest.substr(0, end);
+    rest.erase(0, end);
+    volume.lookup(at, std::move(name), [self = shared_from_this()](Result<Found> found) {
+      if (!found) return self->finish(found.error());
+      if (found->number.value == 0) return self->finish(errno_code(ENOENT));
+      if (self->referenced) self->volume.forget(self->at, 1);
+      self->at = found->number;
+      self->referenced = true;
+      self->step();
+    });
+  }
+  void finish(Result<NodeNumber> result) {
+    const bool forget = referenced;
+    const NodeNumber last = at;
+    reply(result);
+    if (forget) volume.forget(last, 1);
+  }
+};
+
+void Volume::wait_file(std::string path, Reply<void> reply) {
+  auto found = [this, reply = std::move(reply)](Result<NodeNumber> number) mutable {
+    if (!number) return reply.fail(number.error());
+    const auto inode = inodes_.find(*number);
+    log_.flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
+      if (!result) return reply.fail(result.error());
+      writeback_.wait(inode->node,
+                      [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+    });
+  };
+  std::make_shared<PathWalk>(*this, std::move(path), std::move(found))->step();
+}
+
+void Volume::discard_parked(std::uint64_t operation, Reply<void> reply) {
+  writeback_.discard_parked(
+      operation, [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,217 @@
+// Volume is the mounted file system without FUSE: it turns what programs ask of files into calls
+// to the server, reads through the cache, and changes in the write queue. docs/semantics.md says
+// what it promises; architecture.md how a read and a write go through it.
+//
+// Every operation answers its Reply exactly once, perhaps before it returns. Errors are the errno
+// a local disk would give, or ETIMEDOUT where the server could not be reached. Owner: the file
+// loop; time comes from LoopTime.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "fs/change_log.h"
+#include "fs/inodes.h"
+#include "fs/mount_status.h"
+#include "fs/reader.h"
+#include "fs/reply.h"
+#include "fs/writeback.h"
+#include "transport/path_report.h"
+
+namespace rushfs::fs {
+
+/// How long the kernel may use a name or attributes without asking. As NFS's shortest (acregmin is
+/// 3 s): changes by others are seen within this time even where no file is opened. Longer only
+/// when the server tells us of changes.
+inline constexpr std::chrono::seconds kValidity{1};
+
+struct HandleNumber {
+  std::uint64_t value = 0;
+  auto operator<=>(const HandleNumber&) const = default;
+};
+
+/// A name as found. `number` 0: there is nothing of this name, which is known for kValidity too.
+/// Each one given out with a number counts as a reference, until forget().
+struct Found {
+  NodeNumber number;
+  Attributes attributes;
+};
+
+struct OpenFlags {
+  bool read = false, write = false;
+  bool append = false;    // each write goes to the end
+  bool truncate = false;
+  bool exclusive = false; // create only
+  bool sync = false;      // O_SYNC, O_DSYNC: a write is answered when the server has it on disk
+};
+struct Opened {
+  HandleNumber handle;
+  bool keep_pages = false;  // what the kernel has cached of the file is still good
+};
+struct Created {
+  Found found;
+  Opened opened;
+};
+
+/// Entries of a folder, from `first` on; the page may end before the folder does. Empty: the end.
+struct Listed {
+  std::shared_ptr<const std::vector<DirectoryEntry>> page;
+  std::size_t first = 0;
+};
+
+/// What of a file setattr() changes. Size, mode ... as in SetAttributes.
+using AttributeChange = SetAttributes;
+
+/// The kernel's cache, told when what it holds of a file is no longer what the server has. Must
+/// not call back into Volume.
+class KernelCache {
+ public:
+  virtual ~KernelCache() = default;
+  virtual void invalidate(NodeNumber) = 0;
+};
+
+class Volume : private WritebackListener {
+ public:
+  struct Parts {
+    Remote& remote;
+    DiskLoop& blocks_loop;
+    cache::BlockCache& blocks;
+    DiskLoop& queue_loop;
+    cache::WriteQueue& queue;
+    const LoopTime& time;
+    KernelCache* kernel = nullptr;  // may be set later
+    transport::Duration timeout = std::chrono::seconds(60);
+    bool read_only = false;
+  };
+  explicit Volume(Parts parts);
+  ~Volume() override;
+
+  void set_kernel(KernelCache* kernel) { parts_.kernel = kernel; }
+  /// Takes up what an earlier run left in the queue. Before anything else, while the queue loop
+  /// does not run yet.
+  void restore();
+  /// From Session, at every attach.
+  void attached(const AttachReply& reply, bool restarted);
+  void set_path(const transport::PathReport& report);
+  /// About once a second.
+  void tick(bool connected);
+
+  // Names (volume_namespace.cc).
+  void lookup(NodeNumber parent, std::string name, Reply<Found> reply);
+  void make_directory(NodeNumber parent, std::string name, Caller, std::uint32_t mode,
+                      Reply<Found> reply);
+  void make_node(NodeNumber parent, std::string name, Caller, std::uint32_t mode,
+                 std::uint32_t device_major, std::uint32_t device_minor, Reply<Found> reply);
+  void symlink(NodeNumber parent, std::string name, Caller, std::string target,
+               Reply<Found> reply);
+  void link(NodeNumber node, NodeNumber parent, std::string name, Reply<Found> reply);
+  void unlink(NodeNumber parent, std::string name, Reply<void> reply);
+  void remove_directory(NodeNumber parent, std::string name, Reply<void> reply);
+  void rename(NodeNumber from_parent, std::string from, NodeNumber to_parent, std::string to,
+              RenameMode mode, Reply<void> reply);
+  void read_link(NodeNumber node, Reply<std::string> reply);
+  void forget(NodeNumber node, std::uint64_t count);
+
+  // Folders (volume_directory.cc).
+  void open_directory(NodeNumber node, Reply<HandleNumber> reply);
+  /// Entries after the one whose cookie is `cookie`; 0 begins anew.
+  void read_directory(HandleNumber handle, std::uint64_t cookie, Reply<Listed> reply);
+  /// The entry of a listing as found, counted as a reference. None: "." or "..", or gone.
+  std::optional<Found> enter(NodeNumber directory, const DirectoryEntry& entry);
+  void sync_directory(NodeNumber node, Reply<void> reply);
+  void release_directory(HandleNumber handle);
+
+  // Attributes (volume_attributes.cc).
+  void get_attributes(NodeNumber node, Reply<Attributes> reply);
+  void set_attributes(NodeNumber node, AttributeChange change, Reply<Attributes> reply);
+  void stat_fs(NodeNumber node, Reply<StatFsReply> reply);
+
+  // Open files (volume_open.cc).
+  void create(NodeNumber parent, std::string name, Caller, std::uint32_t mode, OpenFlags flags,
+              Reply<Created> reply);
+  void open(NodeNumber node, OpenFlags flags, Reply<Opened> reply);
+  /// A descriptor was closed: answered when the queue holds what was written, durably.
+  void flush(HandleNumber handle, Reply<void> reply);
+  /// Answered when the server has the file's bytes on stable storage.
+  void sync(HandleNumber handle, Reply<void> reply);
+  void release(HandleNumber handle);
+
+  // Bytes (volume_data.cc).
+  void read(HandleNumber handle, std::uint64_t offset, std::uint64_t length, Reply<Slices> reply);
+  void write(HandleNumber handle, std::uint64_t offset, Buffer data,
+             Reply<std::uint64_t> reply);
+
+  // For `rushfs wait` and status.
+  void wait_all(Reply<void> reply);
+  void wait_file(std::string path, Reply<void> reply);
+  void retry_now() { writeback_.retry_now(); }
+  void discard_parked(std::uint64_t operation, Reply<void> reply);
+  QueueStatus queue_status() const { return writeback_.status(); }
+  const CacheStatus& cache_status() const { return reader_.status(); }
+  std::uint64_t bytes_read() const { return bytes_read_; }
+  std::uint64_t bytes_written() const { return bytes_written_; }
+  std::uint64_t open_files() const { return handles_.size(); }
+
+ private:
+  struct Handle {
+    InodeRef inode;
+    OpenFlags flags;
+    bool wrote = false;  // since the last flush
+    std::shared_ptr<ReadStream> stream;
+  };
+  struct Directory;
+  struct PathWalk;
+
+  // WritebackListener.
+  void sending(const NodeId&) override;
+  void not_sending(const NodeId&) override;
+  void applied(const NodeId&, const AppliedOperation&) override;
+  void completed(const NodeId&, std::uint64_t operations) override;
+  void discarded(const NodeId&) override;
+
+  Found found(const InodeRef& inode);
+  InodeRef learn(const Entry& entry, NodeNumber parent, const std::string& name,
+                 std::uint64_t sent_epoch);
+  void learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
+  void content_changed(Inode& inode);
+  void renamed(Inode& inode, const Attributes& after);
+  void directory_changed(const InodeRef& directory, const Change& change);
+  void entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
+                  Reply<Found>& reply);
+  template <class Request>
+  void make_entry(NodeNumber parent, Request request, Reply<Found> reply);
+  void name_removed(const InodeRef& target, const std::optional<Entry>& left);
+  bool refuses_change(const InodeRef& inode, int& error) const;
+
+  Opened add_handle(const InodeRef& inode, OpenFlags flags);
+  void finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
+  void ask_open(const InodeRef& inode, bool bring_bytes, Reply<void> reply);
+  void release_hold(const InodeRef& inode);
+  void hold_again();
+  void stamp(const InodeRef& inode);
+  void sync_inode(const InodeRef& inode, Reply<void> reply);
+  void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
+  void fetch_page(const std::shared_ptr<Directory>& directory, std::uint64_t cookie);
+  void serve(const std::shared_ptr<Directory>& directory);
+
+  Parts parts_;
+  Inodes inodes_;
+  Writeback writeback_;
+  ChangeLog log_;
+  Reader reader_;
+  bool server_read_only_ = false;
+  bool squashed_ = false;
+  std::uint32_t max_read_ = kDefaultTransfer;
+  std::uint64_t epoch_ = 0;  // changes of ours that were answered
+  std::uint64_t next_handle_ = 1;
+  std::unordered_map<std::uint64_t, Handle> handles_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Directory>> directories_;
+  std::vector<std::weak_ptr<Inode>> to_release_;  // closed a moment ago, held by the server
+  std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
+};
+
+}  // namespace rushfs::fs

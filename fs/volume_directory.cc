@@ -1,0 +1,144 @@
+// Folders are listed a page at a time, with the attributes of every entry, and the next page is
+// fetched while the one before is read.
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+
+#include "fs/volume.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+/// About 1000 entries with long names and attributes.
+constexpr std::uint32_t kPageBytes = 512 << 10;
+
+}  // namespace
+
+struct Volume::Directory {
+  using Entries = std::shared_ptr<const std::vector<DirectoryEntry>>;
+  struct Page {
+    std::uint64_t start = 0;  // cookie it was fetched with
+    bool end = false;
+    Entries entries;
+    std::uint64_t last() const { return entries->empty() ? start : entries->back().cookie; }
+    std::optional<Listed> after(std::uint64_t cookie) const;
+  };
+  struct Request {
+    std::uint64_t cookie;
+    Reply<Listed> reply;
+  };
+
+  InodeRef inode;
+  std::deque<Page> pages;        // at most two: being read, and the next
+  std::optional<std::uint64_t> fetching;  // cookie of the page on its way
+  std::deque<Request> waiting;
+  bool began = false;            // a listing from 0 was answered
+  std::uint64_t reading = 0;     // start of the page that last answered
+};
+
+void Volume::open_directory(NodeNumber node, Reply<HandleNumber> reply) {
+  const auto inode = inodes_.find(node);
+  if (!inode) return reply.fail(ESTALE);
+  const HandleNumber number{next_handle_++};
+  auto directory = std::make_shared<Directory>();
+  directory->inode = inode;
+  ++inode->opens;
+  directories_.emplace(number.value, std::move(directory));
+  reply(number);
+}
+
+void Volume::release_directory(HandleNumber number) {
+  const auto found = directories_.find(number.value);
+  if (found == directories_.end()) return;
+  --found->second->inode->opens;
+  directories_.erase(found);
+}
+
+void Volume::read_directory(HandleNumber number, std::uint64_t cookie, Reply<Listed> reply) {
+  const auto found = directories_.find(number.value);
+  if (found == directories_.end()) return reply.fail(EBADF);
+  const auto directory = found->second;
+  if (cookie == 0 && directory->began) {
+    directory->pages.clear();  // rewinddir(3) shows the folder as it is now
+    directory->began = false;
+  }
+  directory->waiting.push_back({cookie, std::move(reply)});
+  serve(directory);
+}
+
+// Entries of this page that follow `cookie`; none if it does not know them.
+std::optional<Listed> Volume::Directory::Page::after(std::uint64_t cookie) const {
+  if (start == cookie) return Listed{entries, 0};
+  if (end && last() == cookie) return Listed{entries, entries->size()};
+  const auto at = std::find_if(entries->begin(), entries->end(),
+                               [&](const auto& entry) { return entry.cookie == cookie; });
+  if (at == entries->end() || at + 1 == entries->end()) return std::nullopt;
+  return Listed{entries, static_cast<std::size_t>(at + 1 - entries->begin())};
+}
+
+// Answers the requests that the pages at hand can answer, and sees to it that the next one comes.
+void Volume::serve(const std::shared_ptr<Directory>& directory) {
+  while (!directory->waiting.empty()) {
+    std::optional<Listed> listed;
+    for (const auto& page : directory->pages) {
+      listed = page.after(directory->waiting.front().cookie);
+      directory->reading = page.start;
+      if (listed) break;
+    }
+    if (!listed) break;
+    directory->began = true;
+    auto reply = std::move(directory->waiting.front().reply);
+    directory->waiting.pop_front();
+    reply(std::move(*listed));
+  }
+  if (directory->fetching) return;
+  if (!directory->waiting.empty()) {
+    fetch_page(directory, directory->waiting.front().cookie);
+  } else if (!directory->pages.empty() && !directory->pages.back().end &&
+             directory->pages.back().start == directory->reading) {
+    fetch_page(directory, directory->pages.back().last());
+  }
+}
+
+void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64_t cookie) {
+  directory->fetching = cookie;
+  const auto bytes = std::min(kPageBytes, max_read_);
+  ask(parts_.remote, Priority::urgent, ReadDirectory{directory->inode->node, cookie, bytes, true},
+      [this, directory, cookie, epoch = epoch_](Result<Answer<ReadDirectoryReply>> answer) {
+        directory->fetching.reset();
+        if (!answer) {
+          auto waiting = std::move(directory->waiting);
+          directory->waiting.clear();
+          for (auto& request : waiting) request.reply.fail(answer.error());
+          return;
+        }
+        learn(*directory->inode, (*answer)->directory, epoch);
+        auto entries = std::make_shared<std::vector<DirectoryEntry>>(
+            std::move(answer->reply.entries));
+        for (const auto& entry : *entries) {
+          if (entry.entry) learn(*entry.entry, directory->inode->number, entry.name, epoch);
+        }
+        const bool end = (*answer)->end || entries->empty();
+        directory->pages.push_back({cookie, end, entries});
+        if (directory->pages.size() > 2) directory->pages.pop_front();
+        serve(directory);
+      });
+}
+
+std::optional<Found> Volume::enter(NodeNumber, const DirectoryEntry& entry) {
+  if (!entry.entry || entry.name == "." || entry.name == "..") return std::nullopt;
+  // What the page taught may have been given up since: then the kernel asks by name.
+  const auto inode = inodes_.find(entry.entry->node);
+  if (!inode || !inode->known()) return std::nullopt;
+  return found(inode);
+}
+
+void Volume::sync_directory(NodeNumber node, Reply<void> reply) {
+  const auto inode = inodes_.find(node);
+  if (!inode) return reply.fail(ESTALE);
+  writeback_.sync(inode->node,
+                  [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,194 @@
+// Names: each operation is one call to the server; its reply brings the attributes of what it
+// touched, so that no second call is needed.
+#include <cerrno>
+
+#include "fs/volume.h"
+
+namespace rushfs::fs {
+
+bool Volume::refuses_change(const InodeRef& inode, int& error) const {
+  error = !inode ? ESTALE : parts_.read_only || server_read_only_ ? EROFS : 0;
+  return error != 0;
+}
+
+void Volume::lookup(NodeNumber parent, std::string name, Reply<Found> reply) {
+  const auto directory = inodes_.find(parent);
+  if (!directory) return reply.fail(ESTALE);
+  if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
+  ask(parts_.remote, Priority::urgent, Lookup{directory->node, name},
+      [this, directory, name, epoch = epoch_,
+       reply = std::move(reply)](Result<Answer<LookupReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        learn(*directory, (*answer)->directory, epoch);
+        if (!(*answer)->entry) {
+          inodes_.drop_name(directory->number, name);
+          return reply(Found{});
+        }
+        reply(found(learn(*(*answer)->entry, directory->number, name, epoch)));
+      });
+}
+
+void Volume::entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
+                        Reply<Found>& reply) {
+  directory_changed(directory, made.directory);
+  const auto inode = inodes_.get(made.entry.node);
+  renamed(*inode, made.entry.attributes);
+  inodes_.set_name(*inode, directory->number, name);
+  reply(found(inode));
+}
+
+template <class Request>
+void Volume::make_entry(NodeNumber parent, Request request, Reply<Found> reply) {
+  const auto directory = inodes_.find(parent);
+  if (int error = 0; refuses_change(directory, error)) return reply.fail(error);
+  if (request.name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
+  request.directory = directory->node;
+  const std::string name = request.name;
+  ask(parts_.remote, Priority::urgent, std::move(request),
+      [this, directory, name, reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        entry_made(directory, name, answer->reply, reply);
+      });
+}
+
+void Volume::make_directory(NodeNumber parent, std::string name, Caller caller,
+                            std::uint32_t mode, Reply<Found> reply) {
+  make_entry(parent, MakeDirectory{{}, {}, std::move(name), caller, mode}, std::move(reply));
+}
+
+void Volume::make_node(NodeNumber parent, std::string name, Caller caller, std::uint32_t mode,
+                       std::uint32_t device_major, std::uint32_t device_minor,
+                       Reply<Found> reply) {
+  make_entry(parent,
+             MakeNode{{}, {}, std::move(name), caller, mode, device_major, device_minor},
+             std::move(reply));
+}
+
+void Volume::symlink(NodeNumber parent, std::string name, Caller caller, std::string target,
+                     Reply<Found> reply) {
+  if (target.size() > kMaxPath) return reply.fail(ENAMETOOLONG);
+  make_entry(parent, Symlink{{}, {}, std::move(name), caller, std::move(target)},
+             std::move(reply));
+}
+
+void Volume::link(NodeNumber node, NodeNumber parent, std::string name, Reply<Found> reply) {
+  const auto inode = inodes_.find(node);
+  if (!inode) return reply.fail(ESTALE);
+  make_entry(parent, Link{{}, inode->node, {}, std::move(name)}, std::move(reply));
+}
+
+// `left`: what had the name, where it lives on under another name or because it is held.
+void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& left) {
+  if (left) {
+    const auto inode = inodes_.get(left->node);
+    renamed(*inode, left->attributes);
+    if (left->attributes.links > 0) return;
+    inode->unlinked = true;
+    inode->held = true;
+    if (inode->opens == 0) release_hold(inode);
+    if (target && target != inode) target->validated = {};
+    return;
+  }
+  if (!target) return;
+  target->unlinked = true;
+  target->server.links = 0;
+  if (target->opens == 0) writeback_.removed(target->node);
+}
+
+void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
+  const auto directory = inodes_.find(parent);
+  if (int error = 0; refuses_change(directory, error)) return reply.fail(error);
+  if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
+  const auto target = inodes_.child(parent, name);
+  const bool hold = target && target->opens > 0;
+  ask(parts_.remote, Priority::urgent, Unlink{{}, directory->node, name, hold},
+      [this, directory, name, target,
+       reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        directory_changed(directory, (*answer)->directory);
+        inodes_.drop_name(directory->number, name);
+        name_removed(target, (*answer)->removed);
+        reply.ok();
+      });
+}
+
+void Volume::remove_directory(NodeNumber parent, std::string name, Reply<void> reply) {
+  const auto directory = inodes_.find(parent);
+  if (int error = 0; refuses_change(directory, error)) return reply.fail(error);
+  if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
+  ask(parts_.remote, Priority::urgent, RemoveDirectory{{}, directory->node, name},
+      [this, directory, name,
+       reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        directory_changed(directory, (*answer)->directory);
+        inodes_.drop_name(directory->number, name);
+        reply.ok();
+      });
+}
+
+namespace {
+
+/// What rename() remembers until its answer.
+struct Renaming {
+  InodeRef from_directory, to_directory;
+  std::string from, to;
+  RenameMode mode;
+  InodeRef replaced;
+};
+
+}  // namespace
+
+void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_parent, std::string to,
+                    RenameMode mode, Reply<void> reply) {
+  Renaming renaming{inodes_.find(from_parent), inodes_.find(to_parent), std::move(from),
+                    std::move(to), mode, nullptr};
+  if (int error = 0; refuses_change(renaming.from_directory, error) ||
+                     refuses_change(renaming.to_directory, error)) {
+    return reply.fail(error);
+  }
+  if (renaming.from.size() > kMaxName || renaming.to.size() > kMaxName) {
+    return reply.fail(ENAMETOOLONG);
+  }
+  renaming.replaced = inodes_.child(to_parent, renaming.to);
+  const bool hold = renaming.replaced && renaming.replaced->opens > 0;
+  Rename request{{}, renaming.from_directory->node, renaming.from,
+                 renaming.to_directory->node, renaming.to, mode, hold};
+  ask(parts_.remote, Priority::urgent, std::move(request),
+      [this, renaming = std::move(renaming),
+       reply = std::move(reply)](Result<Answer<RenameReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        const auto& done = answer->reply;
+        directory_changed(renaming.from_directory, done.from_directory);
+        if (renaming.to_directory != renaming.from_directory) {
+          directory_changed(renaming.to_directory, done.to_directory);
+        }
+        const auto moved = inodes_.get(done.moved.node);
+        renamed(*moved, done.moved.attributes);
+        inodes_.drop_name(renaming.from_directory->number, renaming.from);
+        inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
+        if (renaming.mode == RenameMode::exchange && done.replaced) {
+          const auto other = inodes_.get(done.replaced->node);
+          renamed(*other, done.replaced->attributes);
+          inodes_.set_name(*other, renaming.from_directory->number, renaming.from);
+        } else if (renaming.replaced != moved) {
+          name_removed(renaming.replaced, done.replaced);
+        }
+        reply.ok();
+      });
+}
+
+void Volume::read_link(NodeNumber node, Reply<std::string> reply) {
+  const auto inode = inodes_.find(node);
+  if (!inode) return reply.fail(ESTALE);
+  ask(parts_.remote, Priority::urgent, Readlink{inode->node},
+      [this, inode, epoch = epoch_,
+       reply = std::move(reply)](Result<Answer<ReadlinkReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        learn(*inode, (*answer)->attributes, epoch);
+        reply(std::move(answer->reply.target));
+      });
+}
+
+void Volume::forget(NodeNumber node, std::uint64_t count) { inodes_.forget(node, count); }
+
+}  // namespace rushfs::fs

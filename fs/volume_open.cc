@@ -1,0 +1,208 @@
+// Open files: close-to-open checks, holding files that lose their name, flush and fsync.
+#include <algorithm>
+#include <cerrno>
+
+#include "fs/volume.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+/// Brought along with open(): one cache block from the head, so that opening and the first read
+/// cost one round trip; and one from the tail of files whose index may be there.
+constexpr std::uint64_t kHead = cache::kBlockBytes;
+constexpr std::uint64_t kTail = cache::kBlockBytes;
+constexpr std::uint64_t kTailFrom = 2 << 20;
+
+}  // namespace
+
+Opened Volume::add_handle(const InodeRef& inode, OpenFlags flags) {
+  const HandleNumber number{next_handle_++};
+  ++inode->opens;
+  if (flags.write) {
+    ++inode->writers;
+    writeback_.opened(inode->node);
+  }
+  handles_.emplace(number.value, Handle{inode, flags, false, std::make_shared<ReadStream>()});
+  Opened opened{number, !inode->kernel_pages_stale};
+  inode->kernel_pages_stale = false;
+  return opened;
+}
+
+void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uint32_t mode,
+                    OpenFlags flags, Reply<Created> reply) {
+  const auto directory = inodes_.find(parent);
+  if (int error = 0; refuses_change(directory, error)) return reply.fail(error);
+  if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
+  Create request{{}, directory->node, name, caller, mode, flags.exclusive, false, true};
+  ask(parts_.remote, Priority::urgent, std::move(request),
+      [this, directory, name, flags,
+       reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        const auto& made = answer->reply;
+        directory_changed(directory, made.directory);
+        const auto inode = inodes_.get(made.entry.node);
+        learn(*inode, made.entry.attributes, ++epoch_);
+        inodes_.set_name(*inode, directory->number, name);
+        inode->held = true;
+        inode->content.disk_known = inode->content.disk_known || !made.existed;
+        const Found entry = found(inode);
+        finish_open(inode, flags, [this, entry, inode, reply = std::move(reply)](
+                                      Result<Opened> opened) mutable {
+          if (!opened) {
+            forget(entry.number, 1);
+            return reply.fail(opened.error());
+          }
+          reply(Created{{entry.number, inode->view()}, *opened});
+        });
+      });
+}
+
+void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
+  const auto inode = inodes_.find(node);
+  if (!inode) return reply.fail(ESTALE);
+  if (int error = 0; flags.write && refuses_change(inode, error)) return reply.fail(error);
+  const bool fresh = inode->known() && parts_.time.now - inode->validated < kValidity;
+  const bool ours = inode->local.operations > 0 || inode->changes_in_flight > 0;
+  if (fresh || ours) {
+    // What the check would tell is known; the server is only asked to hold the file.
+    if (!inode->held) ask_open(inode, false, [](Result<void>) {});
+    if (flags.read) reader_.prepare(inode, [] {});
+    return finish_open(inode, flags, std::move(reply));
+  }
+  auto opened = [this, inode, flags, reply = std::move(reply)](Result<void> result) mutable {
+    if (!result) return reply.fail(result.error());
+    finish_open(inode, flags, std::move(reply));
+  };
+  if (!flags.read) return ask_open(inode, false, std::move(opened));
+  reader_.prepare(inode, [this, inode, opened = std::move(opened)]() mutable {
+    ask_open(inode, !reader_.has_start(*inode), std::move(opened));
+  });
+}
+
+void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Reply<void> reply) {
+  Open request{inode->node, true, 0, 0};
+  const std::uint64_t size = inode->server.size;
+  if (bring_bytes) {
+    request.head_bytes = static_cast<std::uint32_t>(std::min(size, kHead));
+    if (size >= kTailFrom) {
+      const std::uint64_t last_block = (size - 1) / kTail * kTail;
+      request.tail_bytes = static_cast<std::uint32_t>(size - last_block);
+    }
+  }
+  ask(parts_.remote, Priority::urgent, request,
+      [this, inode, epoch = epoch_,
+       reply = std::move(reply)](Result<Answer<OpenReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        inode->held = true;
+        learn(*inode, (*answer)->attributes, epoch);
+        if (inode->server.version == (*answer)->attributes.version) {
+          const auto head = (*answer)->head, tail = (*answer)->tail;
+          const auto tail_offset = (*answer)->tail_offset;
+          auto owner = std::make_shared<const Buffer>(std::move(answer->bytes));
+          reader_.seed(inode, 0, owner, head);
+          reader_.seed(inode, tail_offset, owner, tail);
+        }
+        reply.ok();
+      });
+}
+
+void Volume::finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {
+  const Opened opened = add_handle(inode, flags);
+  if (!flags.truncate || (inode->size() == 0 && inode->local.operations == 0)) {
+    return reply(opened);
+  }
+  AttributeChange change;
+  change.size = 0;
+  log_.set_attributes(inode, change,
+                      [this, opened, reply = std::move(reply)](Result<void> result) mutable {
+                        if (result) return reply(opened);
+                        release(opened.handle);
+                        reply.fail(result.error());
+                      });
+}
+
+// The time of the last write travels behind the data, or the file would show the time at which it
+// arrived.
+void Volume::stamp(const InodeRef& inode) {
+  if (!inode->local.unstamped || !inode->local.mtime) return;
+  AttributeChange change;
+  change.mtime = TimeChange{false, *inode->local.mtime};
+  inode->local.unstamped = false;
+  log_.set_attributes(inode, change, [](Result<void>) {});
+}
+
+void Volume::flush(HandleNumber number, Reply<void> reply) {
+  const auto found = handles_.find(number.value);
+  if (found == handles_.end()) return reply.fail(EBADF);
+  Handle& handle = found->second;
+  if (!handle.flags.write) return reply.ok();
+  stamp(handle.inode);
+  handle.wrote = false;
+  log_.flush(std::move(reply));
+}
+
+void Volume::sync(HandleNumber number, Reply<void> reply) {
+  const auto found = handles_.find(number.value);
+  if (found == handles_.end()) return reply.fail(EBADF);
+  sync_inode(found->second.inode, std::move(reply));
+}
+
+void Volume::sync_inode(const InodeRef& inode, Reply<void> reply) {
+  stamp(inode);
+  log_.flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
+    if (!result) return reply.fail(result.error());
+    writeback_.sync(inode->node,
+                    [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+  });
+}
+
+void Volume::release(HandleNumber number) {
+  auto found = handles_.find(number.value);
+  if (found == handles_.end()) return;
+  const Handle handle = std::move(found->second);
+  handles_.erase(found);
+  const auto& inode = handle.inode;
+  reader_.close(*inode, *handle.stream);
+  --inode->opens;
+  if (handle.flags.write && --inode->writers == 0) {
+    stamp(inode);
+    if (inode->unlinked && inode->opens == 0) {
+      writeback_.removed(inode->node);
+    } else {
+      writeback_.closed(inode->node);
+    }
+  }
+  if (inode->opens > 0) return;
+  inode->closed_at = parts_.time.now;
+  if (!inode->held) return;
+  if (inode->unlinked) {
+    release_hold(inode);  // its space is wanted back
+  } else {
+    to_release_.push_back(inode);
+  }
+}
+
+void Volume::release_hold(const InodeRef& inode) {
+  inode->held = false;
+  if (inode->releasing) return;
+  inode->releasing = true;
+  ask(
+      parts_.remote, Priority::urgent, Release{inode->node},
+      [this, inode](Result<Answer<EmptyReply>>) {
+        inode->releasing = false;
+        // Opened again meanwhile: the two messages may have passed each other.
+        if (inode->opens > 0) ask_open(inode, false, [](Result<void>) {});
+      },
+      Patience::patient);
+}
+
+void Volume::hold_again() {
+  inodes_.each([this](Inode& inode) {
+    inode.held = false;
+    if (inode.opens == 0 || !inode.regular()) return;
+    ask_open(inodes_.find(inode.number), false, [](Result<void>) {});
+  });
+}
+
+}  // namespace rushfs::fs
