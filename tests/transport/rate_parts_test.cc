@@ -1,0 +1,176 @@
+// The parts of the rate control that judge: epochs, the loss floor and the queue model.
+#include <catch2/catch.hpp>
+
+#include <chrono>
+
+#include "transport/bandwidth_filter.h"
+#include "transport/loss_floor.h"
+#include "transport/queue_model.h"
+#include "transport/rate_epochs.h"
+
+using namespace rushfs::transport;
+using namespace std::chrono_literals;
+
+namespace {
+
+const TimePoint kStart = TimePoint{} + 100s;
+
+Epoch epoch_of(std::uint32_t packets, double loss, RatePhase phase = RatePhase::cruise) {
+  Epoch epoch;
+  epoch.phase = phase;
+  epoch.sent = packets;
+  epoch.lost = static_cast<std::uint32_t>(packets * loss + 0.5);
+  epoch.loss_runs = epoch.lost;
+  epoch.acknowledged = packets - epoch.lost;
+  epoch.closed = true;
+  return epoch;
+}
+
+Epoch timed(Duration least, Duration mean) {
+  Epoch epoch = epoch_of(100, 0);
+  epoch.least_round_trip = least;
+  epoch.round_trips = 10;
+  epoch.round_trip_sum = 10 * seconds(mean);
+  return epoch;
+}
+
+}  // namespace
+
+TEST_CASE("a loss counts against the epoch in which the packet was sent") {
+  RateEpochs epochs;
+  const std::uint32_t first = epochs.current().id;
+  epochs.current().sent = 3;
+  epochs.open(RatePhase::up, kStart);
+  const std::uint32_t second = epochs.current().id;
+  epochs.current().sent = 1;
+  epochs.on_acknowledged(first);
+  epochs.on_acknowledged(second);
+  epochs.on_lost(first, 1);
+  CHECK(epochs.next_complete() == nullptr);
+  epochs.on_lost(first, 2);
+  const Epoch* done = epochs.next_complete();
+  REQUIRE(done != nullptr);
+  CHECK(done->id == first);
+  CHECK(done->loss() == Approx(2.0 / 3));
+  CHECK(done->loss_runs == 1);  // packets 1 and 2 went together
+  CHECK(epochs.next_complete() == nullptr);  // the second is still open
+}
+
+TEST_CASE("a packet that arrives late takes its loss back") {
+  RateEpochs epochs;
+  epochs.current().sent = 1;
+  const std::uint32_t id = epochs.current().id;
+  epochs.on_lost(id, 0);
+  epochs.on_late(id);
+  CHECK(epochs.find(id)->loss() == 0);
+  CHECK(epochs.find(id)->acknowledged == 1);
+}
+
+TEST_CASE("an epoch that is long gone is not mistaken for a new one") {
+  RateEpochs epochs;
+  for (int i = 0; i < 1000; ++i) epochs.open(RatePhase::cruise, kStart);
+  CHECK(epochs.find(3) == nullptr);
+  epochs.on_lost(3, 0);
+  epochs.on_acknowledged(3);
+  CHECK(epochs.current().resolved() == 0);
+}
+
+TEST_CASE("loss that stays at half the rate is the path's own and becomes the floor") {
+  LossFloor floor;
+  for (int i = 0; i < 20; ++i) floor.on_cruise(epoch_of(200, 0.05));
+  CHECK(floor.excessive(epoch_of(400, 0.08)));
+  CHECK(floor.on_dip(epoch_of(200, 0.05, RatePhase::dip), false, kStart));
+  CHECK(floor.value() == Approx(0.05).margin(0.005));
+  CHECK_FALSE(floor.excessive(epoch_of(400, 0.06)));
+  CHECK(floor.excessive(epoch_of(400, 0.15)));
+}
+
+TEST_CASE("loss that goes away at half the rate was our doing") {
+  LossFloor floor;
+  for (int i = 0; i < 20; ++i) floor.on_cruise(epoch_of(200, 0.10));
+  CHECK_FALSE(floor.on_dip(epoch_of(200, 0, RatePhase::dip), false, kStart));
+  CHECK(floor.value() == 0);
+}
+
+TEST_CASE("loss in front of a full queue does not raise the floor") {
+  LossFloor floor;
+  for (int i = 0; i < 20; ++i) floor.on_cruise(epoch_of(200, 0.10));
+  CHECK_FALSE(floor.on_dip(epoch_of(200, 0.10, RatePhase::dip), true, kStart));
+  CHECK(floor.value() == 0);
+}
+
+TEST_CASE("a floor falls by itself when the path gets better") {
+  LossFloor floor;
+  for (int i = 0; i < 20; ++i) floor.on_cruise(epoch_of(200, 0.05));
+  floor.on_dip(epoch_of(200, 0.05, RatePhase::dip), false, kStart);
+  for (int i = 0; i < 100; ++i) floor.on_cruise(epoch_of(200, 0));
+  CHECK(floor.value() < 0.01);
+}
+
+TEST_CASE("few packets are no proof, and losses in groups need more of them") {
+  LossFloor floor;
+  CHECK_FALSE(floor.excessive(epoch_of(8, 0.5)));
+  CHECK_FALSE(floor.excessive(epoch_of(40, 0.05)));
+  CHECK(floor.excessive(epoch_of(1000, 0.05)));
+
+  Epoch grouped = epoch_of(400, 0.05);
+  grouped.loss_runs = 4;  // groups of five
+  for (int i = 0; i < 100; ++i) floor.on_cruise(grouped);
+  CHECK_FALSE(floor.excessive(epoch_of(200, 0.04)));
+}
+
+TEST_CASE("the queue is what every packet of an epoch waited") {
+  QueueModel queue;
+  queue.on_round_trip(50ms, kStart);
+  queue.on_epoch(timed(58ms, 60ms));
+  CHECK(queue.standing() == 8ms);
+}
+
+TEST_CASE("a spread of round trips is jitter, not a queue") {
+  QueueModel queue;
+  queue.on_round_trip(50ms, kStart);
+  for (int i = 0; i < 50; ++i) queue.on_epoch(timed(51ms, 66ms));
+  CHECK(queue.standing() == 1ms);
+  CHECK(seconds(queue.jitter()) == Approx(0.030).margin(0.002));
+}
+
+TEST_CASE("a longer route is believed when two dips agree on it") {
+  QueueModel queue;
+  queue.on_round_trip(50ms, kStart);
+  queue.on_dip(timed(150ms, 151ms), 10ms, false, kStart);
+  CHECK(queue.base() == 50ms);
+  queue.on_dip(timed(151ms, 152ms), 10ms, false, kStart + 2s);
+  CHECK(queue.base() == 151ms);
+}
+
+TEST_CASE("a full buffer is not taken for a longer route: it loses packets") {
+  QueueModel queue;
+  queue.on_round_trip(50ms, kStart);
+  for (int i = 0; i < 10; ++i) queue.on_dip(timed(100ms, 101ms), 10ms, true, kStart + i * 2s);
+  CHECK(queue.base() == 50ms);
+}
+
+TEST_CASE("faster flows allow themselves a shorter queue, and low a shorter one than fair") {
+  QueueModel queue;
+  queue.on_round_trip(100ms, kStart);
+  CHECK(queue.allowance(50e6 / 8, RatePolicy::fair) == 10ms);
+  CHECK(queue.allowance(200e6 / 8, RatePolicy::fair) == 5ms);
+  CHECK(queue.allowance(50e6 / 8, RatePolicy::low) == 5ms);
+  CHECK(queue.allowance(50e6 / 8, RatePolicy::high) == 20ms);
+}
+
+TEST_CASE("bandwidth is remembered for two probing cycles and never decays in between") {
+  BandwidthFilter filter;
+  filter.update(100);
+  filter.advance();
+  filter.update(80);
+  CHECK(filter.value() == 100);
+  filter.advance();
+  CHECK(filter.value() == 80);
+  filter.advance();  // a cycle without a sample does not count
+  CHECK(filter.value() == 80);
+  filter.bound(50);
+  CHECK(filter.value() == 50);
+  filter.unbound();
+  CHECK(filter.value() == 80);
+}
