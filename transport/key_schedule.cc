@@ -66,8 +66,9 @@ std::size_t secret_length(CipherSuite suite) {
 }
 
 Secret hkdf_extract(std::span<const std::uint8_t> salt, std::span<const std::uint8_t> key) {
-  return hkdf("SHA2-256", EVP_KDF_HKDF_MODE_EXTRACT_ONLY, key, octets(OSSL_KDF_PARAM_SALT, salt),
-              32);
+  static constexpr std::array<std::uint8_t, 32> kNoSalt{};  // RFC 5869, section 2.2
+  return hkdf("SHA2-256", EVP_KDF_HKDF_MODE_EXTRACT_ONLY, key,
+              octets(OSSL_KDF_PARAM_SALT, salt.empty() ? kNoSalt : salt), 32);
 }
 
 Secret hkdf_expand_label(CipherSuite suite, const Secret& secret, std::string_view label,
