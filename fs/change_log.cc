@@ -116,6 +116,15 @@ void ChangeLog::flush(Reply<void> reply) {
   if (!committing_) commit();
 }
 
+void ChangeLog::stop() {
+  auto waiting = std::move(waiting_);
+  waiting_.clear();
+  auto flushing = std::move(flushing_);
+  flushing_.clear();
+  for (auto& change : waiting) change.reply.fail(ENOTCONN);
+  for (auto& reply : flushing) reply.fail(ENOTCONN);
+}
+
 void ChangeLog::tick() {
   if (unflushed_ && !committing_) commit();
 }

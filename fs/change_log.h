@@ -37,8 +37,8 @@ class ChangeLog {
   void space_freed();
   /// Once a second: what nobody flushes becomes durable too, and space of sent data is freed.
   void tick();
-  void note_completion() { unflushed_ = true; }
-  bool waiting_for_space() const { return !waiting_.empty(); }
+  /// Whoever waits is told ENOTCONN.
+  void stop();
 
  private:
   struct Change {

@@ -68,6 +68,11 @@ void Volume::tick(bool connected) {
   inodes_.sweep([this](Inode& inode) { reader_.forget(inode); });
 }
 
+void Volume::stop() {
+  log_.stop();
+  writeback_.stop();
+}
+
 // ---- What replies teach ---------------------------------------------------------------------
 
 Found Volume::found(const InodeRef& inode) {

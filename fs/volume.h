@@ -99,6 +99,8 @@ class Volume : private WritebackListener {
   void set_path(const transport::PathReport& report);
   /// About once a second.
   void tick(bool connected);
+  /// Whoever still waits for the queue is told ENOTCONN; what is queued stays queued.
+  void stop();
 
   // Names (volume_namespace.cc).
   void lookup(NodeNumber parent, std::string name, Reply<Found> reply);

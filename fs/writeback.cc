@@ -165,9 +165,13 @@ void Writeback::discard_parked(std::uint64_t sequence, Done done) {
   std::move(done)(Result<void>(errno_code(ENOENT)));
 }
 
-transport::TimePoint Writeback::deadline() const {
-  // tick() is called with every turn of the session's heartbeat; nothing here is more exact.
-  return parts_.time.now + std::chrono::seconds(1);
+void Writeback::stop() {
+  std::vector<Waiter> waiters;
+  for (auto& [id, node] : nodes_) {
+    for (auto& waiter : node.waiters) waiters.push_back(std::move(waiter));
+    node.waiters.clear();
+  }
+  for (auto& waiter : waiters) std::move(waiter.done)(Result<void>(errno_code(ENOTCONN)));
 }
 
 void Writeback::tick(bool connected) {

@@ -88,8 +88,9 @@ class Writeback {
   void retry_now();
   void discard_parked(std::uint64_t operation, Done done);
 
-  transport::TimePoint deadline() const;
   void tick(bool connected);
+  /// Whoever waits is told ENOTCONN.
+  void stop();
   QueueStatus status() const;
 
  private:

@@ -1,0 +1,90 @@
+// Inside of FuseSession: requests of the kernel under way and the replies to them. Included by
+// fs/fuse_*.cc only.
+#pragma once
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <memory>
+#include <optional>
+#include <set>
+#include <thread>
+#include <unordered_map>
+
+#include "fs/fuse_session.h"
+
+namespace rushfs::fs {
+
+/// A kernel request until it is answered. Whoever answers takes it; a caller that was killed is
+/// answered EINTR early, and the late result undone.
+struct FuseRequest {
+  fuse_req_t handle = nullptr;  // none: answered
+  pid_t thread = 0;             // of the caller; 0: of another pid namespace
+};
+using FuseRequestRef = std::shared_ptr<FuseRequest>;
+
+class FuseSession::Kernel {
+ public:
+  Kernel(boost::asio::io_context& loop, Volume& volume, FuseOptions options,
+         std::function<void()> turn);
+  ~Kernel();
+
+  void mount(absl::AnyInvocable<void() &&> ended);
+  void unmount();
+  void tick();
+  void invalidate(NodeNumber number);
+
+  Volume& volume() { return volume_; }
+  FuseRequestRef begin(fuse_req_t request);
+  void initialise(fuse_conn_info& connection);
+
+  // Replies. Each takes the request; a request that was answered already has its result undone.
+  void fail(FuseRequest& request, int error);
+  void done(FuseRequest& request, const Result<void>& result);
+  void entry(FuseRequest& request, const Result<Found>& found);
+  void created(FuseRequest& request, const Result<Created>& created, fuse_file_info file);
+  void opened(FuseRequest& request, const Result<Opened>& opened, fuse_file_info file);
+  void opened_directory(FuseRequest& request, const Result<HandleNumber>& handle,
+                        fuse_file_info file);
+  void attributes(FuseRequest& request, const Result<Attributes>& attributes);
+  void target(FuseRequest& request, const Result<std::string>& target);
+  void bytes(FuseRequest& request, const Result<Slices>& slices);
+  void written(FuseRequest& request, const Result<std::uint64_t>& length);
+  void space(FuseRequest& request, const Result<StatFsReply>& space);
+  void listed(FuseRequest& request, NodeNumber directory, const Result<Listed>& listed,
+              std::size_t size, bool with_attributes);
+
+ private:
+  fuse_req_t take(FuseRequest& request);
+  void wait_readable();
+  void receive();
+  void end();
+  void interrupted(fuse_req_t request);
+  static void on_interrupt(fuse_req_t request, void* kernel);
+  void raise_read_ahead();
+
+  boost::asio::io_context& loop_;
+  Volume& volume_;
+  FuseOptions options_;
+  std::function<void()> turn_;
+  absl::AnyInvocable<void() &&> ended_;
+  fuse_session* session_ = nullptr;
+  bool mounted_ = false;
+  bool initialised_ = false, read_ahead_raised_ = false;
+  fuse_buf buffer_{};
+  std::optional<boost::asio::posix::stream_descriptor> descriptor_;
+  std::unordered_map<fuse_req_t, FuseRequestRef> under_way_;
+  std::set<fuse_req_t> interrupted_;
+  boost::asio::io_context notifier_loop_;
+  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>>
+      notifier_work_;
+  std::thread notifier_;
+};
+
+/// The table of operations for libfuse; its user data is a Kernel.
+const fuse_lowlevel_ops& fuse_operations();
+
+}  // namespace rushfs::fs

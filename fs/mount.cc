@@ -1,0 +1,356 @@
+#include "fs/mount.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <fstream>
+#include <future>
+#include <stdexcept>
+#include <thread>
+
+#include "cache/block_cache.h"
+#include "cache/write_queue.h"
+#include "fs/asio_loop.h"
+#include "fs/fuse_session.h"
+#include "fs/session.h"
+#include "fs/udp_carrier.h"
+#include "fs/volume.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+/// How often the path is asked about while calls are answered: several times per round trip of a
+/// long link.
+constexpr auto kPathInterval = 100ms;
+/// What housekeeping (validity, commits, releases) is done in.
+constexpr auto kHousekeeping = 1s;
+/// How long a farewell may take: it is one datagram.
+constexpr auto kFarewell = 500ms;
+
+void system_random(std::span<std::uint8_t> bytes) {
+  if (getentropy(bytes.data(), bytes.size()) != 0) {
+    throw std::system_error(errno, std::generic_category(), "getentropy");
+  }
+}
+
+std::uint64_t random_number() {
+  std::array<std::uint8_t, 8> bytes;
+  system_random(bytes);
+  std::uint64_t value = 0;
+  for (const auto byte : bytes) value = value << 8 | byte;
+  return value;
+}
+
+std::string own_hostname() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+cache::BlockCache::Options blocks_options(const MountConfig& config) {
+  return {config.cache_directory / "blocks", config.cache_size};
+}
+
+cache::WriteQueue::Options queue_options(const MountConfig& config) {
+  // A queue without a limit of its own is limited by the disk alone.
+  constexpr std::uint64_t kUnlimited = 1ULL << 62;
+  return {config.cache_directory / "queue", config.queue_size ? config.queue_size : kUnlimited};
+}
+
+void make_private(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
+}
+
+// What waits for one export must never be sent to another.
+void check_export(const MountConfig& config, const cache::WriteQueue& queue) {
+  const auto path = config.cache_directory / "export";
+  std::string last;
+  std::getline(std::ifstream(path), last);
+  if (!last.empty() && last != config.export_name && queue.stats().operations > 0) {
+    throw std::runtime_error("'" + config.cache_directory.string() +
+                             "' holds changes that wait to be sent to export '" + last +
+                             "'; mount that one first, or give another cache_dir");
+  }
+  std::ofstream(path) << config.export_name << "\n";
+}
+
+}  // namespace
+
+class Mount::Implementation {
+ public:
+  explicit Implementation(MountConfig config);
+  ~Implementation();
+
+  void connect(std::chrono::milliseconds patience);
+  void start();
+  void run();
+  void stop();
+  MountStatus status() const;
+
+  asio::io_context file_context;
+  std::unique_ptr<transport::UdpDriver> driver;
+  std::unique_ptr<Volume> volume;
+  std::unique_ptr<Session> session;
+
+ private:
+  void refresh();
+  void arm();
+  void on_timer();
+  void on_event(transport::DriverEvent event);
+  void ask_path();
+  void finish();
+
+  MountConfig config_;
+  LoopTime time_;
+  cache::BlockCache blocks_;
+  cache::WriteQueue queue_;
+  std::uint64_t queue_capacity_;
+
+  AsioLoop file_loop_{file_context, [this] { refresh(); }};
+  asio::io_context network_context_;
+  LoopThread blocks_thread_, queue_thread_;
+  DiskLoop blocks_loop_{blocks_thread_, file_loop_};
+  DiskLoop queue_loop_{queue_thread_, file_loop_};
+
+  UdpCarrier carrier_;
+  std::unique_ptr<FuseSession> fuse_;
+  asio::steady_timer timer_{file_context};
+  std::optional<asio::executor_work_guard<asio::io_context::executor_type>> network_work_;
+  std::thread network_thread_;
+
+  bool ended_ = false, finished_ = false;
+  transport::TimePoint next_housekeeping_{}, next_path_{};
+  std::optional<transport::PathReport> path_;
+  transport::UdpReport udp_;
+  CacheStatus cache_;
+};
+
+Mount::Implementation::Implementation(MountConfig config)
+    : config_(std::move(config)),
+      blocks_((make_private(config_.cache_directory), blocks_options(config_))),
+      queue_(queue_options(config_)),
+      queue_capacity_(config_.queue_size),
+      carrier_(config_.servers, config_.expected_server) {
+  check_export(config_, queue_);
+  refresh();
+  driver = std::make_unique<transport::UdpDriver>(
+      network_context_, config_.endpoint, config_.udp, [this](transport::DriverEvent event) {
+        asio::post(file_context, [this, event = std::move(event)]() mutable {
+          refresh();
+          on_event(std::move(event));
+        });
+      });
+  SessionConfig session_config;
+  session_config.export_name = config_.export_name;
+  session_config.subpath = config_.subdirectory;
+  session_config.client.bytes = queue_.id();
+  session_config.incarnation = random_number();
+  session_config.hostname = own_hostname();
+  session_config.timeout = config_.timeout;
+  session = std::make_unique<Session>(
+      std::move(session_config), carrier_, time_, system_random,
+      [this](const AttachReply& reply, bool restarted) { volume->attached(reply, restarted); });
+  carrier_.attach(*driver, *session);
+  volume = std::make_unique<Volume>(Volume::Parts{*session, blocks_loop_, blocks_, queue_loop_,
+                                                  queue_, time_, nullptr, config_.timeout,
+                                                  config_.read_only});
+  volume->restore();
+  blocks_thread_.start();
+  queue_thread_.start();
+  network_work_.emplace(network_context_.get_executor());
+  network_thread_ = std::thread([this] { network_context_.run(); });
+}
+
+Mount::Implementation::~Implementation() {
+  if (fuse_) fuse_->unmount();
+  if (!finished_) finish();
+  // What the disk loops still had to say, so that no answer is dropped unsaid.
+  queue_thread_.stop();
+  blocks_thread_.stop();
+  file_context.restart();
+  file_context.poll();
+  volume.reset();
+  fuse_.reset();
+}
+
+void Mount::Implementation::refresh() {
+  time_.now = transport::Clock::now();
+  time_.wall = std::chrono::system_clock::now().time_since_epoch();
+}
+
+void Mount::Implementation::arm() {
+  timer_.expires_at(session->deadline());
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) on_timer();
+  });
+}
+
+void Mount::Implementation::on_timer() {
+  refresh();
+  session->tick();
+  if (time_.now >= next_housekeeping_) {
+    next_housekeeping_ = time_.now + kHousekeeping;
+    volume->tick(session->attached());
+    if (fuse_) fuse_->tick();
+    blocks_loop_.run([this] { return (blocks_.flush(), blocks_.stats()); },
+                     [this](cache::BlockCacheStats stats) {
+                       cache_.bytes = stats.used_bytes;
+                       cache_.budget = stats.budget_bytes;
+                     });
+    ask_path();
+  }
+  arm();
+}
+
+void Mount::Implementation::on_event(transport::DriverEvent event) {
+  if (finished_) return;
+  const bool answer = std::holds_alternative<transport::CallAnswered>(event.body);
+  carrier_.on_event(std::move(event));
+  if (!answer) {
+    arm();
+  } else if (time_.now >= next_path_) {
+    ask_path();
+  }
+}
+
+void Mount::Implementation::ask_path() {
+  next_path_ = time_.now + kPathInterval;
+  driver->post([this, connection = carrier_.connection()](transport::Endpoint& endpoint,
+                                                          transport::TimePoint now) {
+    std::optional<transport::PathReport> path;
+    if (connection) path = endpoint.report(*connection, now);
+    asio::post(file_context, [this, path, udp = driver->report()] {
+      udp_ = udp;
+      path_ = path;
+      if (path_) volume->set_path(*path_);
+    });
+  });
+}
+
+void Mount::Implementation::connect(std::chrono::milliseconds patience) {
+  refresh();
+  const auto until = time_.now + patience;
+  const auto work = asio::make_work_guard(file_context);
+  session->start();
+  arm();
+  while (!session->attached()) {
+    if (const auto refusal = session->refusal()) {
+      throw std::runtime_error(config_.server_name + ": " + *refusal);
+    }
+    if (transport::Clock::now() >= until) {
+      const auto reason = session->status().reason;
+      throw std::runtime_error(config_.server_name + ": " +
+                               (reason.empty() ? "the server does not answer" : reason));
+    }
+    file_context.run_one_until(until);
+  }
+}
+
+void Mount::Implementation::start() {
+  FuseOptions options;
+  options.mount_point = config_.mount_point;
+  options.source = config_.server_name + ":/" + config_.export_name;
+  if (!config_.subdirectory.empty()) options.source += "/" + config_.subdirectory;
+  options.allow_other = config_.allow_other;
+  options.read_only = config_.read_only;
+  options.options = config_.fuse_options;
+  fuse_ = std::make_unique<FuseSession>(file_context, *volume, std::move(options),
+                                        [this] { refresh(); });
+  volume->set_kernel(fuse_.get());
+  fuse_->mount([this] {
+    ended_ = true;
+    file_context.stop();
+  });
+}
+
+void Mount::Implementation::run() {
+  const auto work = asio::make_work_guard(file_context);
+  file_context.restart();
+  if (!ended_) file_context.run();
+  finish();
+}
+
+void Mount::Implementation::stop() {
+  asio::post(file_context, [this] {
+    if (fuse_ && !ended_) fuse_->unmount();
+    ended_ = true;
+    file_context.stop();
+  });
+}
+
+// Orderly end: waiting callers are told, the queue is made durable, the server hears a farewell.
+void Mount::Implementation::finish() {
+  finished_ = true;
+  refresh();
+  volume->stop();
+  session->stop();
+  queue_loop_.run([this] {
+    if (const auto result = queue_.commit(); !result) {
+      spdlog::error("the write queue could not be made durable: {}", result.error().message());
+    }
+  });
+  const auto said = std::make_shared<std::promise<void>>();
+  driver->shutdown({}, [said] { said->set_value(); });
+  said->get_future().wait_for(kFarewell);
+  driver->stop();
+  network_work_.reset();
+  network_context_.stop();
+  network_thread_.join();
+}
+
+MountStatus Mount::Implementation::status() const {
+  MountStatus status;
+  status.server = config_.server_name;
+  status.export_name = config_.export_name;
+  status.mount_point = config_.mount_point;
+  status.link = session->status();
+  status.queue = volume->queue_status();
+  status.queue.capacity = queue_capacity_;
+  status.cache = volume->cache_status();
+  status.cache.bytes = cache_.bytes;
+  status.cache.budget = cache_.budget;
+  status.path = path_;
+  status.udp = udp_;
+  status.round_trips = session->calls_made();
+  status.bytes_read = volume->bytes_read();
+  status.bytes_written = volume->bytes_written();
+  status.open_files = volume->open_files();
+  return status;
+}
+
+Mount::Mount(MountConfig config)
+    : implementation_(std::make_unique<Implementation>(std::move(config))) {}
+Mount::~Mount() = default;
+void Mount::connect(std::chrono::milliseconds patience) { implementation_->connect(patience); }
+void Mount::start() { implementation_->start(); }
+void Mount::run() { implementation_->run(); }
+void Mount::stop() { implementation_->stop(); }
+asio::io_context& Mount::file_loop() { return implementation_->file_context; }
+MountStatus Mount::status() const { return implementation_->status(); }
+void Mount::wait_all(absl::AnyInvocable<void(Result<void>) &&> done) {
+  implementation_->volume->wait_all(Reply<void>(std::move(done)));
+}
+void Mount::wait_file(std::string path, absl::AnyInvocable<void(Result<void>) &&> done) {
+  implementation_->volume->wait_file(std::move(path), Reply<void>(std::move(done)));
+}
+void Mount::retry_now() {
+  implementation_->session->retry_now();
+  implementation_->volume->retry_now();
+}
+void Mount::discard_parked(std::uint64_t operation,
+                           absl::AnyInvocable<void(Result<void>) &&> done) {
+  implementation_->volume->discard_parked(operation, Reply<void>(std::move(done)));
+}
+void Mount::set_rate(transport::RateLimits limits) { implementation_->driver->set_rate(limits); }
+
+}  // namespace rushfs::fs

@@ -1,0 +1,50 @@
+// UdpCarrier carries a Session's messages over a UdpDriver: one connection at a time, to the
+// servers of a list in turn. The driver works on the network loop; its events are posted to the
+// file loop, where everything here runs.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "fs/session.h"
+#include "transport/udp_driver.h"
+
+namespace rushfs::fs {
+
+class UdpCarrier : public Carrier {
+ public:
+  /// `servers` is not empty. The driver's events must be passed to on_event().
+  UdpCarrier(std::vector<transport::Address> servers, transport::KeyJudge expected_server)
+      : servers_(std::move(servers)), expected_server_(std::move(expected_server)) {}
+
+  void attach(transport::UdpDriver& driver, Session& session) {
+    driver_ = &driver;
+    session_ = &session;
+  }
+  void on_event(transport::DriverEvent event);
+
+  /// The connection calls go over now.
+  std::optional<transport::ConnectionHandle> connection() const {
+    return up_ ? connection_ : std::nullopt;
+  }
+
+  void connect() override;
+  void request(std::uint64_t token, Priority, Buffer body) override;
+  void cancel(std::uint64_t token) override;
+  void reply(transport::RequestId, Buffer body) override;
+  void disconnect(transport::CloseReason) override;
+
+ private:
+  void on_closed(const transport::CloseReason& reason);
+
+  std::vector<transport::Address> servers_;
+  transport::KeyJudge expected_server_;
+  transport::UdpDriver* driver_ = nullptr;
+  Session* session_ = nullptr;
+  std::uint64_t attempt_ = 0;
+  bool wanted_ = false;  // the current attempt or connection was not given up
+  bool up_ = false;
+  std::optional<transport::ConnectionHandle> connection_;
+};
+
+}  // namespace rushfs::fs
