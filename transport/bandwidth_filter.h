@@ -23,18 +23,23 @@ class BandwidthFilter {
   /// For the time being not more than this: congestion was seen since the last probe.
   void bound(double limit) { short_term_ = limit; }
   void unbound() { short_term_ = std::numeric_limits<double>::infinity(); }
+  /// Lifts the bound to probe again. Where it had to go far below the maximum, the maximum is
+  /// history, and the probe starts from near the bound.
+  void lift() {
+    if (short_term_ < kHistory * maximum()) cycles_ = {short_term_ * kRise, 0};
+    unbound();
+  }
   bool bounded() const { return short_term_ < maximum(); }
   /// Trust only a part of what was measured: it is old.
   void scale(double factor) {
     cycles_ = {maximum() * factor, 0};
     unbound();
   }
-  void set(double bandwidth) {
-    cycles_ = {bandwidth, 0};
-    unbound();
-  }
 
  private:
+  static constexpr double kHistory = 0.6;
+  static constexpr double kRise = 1.25;
+
   std::array<double, 2> cycles_{0, 0};  // previous, current
   double short_term_ = std::numeric_limits<double>::infinity();
 };

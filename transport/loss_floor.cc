@@ -10,7 +10,7 @@ namespace {
 constexpr double kMaxFloor = 0.4;     // beyond, sending more to make up for loss is futile
 constexpr double kLeastLoss = 0.005;  // for standard errors: nothing is free of loss
 constexpr double kDeviations = 3;     // beyond chance: an hour has many thousand epochs
-constexpr double kMemory = 4000;      // packets that the recent loss is averaged over
+constexpr double kMemory = 1500;      // packets that the recent loss is averaged over
 constexpr std::uint32_t kFewPackets = 10;   // no verdict on fewer
 constexpr std::uint32_t kDipPackets = 30;   // no floor from fewer
 
@@ -54,10 +54,9 @@ void LossFloor::on_cruise(const Epoch& epoch) {
   if (recent_ + uncertainty(recent_, recent_packets_) < floor_) floor_ = recent_;
 }
 
-bool LossFloor::on_dip(const Epoch& epoch, bool queued, TimePoint now) {
+bool LossFloor::on_dip(const Epoch& epoch, bool queued) {
   const double n = epoch.resolved();
   if (n < kDipPackets) return false;
-  measured_ = now;
   const double dip = epoch.loss();
   const bool own = dip > recent_ - kTolerance / 2 - uncertainty(recent_, n);
   // The same loss at half the rate is random, and the longer average knows it better.

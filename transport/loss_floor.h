@@ -32,8 +32,7 @@ class LossFloor {
   void on_cruise(const Epoch& epoch);
   /// The verdict of a dip. True if it shows the recent loss to be the path's own. `queued`: the
   /// queue did not empty, so what was lost may have been lost there and the floor does not rise.
-  bool on_dip(const Epoch& epoch, bool queued, TimePoint now);
-  TimePoint measured() const { return measured_; }
+  bool on_dip(const Epoch& epoch, bool queued);
   void reset() { *this = LossFloor(); }
 
  private:
@@ -44,7 +43,6 @@ class LossFloor {
   double recent_packets_ = 0;  // weight behind recent_
   double cluster_ = 1;         // mean length of a group of losses, beyond chance
   bool startup_seen_ = false;
-  TimePoint measured_{};
 };
 
 }  // namespace rushfs::transport

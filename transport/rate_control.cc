@@ -12,6 +12,7 @@ namespace {
 constexpr double kInitialPackets = 64;
 constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
 constexpr double kStartupGain = 2.77;
+constexpr double kStartupWindow = 2;  // path volumes: a queue of one at most
 constexpr double kDrainGain = 0.5;
 constexpr double kDownGain = 0.9;
 constexpr double kUpGain = 1.25;
@@ -30,9 +31,9 @@ constexpr Duration kIdle = std::chrono::seconds(10);
 RateControl::RateControl(const RateLimits& limits, const std::optional<RememberedPath>& remembered,
                          std::uint64_t seed)
     : limits_(limits), random_(seed | 1) {
-  startup_rate_ = kInitialPackets * datagram_ / seconds(kAssumedRoundTrip);
+  initial_rate_ = kInitialPackets * datagram_ / seconds(kAssumedRoundTrip);
   if (remembered) {
-    startup_rate_ = std::max(startup_rate_, remembered->bandwidth.bits_per_second / 8 / 2);
+    initial_rate_ = std::max(initial_rate_, remembered->bandwidth.bits_per_second / 8 / 2);
   }
   update_rates();
 }
@@ -40,7 +41,7 @@ RateControl::RateControl(const RateLimits& limits, const std::optional<Remembere
 void RateControl::on_first_round_trip(Duration sample, TimePoint now) {
   queue_.on_round_trip(sample, now);
   if (bandwidth_.maximum() > 0) return;
-  startup_rate_ = std::max(startup_rate_, kInitialPackets * datagram_ / seconds(sample));
+  initial_rate_ = std::max(initial_rate_, kInitialPackets * datagram_ / seconds(sample));
   update_rates();
 }
 
@@ -48,12 +49,15 @@ void RateControl::on_path_changed(TimePoint now) {
   queue_.reset();
   loss_.reset();
   epochs_.ignore_all();
-  startup_rate_ = std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip),
+  initial_rate_ = std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip),
                            bandwidth_.maximum() / 2);
   bandwidth_ = {};
   startup_over_ = false;
   plateau_ = false;
   full_bandwidth_ = 0;
+  startup_bandwidth_ = 0;
+  startup_before_ = {};
+  startup_.reset();
   rounds_without_growth_ = 0;
   inflight_limit_ = std::numeric_limits<double>::infinity();
   competing_ = false;
@@ -82,6 +86,9 @@ void RateControl::restart_after_idle(Duration, TimePoint now) {
   startup_over_ = false;
   plateau_ = false;
   full_bandwidth_ = 0;
+  startup_bandwidth_ = 0;
+  startup_before_ = {};
+  startup_.reset();
   rounds_without_growth_ = 0;
   enter(RatePhase::startup, now);
   update_rates();
@@ -90,6 +97,7 @@ void RateControl::restart_after_idle(Duration, TimePoint now) {
 void RateControl::count(const LossOutcome& outcome) {
   for (const LossOutcome::Packet& packet : outcome.acknowledged_packets) {
     if (packet.ack_eliciting && !packet.path_mtu_probe) epochs_.on_acknowledged(packet.epoch);
+    delivered_ += packet.wire_size;
   }
   for (const LossOutcome::Packet& packet : outcome.late_packets) {
     if (packet.ack_eliciting && !packet.path_mtu_probe) epochs_.on_late(packet.epoch);
@@ -113,6 +121,9 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
       epoch->round_trip_sum += seconds(*round_trip);
       ++epoch->round_trips;
     }
+  }
+  if (phase_ == RatePhase::startup && !outcome.acknowledged_packets.empty()) {
+    startup_.on_ack(delivered_, outcome.acknowledged_packets.back().sent, now);
   }
   const double rate = sample.bytes_per_second;
   if (rate > 0 && !outcome.after_silence &&
@@ -176,9 +187,12 @@ bool RateControl::obeys_delay() const {
 void RateControl::update_rates() {
   const double target = limits_.target.bits_per_second / 8;
   const double minimum = limits_.minimum.bits_per_second / 8;
-  double goodput = bandwidth_.value() > 0 ? bandwidth_.value() * gain() : startup_rate_;
+  double goodput = bandwidth_.value() * gain();
   if (phase_ == RatePhase::startup) {
-    goodput = std::max({goodput, startup_rate_, pacing_ * loss_.yield()});
+    const Duration window = queue_.known() ? queue_.base() / 4 : kAssumedRoundTrip;
+    const double recent = startup_.rate(window);
+    startup_bandwidth_ = std::max({startup_bandwidth_, bandwidth_.value(), recent});
+    goodput = std::max(startup_bandwidth_ * kStartupGain, initial_rate_);
   }
   goodput = std::min(std::max(goodput, minimum), target);
   pacing_ = std::max(goodput / loss_.yield(), 2 * datagram_);
@@ -186,22 +200,22 @@ void RateControl::update_rates() {
 }
 
 void RateControl::update_window() {
-  if (bandwidth_.value() <= 0) {
-    window_ = std::numeric_limits<std::uint32_t>::max();
-    return;
+  const double minimum = limits_.minimum.bits_per_second / 8 / loss_.yield();
+  double wire = std::max(wire_bandwidth(), minimum);
+  double factor = 1;
+  if (phase_ == RatePhase::startup) {
+    wire = std::max({startup_bandwidth_ / loss_.yield(), initial_rate_, minimum});
+    factor = kStartupWindow;
+  } else if (phase_ == RatePhase::up) {
+    factor = gain();
   }
-  const double wire = std::max(wire_bandwidth(), limits_.minimum.bits_per_second / 8);
   const Duration base = queue_.known() ? queue_.base() : kAssumedRoundTrip;
   const Duration queue =
       obeys_delay() ? queue_.allowance(bandwidth_.value(), limits_.policy) : base;
-  const double volume = wire * seconds(base);
-  const double slack =
-      wire * (seconds(queue) + seconds(queue_.jitter()) + seconds(ack_delay_for(base))) +
-      std::min(wire * 0.002, 65536.0) + 3 * datagram_;
-  double factor = 1;
-  if (phase_ == RatePhase::startup) factor = kStartupGain;
-  if (phase_ == RatePhase::up) factor = gain();
-  window_ = volume * factor + slack;
+  const double burst = std::min(wire * 0.002, 65536.0) + 3 * datagram_;
+  window_ = wire * (seconds(base) * factor + seconds(queue) + seconds(queue_.jitter()) +
+                    seconds(ack_delay_for(base))) +
+            burst;
   if (startup_over_) {
     const bool probing = phase_ == RatePhase::up || phase_ == RatePhase::refill;
     window_ = std::min(window_, inflight_limit_ * (probing ? 1 : kHeadroom));

@@ -14,6 +14,7 @@
 // Pure; a value.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -26,6 +27,7 @@
 #include "transport/queue_model.h"
 #include "transport/rate_epochs.h"
 #include "transport/rate_limits.h"
+#include "transport/startup_rate.h"
 #include "transport/units.h"
 
 namespace rushfs::transport {
@@ -89,6 +91,7 @@ class RateControl {
   void judge_early(TimePoint now);
   void back_off_for_queue(const Epoch& epoch);
   void enter(RatePhase phase, TimePoint now);
+  bool startup_full(TimePoint now);
   void leave_startup(TimePoint now);
   void advance(std::uint64_t in_flight, TimePoint now);
   void restart_after_idle(Duration idle, TimePoint now);
@@ -125,13 +128,17 @@ class RateControl {
   double full_bandwidth_ = 0;     // the growth of startup and up is measured against this
   int rounds_without_growth_ = 0;
   int rounds_of_growth_ = 0;
-  double startup_rate_ = 0;       // pacing before the first bandwidth sample
+  double initial_rate_ = 0;       // pacing before anything is known
+  StartupRate startup_;
+  double startup_bandwidth_ = 0;  // most delivered over a quarter of a round trip
+  std::array<double, 2> startup_before_{};  // the same, one and two quarters ago
+  TimePoint startup_noted_{};
+  std::uint64_t delivered_ = 0;
   double inflight_limit_ = std::numeric_limits<double>::infinity();  // up lost beyond this
   int bad_epochs_ = 0;            // cruise epochs of excess loss in a row
   int queued_epochs_ = 0;         // cruise epochs with a queue in spite of backing off
   bool suspicious_ = false;       // a dip should tell loss or queue apart soon
   bool competing_ = false;        // others keep the queue full
-  double delivered_in_phase_ = 0;
 
   double pacing_ = 0;
   double window_ = 0;

@@ -8,8 +8,9 @@ namespace rushfs::transport {
 namespace {
 
 constexpr int kFullPipeRounds = 3;         // without growth by a quarter
+constexpr double kGrowing = 1.15;          // per quarter to half of a round trip in startup
 constexpr double kStartupExcess = 0.1;     // loss above the least of startup
-constexpr double kMinCut = 0.7;            // per lossy epoch: Beta of draft-ietf-ccwg-bbr
+constexpr double kMinCut = 0.5;            // per lossy epoch
 constexpr double kDelayCut = 0.3;          // strength of backing off from a queue
 constexpr double kMinDelayFactor = 0.85;
 constexpr Duration kCutReference = std::chrono::milliseconds(100);
@@ -36,7 +37,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
   epochs_.open(phase, now);
   switch (phase) {
     case RatePhase::cruise: cruise_ = cruise_duration(); break;
-    case RatePhase::refill: bandwidth_.unbound(); break;
+    case RatePhase::refill: bandwidth_.lift(); break;
     case RatePhase::up:
       full_bandwidth_ = bandwidth_.maximum();
       rounds_without_growth_ = 0;
@@ -56,8 +57,22 @@ Duration RateControl::cruise_duration() {
   return from_seconds(2 + fraction);
 }
 
+bool RateControl::startup_full(TimePoint now) {
+  if (plateau_ || rounds_without_growth_ >= kFullPipeRounds) return true;
+  const Duration quarter = queue_.base() / 4;
+  if (now - startup_noted_ >= quarter) {
+    startup_before_ = {startup_before_[1], startup_bandwidth_};
+    startup_noted_ = now;
+  }
+  // A queue while ever more is delivered is no queue but jitter.
+  const bool growing = startup_bandwidth_ > kGrowing * startup_before_[0];
+  return !growing &&
+         queue_.recent_queue() > std::max(2 * allowed_queue(), quarter) + queue_.jitter();
+}
+
 void RateControl::leave_startup(TimePoint now) {
   startup_over_ = true;
+  last_dip_ = now;  // startup has looked at loss and base
   enter(RatePhase::drain, now);
 }
 
@@ -106,7 +121,7 @@ void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
   if (phase_ != RatePhase::cruise && phase_ != RatePhase::down) return;
   if (epoch.started < last_cut_) return;  // was sent before the last cut
   if (bad_epochs_ >= kBadEpochs) {
-    // What got through while the others were lost is what there is room for, down to 0.7.
+    // What got through while the others were lost is what there is room for, down to half.
     const double through = bandwidth_.value() * (1 - epoch.loss()) / loss_.yield();
     bandwidth_.bound(std::max(through, kMinCut * bandwidth_.value()));
     last_cut_ = now;
@@ -148,7 +163,7 @@ void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
     competing_ = false;
     queued_epochs_ = 0;
   }
-  if (loss_.on_dip(epoch, queued, now) && bad_epochs_ > 0) {
+  if (loss_.on_dip(epoch, queued) && bad_epochs_ > 0) {
     bandwidth_.unbound();  // the loss was not ours: forget what it made us do
     bad_epochs_ = 0;
   }
@@ -163,7 +178,7 @@ bool RateControl::dip_due(TimePoint now) const {
   if (since < std::max(kDipSpacing, kDipSpacingRounds * base)) return false;
   const Duration stale = std::max(kBaseStale, kBaseStaleRounds * base);
   if (now - queue_.base_seen() > stale) return true;
-  return loss_.recent() > kLossWorthADip && now - loss_.measured() > stale;
+  return loss_.recent() > kLossWorthADip && since > stale;
 }
 
 Duration RateControl::dip_duration() const {
@@ -177,12 +192,9 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
   const bool drained = static_cast<double>(in_flight) <=
                        path_volume() + wire_bandwidth() * seconds(queue_.jitter());
   switch (phase_) {
-    case RatePhase::startup: {
-      const Duration allowed = allowed_queue();
-      const bool queued = queue_.recent_queue() > std::max(2 * allowed, queue_.base() / 4) + queue_.jitter();
-      if (plateau_ || queued || rounds_without_growth_ >= kFullPipeRounds) leave_startup(now);
+    case RatePhase::startup:
+      if (startup_full(now)) leave_startup(now);
       break;
-    }
     case RatePhase::drain:
       if (drained || phase_rounds_ >= kMaxDrainRounds) enter(RatePhase::up, now);
       break;
@@ -202,8 +214,8 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       break;
     case RatePhase::up: {
       const Duration allowed = allowed_queue();
-      const bool queued =
-          obeys_delay() && 2 * queue_.recent_queue() > 3 * allowed;
+      const bool queued = obeys_delay() && rounds_without_growth_ >= 1 &&
+                          2 * queue_.recent_queue() > 3 * allowed;
       const bool full = phase_rounds_ >= 2 && rounds_without_growth_ >= 1;
       if (queued || full) {
         if (!queued) inflight_limit_ = std::numeric_limits<double>::infinity();

@@ -79,7 +79,7 @@ TEST_CASE("loss that stays at half the rate is the path's own and becomes the fl
   LossFloor floor;
   for (int i = 0; i < 20; ++i) floor.on_cruise(epoch_of(200, 0.05));
   CHECK(floor.excessive(epoch_of(400, 0.08)));
-  CHECK(floor.on_dip(epoch_of(200, 0.05, RatePhase::dip), false, kStart));
+  CHECK(floor.on_dip(epoch_of(200, 0.05, RatePhase::dip), false));
   CHECK(floor.value() == Approx(0.05).margin(0.005));
   CHECK_FALSE(floor.excessive(epoch_of(400, 0.06)));
   CHECK(floor.excessive(epoch_of(400, 0.15)));
@@ -88,21 +88,21 @@ TEST_CASE("loss that stays at half the rate is the path's own and becomes the fl
 TEST_CASE("loss that goes away at half the rate was our doing") {
   LossFloor floor;
   for (int i = 0; i < 20; ++i) floor.on_cruise(epoch_of(200, 0.10));
-  CHECK_FALSE(floor.on_dip(epoch_of(200, 0, RatePhase::dip), false, kStart));
+  CHECK_FALSE(floor.on_dip(epoch_of(200, 0, RatePhase::dip), false));
   CHECK(floor.value() == 0);
 }
 
 TEST_CASE("loss in front of a full queue does not raise the floor") {
   LossFloor floor;
   for (int i = 0; i < 20; ++i) floor.on_cruise(epoch_of(200, 0.10));
-  CHECK_FALSE(floor.on_dip(epoch_of(200, 0.10, RatePhase::dip), true, kStart));
+  CHECK_FALSE(floor.on_dip(epoch_of(200, 0.10, RatePhase::dip), true));
   CHECK(floor.value() == 0);
 }
 
 TEST_CASE("a floor falls by itself when the path gets better") {
   LossFloor floor;
   for (int i = 0; i < 20; ++i) floor.on_cruise(epoch_of(200, 0.05));
-  floor.on_dip(epoch_of(200, 0.05, RatePhase::dip), false, kStart);
+  floor.on_dip(epoch_of(200, 0.05, RatePhase::dip), false);
   for (int i = 0; i < 100; ++i) floor.on_cruise(epoch_of(200, 0));
   CHECK(floor.value() < 0.01);
 }
