@@ -110,7 +110,7 @@ Server::Server(const ServerConfig& config)
 }
 
 Server::~Server() {
-  workers_.join();
+  workers_.stop();
   file_loop_.restart();
   file_loop_.poll();  // what the workers brought back
 }
@@ -133,7 +133,7 @@ void Server::open_exports(const ServerConfig& config, const transport::Identity&
                                          preserve};
     exports_.push_back(std::make_unique<fs::Export>(
         std::move(options), [directory] { return fs::open_directory_store(directory); }, home_,
-        worker_loop_));
+        workers_));
     sessions_->add(*exports_.back());
     spdlog::info("Exporting {} as {}{}", exported.directory.string(), exported.name,
                  exported.read_only ? ", read only" : "");

@@ -8,16 +8,16 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "fs/asio_loop.h"
 #include "fs/server_sessions.h"
-#include "tools/asio_loop.h"
 #include "tools/client_book.h"
 #include "tools/file_watch.h"
 #include "tools/server_config.h"
+#include "tools/worker_pool.h"
 #include "transport/udp_driver.h"
 
 namespace rushfs::tools {
@@ -49,9 +49,8 @@ class Server : private fs::ConnectionOutput {
   std::filesystem::path keys_file_;
   boost::asio::io_context network_loop_{1};
   boost::asio::io_context file_loop_{1};
-  boost::asio::thread_pool workers_;
-  IoContextLoop home_{file_loop_};
-  ThreadPoolLoop worker_loop_{workers_};
+  fs::AsioLoop home_{file_loop_, [] {}};
+  WorkerPool workers_;
   ClientBook clients_;
   std::vector<std::unique_ptr<fs::Export>> exports_;
   std::unique_ptr<fs::ServerSessions> sessions_;
