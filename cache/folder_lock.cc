@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "cache/sparse_file.h"
+
 namespace rushfs::cache {
 namespace {
 
@@ -24,7 +26,9 @@ std::string holder_of(int descriptor) {
 
 FolderLock::FolderLock(const std::filesystem::path& folder) {
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  if (std::filesystem::create_directories(folder, error)) {
+    (void)sync_folder(folder / "..");
+  }
   if (error) {
     throw std::runtime_error("cannot create folder " + folder.string() + ": " + error.message());
   }

@@ -31,6 +31,7 @@ class QueueData {
   // Throws std::runtime_error when the folder cannot be made or listed.
   explicit QueueData(const std::filesystem::path& folder);
 
+  bool empty() const { return files_.empty(); }
   // Start-up, before anything else: a range the log refers to. False when it cannot exist.
   bool keep(const DataPlace& place);
   // Start-up, after keep(): frees what the log does not refer to.

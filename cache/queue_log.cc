@@ -52,7 +52,8 @@ QueueLog::QueueLog(const std::filesystem::path& file)
                   "INSERT OR REPLACE INTO queue (rowid, id, reserved_sequence, operations,"
                   " checksums, checksum) VALUES (1, ?, ?, ?, ?, ?)") {
   if (!database_.check()) throw DatabaseError(last_failure(), true);
-  if (!read_header()) create_header();
+  is_new_ = !read_header();
+  if (is_new_) create_header();
 }
 
 // False in a file that was only just created.

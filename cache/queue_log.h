@@ -54,6 +54,8 @@ class QueueLog {
     LogTotals totals;
   };
   const Header& header() const { return header_; }
+  // There was no log before.
+  bool is_new() const { return is_new_; }
 
   // Every node, then every operation in order of sequence.
   Result<void> load(const std::function<void(const NodeRow&)>& on_node,
@@ -88,6 +90,7 @@ class QueueLog {
   Statement remove_operation_;
   Statement put_header_;
   Header header_;
+  bool is_new_ = false;
 };
 
 }  // namespace rushfs::cache

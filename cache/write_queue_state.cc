@@ -60,6 +60,10 @@ void WriteQueue::State::load_log() {
         load_operation(row, node == nodes.end() ? nullptr : node->second);
       });
   if (!loaded) throw DatabaseError(log.last_failure(), true);
+  if (log.is_new() && !data.empty()) {
+    throw DatabaseError(file + " is missing or empty, but there is data of queued operations",
+                        true);
+  }
   const LogTotals& expected = log.header().totals;
   const LogTotals& found = index.totals();
   if (found.operations != expected.operations) {

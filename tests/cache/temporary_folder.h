@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <stdexcept>
@@ -11,8 +12,14 @@ namespace rushfs::cache {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "rushfs-cache-XXXXXX").string();
+  // In memory, where there is such a place: for tests that sync often and are killed never.
+  enum class Place { disk, memory };
+
+  explicit TemporaryFolder(Place place = Place::disk) {
+    const std::filesystem::path memory = "/dev/shm";
+    const bool in_memory = place == Place::memory && ::access(memory.c_str(), W_OK) == 0;
+    const auto parent = in_memory ? memory : std::filesystem::temp_directory_path();
+    std::string name = (parent / "rushfs-cache-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
     path_ = name;
   }
