@@ -100,9 +100,10 @@ class Janitor:
 
     def __init__(self):
         theirs, self.ours = os.pipe()
-        if os.fork() != 0:
+        child = os.fork()
+        if child != 0:
             os.close(theirs)
-            os.wait()
+            os.waitpid(child, 0)
             return
         os.setsid()
         if os.fork() != 0:
