@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "transport/connection.h"
+#include "transport/stateless_reset.h"
 
 namespace rushfs::transport {
 namespace {
@@ -17,6 +18,12 @@ constexpr std::size_t kPathDatagram = 1200;
 // One packet number in about this many is left out, to catch a peer that acknowledges what it
 // cannot have seen (RFC 9000, section 21.4). Rare, because each leaves a gap in the peer's ACKs.
 constexpr std::uint64_t kSkipInterval = 8192;
+
+// Least payload of a packet: for the sample of header protection, and, of those that ask for an
+// answer, to be larger than a stateless reset even with the shortest packet number.
+constexpr std::size_t kMinPayload = 4;
+constexpr std::size_t kMinElicitingPayload = 16;
+static_assert(data_header_length(1) + kMinElicitingPayload + kTagLength > kStatelessResetSize);
 
 }  // namespace
 
@@ -198,17 +205,17 @@ std::size_t Connection::next_number_length() const {
 
 std::size_t Connection::finish_packet(std::span<std::uint8_t> space, std::size_t number_length,
                                       FrameWriter& writer, bool recorded, TimePoint now) {
-  writer.pad_to(4);  // enough for the sample of header protection
+  const bool ack_eliciting =
+      std::any_of(sent_scratch_.begin(), sent_scratch_.end(), [](const SentFrame& frame) {
+        return frame.kind != SentFrame::Kind::ack;
+      });
+  writer.pad_to(ack_eliciting ? kMinElicitingPayload : kMinPayload);
   const std::size_t size = data_header_length(number_length) + writer.size() + kTagLength;
   const std::span<std::uint8_t> packet = space.first(size);
   const PacketLayout layout = write_data_header(packet, *peer_id_, number_length);
   const std::uint64_t number = protection_->seal(packet, layout, now);
   if (!recorded) return size;
   assert(number == recovery_->next_number());
-  const bool ack_eliciting =
-      std::any_of(sent_scratch_.begin(), sent_scratch_.end(), [](const SentFrame& frame) {
-        return frame.kind != SentFrame::Kind::ack;
-      });
   recovery_->on_sent(Bytes{size}, ack_eliciting, sent_scratch_, now);
   skip_number_sometimes();
   return size;

@@ -63,7 +63,7 @@ void Endpoint::Implementation::receive_data(std::span<std::uint8_t> datagram,
 
 bool Endpoint::Implementation::tell_clients_of_reset(std::span<const std::uint8_t> datagram,
                                                      const Address& from, TimePoint now) {
-  if (datagram.size() < kMinStatelessReset) return false;
+  if (datagram.size() < kStatelessResetSize) return false;
   for (const std::uint64_t handle : outgoing_) {
     Entry* entry = find({handle});
     if (entry->connection.peer_address() != from) continue;

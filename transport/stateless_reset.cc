@@ -29,8 +29,8 @@ ResetToken ResetTokens::of(const ConnectionId& id) const {
 
 std::vector<std::uint8_t> make_stateless_reset(const ResetToken& token, std::size_t triggered_by,
                                                const RandomSource& random) {
-  if (triggered_by <= kMinStatelessReset) return {};
-  std::vector<std::uint8_t> datagram(kMinStatelessReset);
+  if (triggered_by <= kStatelessResetSize) return {};
+  std::vector<std::uint8_t> datagram(kStatelessResetSize);
   random(datagram);
   datagram.front() = static_cast<std::uint8_t>(0x40 | (datagram.front() & 0x3f));
   std::copy(token.begin(), token.end(), datagram.end() - static_cast<long>(token.size()));

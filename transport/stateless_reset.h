@@ -14,9 +14,9 @@
 
 namespace rushfs::transport {
 
-/// A reset looks like a data packet of at least this size; datagrams that are not larger are not
-/// answered, so that two servers cannot reset each other for ever.
-inline constexpr std::size_t kMinStatelessReset = 42;
+/// A reset looks like a data packet of this size; datagrams that are not larger are not answered,
+/// so that two servers cannot reset each other for ever. Ack-eliciting packets are always larger.
+inline constexpr std::size_t kStatelessResetSize = 40;
 
 /// Tokens follow from the server's identity and the connection id alone. Immutable.
 class ResetTokens {
