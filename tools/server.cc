@@ -145,8 +145,10 @@ void Server::open_socket(const ServerConfig& config,
   network_keys_ = std::make_shared<SharedKeys>(std::move(keys));
   transport::EndpointConfig endpoint;
   endpoint.identity = std::move(identity);
-  endpoint.accept_client = [keys_now = network_keys_](const transport::PublicKey& key) {
-    return (*keys_now)->find(key) != nullptr;
+  endpoint.accept_client = [keys_now = network_keys_](const transport::PublicKey& key,
+                                                      const transport::Address& from) {
+    const transport::AuthorizedKey* const entry = (*keys_now)->find(key);
+    return entry != nullptr && entry->may_come_from(from);
   };
   transport::UdpOptions udp;
   udp.listen = transport::parse_address(config.listen);

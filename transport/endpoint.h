@@ -34,7 +34,7 @@ struct ConnectionHandle {
 
 struct EndpointConfig {
   std::shared_ptr<const Identity> identity;
-  KeyJudge accept_client;  // empty: this endpoint takes no incoming connections
+  ClientJudge accept_client;  // empty: this endpoint takes no incoming connections
   RateLimits rate;
   Duration idle_timeout = std::chrono::seconds(30);
   Duration handshake_timeout = std::chrono::seconds(10);

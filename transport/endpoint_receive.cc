@@ -164,7 +164,7 @@ void Endpoint::Implementation::receive_first(std::span<std::uint8_t> packet,
   start.original_destination = header.destination;
   start.peer_id = header.source;
   start.reset_token = reset_tokens_.of(start.own_id);
-  start.judge = config_.accept_client;
+  start.judge = [this, from](const PublicKey& key) { return config_.accept_client(key, from); };
   Entry& entry = add(server_tls_, std::move(start), now);
   entry.connection.receive_handshake(packet, header, from, now);
   touch(entry);

@@ -40,7 +40,7 @@ double cpu_of_this_thread() {
 transport::EndpointConfig endpoint_config(const CommandLine& line, std::uint8_t seed) {
   transport::EndpointConfig config;
   config.identity = bench::bench_identity(seed);
-  config.accept_client = [](const transport::PublicKey&) { return true; };
+  config.accept_client = [](const transport::PublicKey&, const transport::Address&) { return true; };
   config.largest_datagram = transport::Bytes{line.datagram};
   if (line.target > 0) config.rate.target = {line.target * 1e6};
   if (line.fixed > 0) {

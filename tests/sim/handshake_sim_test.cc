@@ -99,7 +99,7 @@ TEST_CASE("a handshake gets through a third of loss, whatever the seed") {
 TEST_CASE("a client whose key the server does not know is told so in a few round trips") {
   World world(seed_or(4));
   Pair pair(world);
-  pair.server.config.accept_client = [](const PublicKey&) { return false; };
+  pair.server.config.accept_client = [](const PublicKey&, const Address&) { return false; };
   world.restart(pair.server);
   Requester requester(world, pair.client, pair.server);
   REQUIRE_FALSE(requester.wait_connected());

@@ -36,7 +36,7 @@ Node& World::add(EndpointConfig config) {
 
 Node& World::add_server() {
   EndpointConfig config;
-  config.accept_client = [](const PublicKey&) { return true; };
+  config.accept_client = [](const PublicKey&, const Address&) { return true; };
   return add(std::move(config));
 }
 
