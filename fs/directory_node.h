@@ -60,7 +60,9 @@ class DirectoryStore final : public Store {
   explicit DirectoryStore(const DirectoryOptions& options);
 
   bool present() const override;
+  Result<std::shared_ptr<const Store>> reopen() const override;
   Result<Found> root() const override;
+  const NodeId& root_id() const override { return root_id_; }
   Result<NodeRef> resolve(const NodeId& id, const NamePath* path) const override;
   bool needs_paths() const override { return !opens_handles_; }
   Result<void> check_inside(const Node& node) const override;

@@ -85,6 +85,17 @@ bool DirectoryStore::present() const {
   return now && status_of(now.get(), "", status) && same_place(status, root_status_);
 }
 
+Result<std::shared_ptr<const Store>> DirectoryStore::reopen() const {
+  try {
+    auto fresh = std::make_shared<const DirectoryStore>(options_);
+    // Where a disk was mounted, the empty mount point beneath it is not what is exported.
+    if (root_is_mount_ && !fresh->root_is_mount_) return errno_code(ENODEV);
+    return std::shared_ptr<const Store>(std::move(fresh));
+  } catch (const std::system_error& error) {
+    return errno_code(error.code().value());
+  }
+}
+
 Result<Found> DirectoryStore::root() const {
   Descriptor again(::openat(root_.get(), ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!again) return last_error();

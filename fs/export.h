@@ -36,10 +36,6 @@ struct ExportOptions {
   std::filesystem::path state_folder;
 };
 
-/// Opens what is exported; throws if it cannot. Called on construction, and on a worker to try
-/// again after it vanished.
-using StoreOpener = std::function<std::shared_ptr<const Store>()>;
-
 /// A client as the export knows it: from its public key and the id of its mount, so that none can
 /// speak for another.
 struct ClientTag {
@@ -64,9 +60,9 @@ struct RequestContext {
 
 class Export {
  public:
-  /// Throws std::system_error or std::runtime_error naming what could not be opened. The loops
-  /// outlive the export and all jobs it posted.
-  Export(ExportOptions options, StoreOpener opener, Loop& home, Loop& workers);
+  /// Throws std::system_error naming the state folder's file if it cannot be used. `workers` runs
+  /// jobs on several threads at once. The loops outlive the export and all jobs it posted.
+  Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers);
   ~Export();
   Export(const Export&) = delete;
   Export& operator=(const Export&) = delete;
@@ -83,6 +79,10 @@ class Export {
   /// in the request point into it.
   void handle(RequestContext context, Request request, Buffer body, Responder respond);
   void tick(transport::TimePoint now);
+
+  /// `replaced` is called when what is exported vanished and has come back: what was written and not
+  /// committed may be lost, the instance id is another, and clients must attach anew. One listener.
+  void on_replaced(std::function<void()> replaced);
 
  private:
   class Implementation;

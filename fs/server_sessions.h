@@ -35,11 +35,11 @@ using ExportJudge = std::function<std::optional<ExportGrant>(const transport::Pu
 
 class ServerSessions {
  public:
-  /// All outlive this.
+  /// `output` outlives this.
   ServerSessions(ExportJudge judge, ConnectionOutput& output);
   ~ServerSessions();
 
-  /// Exports may be added at any time; they outlive this.
+  /// Exports may be added at any time; they outlive this, or are used no more.
   void add(Export& served);
 
   void on_connected(transport::ConnectionHandle, const transport::PublicKey&,
@@ -64,7 +64,7 @@ class ServerSessions {
   void attach(transport::ConnectionHandle, transport::RequestId, const Attach&,
               transport::TimePoint now);
   void answer(transport::ConnectionHandle, transport::RequestId, Buffer body);
-  void close(transport::ConnectionHandle, const std::string& why);
+  void close(transport::ConnectionHandle, transport::CloseCode code, const std::string& why);
 
   ExportJudge judge_;
   ConnectionOutput& output_;

@@ -71,9 +71,12 @@ class Store {
   virtual ~Store() = default;
 
   /// False: what is exported is gone (directory removed, disk unplugged) or replaced; every node of
-  /// this Store is void and a new Store must be opened.
+  /// this Store is void, and reopen() is the way on.
   virtual bool present() const = 0;
+  /// A new Store on what is exported now. Errors: it is still gone.
+  virtual Result<std::shared_ptr<const Store>> reopen() const = 0;
   virtual Result<Found> root() const = 0;
+  virtual const NodeId& root_id() const = 0;
 
   /// The node of an id. `path`: where it was last seen, for stores that cannot open by id. ESTALE:
   /// gone, not beneath the root, or not an id of ours. `kept`: may be without a name.

@@ -1,0 +1,182 @@
+// Clients: who they are, what they hold, and when they are forgotten.
+#include "fs/export.h"
+
+#include <sys/stat.h>
+
+#include <cassert>
+
+#include "fs/export_implementation.h"
+
+namespace rushfs::fs {
+namespace {
+
+std::filesystem::path reply_file(const ExportOptions& options) {
+  if (options.state_folder.empty()) return {};
+  return options.state_folder / (options.name + ".replies");
+}
+
+/// The directory a client asked for, one name at a time.
+Result<Found> walk_to(const Store& store, const std::string& subpath) {
+  auto at = store.root();
+  std::size_t from = 0;
+  while (at && from < subpath.size()) {
+    const std::size_t slash = std::min(subpath.find('/', from), subpath.size());
+    const std::string name = subpath.substr(from, slash - from);
+    from = slash + 1;
+    if (name.empty() || name == ".") continue;
+    if (bad_name(name) != 0 || name.size() > kMaxName) return errno_code(ENOENT);
+    at = store.lookup(*at->node, name);
+    if (at && at->node->type() == S_IFLNK) return errno_code(ELOOP);
+    if (at && at->node->type() != S_IFDIR) return errno_code(ENOTDIR);
+  }
+  return at;
+}
+
+}  // namespace
+
+Export::Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers)
+    : implementation_(
+          std::make_shared<Implementation>(std::move(options), std::move(store), home, workers)) {
+  implementation_->start();
+}
+Export::~Export() = default;
+
+const ExportOptions& Export::options() const {
+  return implementation_->options();
+}
+void Export::attach(const ClientTag& client, const Attach& request, bool read_only, TimePoint now,
+                    Attached done) {
+  implementation_->attach(client, request, read_only, now, std::move(done));
+}
+void Export::detached(const ClientTag& client, TimePoint now) {
+  implementation_->detached(client, now);
+}
+void Export::handle(RequestContext context, Request request, Buffer body, Responder respond) {
+  implementation_->handle(std::move(context), std::move(request), std::move(body),
+                          std::move(respond));
+}
+void Export::tick(TimePoint now) {
+  implementation_->tick(now);
+}
+
+Export::Implementation::Implementation(ExportOptions options, std::shared_ptr<const Store> store,
+                                       Loop& home, Loop& workers)
+    : options_(std::move(options)),
+      store_(std::move(store)),
+      work_(std::make_shared<WorkQueue>(home, workers, options_.workers)),
+      replies_(reply_file(options_)) {
+  assert(options_.max_read <= kMaxTransfer && options_.max_write <= kMaxTransfer);
+}
+
+void Export::Implementation::start() {
+  restore_orphans();
+}
+
+Holder Export::Implementation::holder(const ClientTag& tag) const {
+  const auto client = clients_.find(tag);
+  return {tag, client == clients_.end() ? 0 : client->second.incarnation};
+}
+
+void Export::Implementation::attach(const ClientTag& tag, const Attach& request, bool read_only,
+                                    TimePoint now, Attached done) {
+  now_ = now;
+  forget_client_if_too_many();
+  Client& client = clients_[tag];
+  client.gone_since.reset();
+  client.order.drop_held();
+  if (client.incarnation != request.incarnation) {
+    // What a former start of this mount held may still be needed by what is in its queue.
+    held_.retire(holder(tag), now + kHoldLease);
+    client.incarnation = request.incarnation;
+    replies_.attach(tag, request.incarnation);
+  }
+  AttachReply reply;
+  reply.instance = options_.instance;
+  reply.max_read = options_.max_read;
+  reply.max_write = options_.max_write;
+  reply.read_only = options_.read_only || read_only;
+  reply.squashed = !options_.preserve_identity;
+  reply.squash_uid = options_.squash_uid;
+  reply.squash_gid = options_.squash_gid;
+  reply.applied_through = client.order.applied_through();
+
+  auto root = std::make_shared<std::optional<NodeId>>();
+  run(
+      Priority::urgent, job_on({}),
+      [subpath = request.subpath, reply, root](const Store& store, Job& job) mutable {
+        auto found = walk_to(store, subpath);
+        if (!found) {
+          job.error = found.error().value();
+          job.reply = encode_error(job.error);
+          return;
+        }
+        reply.root = found->node->id();
+        reply.attributes = found->attributes;
+        *root = reply.root;
+        job.reply = encode_reply(reply);
+        job.met.push_back(std::move(found->node));
+      },
+      [root, done = std::move(done)](Job& job) mutable {
+        std::move(done)(std::move(job.reply), *root);
+      });
+}
+
+void Export::Implementation::detached(const ClientTag& tag, TimePoint now) {
+  now_ = now;
+  const auto client = clients_.find(tag);
+  if (client == clients_.end()) return;
+  client->second.gone_since = now;
+  client->second.order.drop_held();
+}
+
+void Export::Implementation::forget_client_if_too_many() {
+  if (clients_.size() < kMaxClients) return;
+  auto longest = clients_.end();
+  for (auto each = clients_.begin(); each != clients_.end(); ++each) {
+    if (!each->second.gone_since) continue;
+    if (longest == clients_.end() || *each->second.gone_since < *longest->second.gone_since) {
+      longest = each;
+    }
+  }
+  if (longest == clients_.end()) return;
+  drop(held_.release_all(holder(longest->first)));
+  replies_.forget(longest->first);
+  clients_.erase(longest);
+}
+
+void Export::Implementation::tick(TimePoint now) {
+  now_ = now;
+  for (auto each = clients_.begin(); each != clients_.end();) {
+    const auto& gone_since = each->second.gone_since;
+    if (!gone_since || now - *gone_since < kHoldLease) {
+      ++each;
+      continue;
+    }
+    drop(held_.release_all(holder(each->first)));
+    // Its answers stay: they are bounded, and a client may be cut off for longer than a lease.
+    each = each->second.order.applied_through() == 0 ? clients_.erase(each) : std::next(each);
+  }
+  drop(held_.expire(now));
+  std::vector<NodeId> idle;
+  for (const auto& [node, open] : writing_.all()) {
+    if (now - open.used >= kIdleWriteFile) idle.push_back(node);
+  }
+  for (const NodeId& node : idle) writing_.erase(node);
+  sweep();
+}
+
+void Export::Implementation::on(RequestContext context, Detach&, Buffer, Responder respond) {
+  drop(held_.release_all(holder(context.client)));
+  replies_.forget(context.client);
+  clients_.erase(context.client);
+  std::move(respond)(encode_reply(EmptyReply{}));
+}
+
+void Export::Implementation::handle(RequestContext context, Request request, Buffer body,
+                                    Responder respond) {
+  now_ = context.now;
+  std::visit([&](auto& each) { on(std::move(context), each, std::move(body), std::move(respond)); },
+             request);
+}
+
+}  // namespace rushfs::fs

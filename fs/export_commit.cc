@@ -1,0 +1,139 @@
+// Stable storage: commits of many files are gathered while the disk is busy with earlier ones.
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "fs/export_implementation.h"
+
+namespace rushfs::fs {
+namespace {
+
+constexpr unsigned kMaxSyncJobs = 4;       // more do not make a disk faster
+constexpr std::size_t kMaxSyncBatch = 64;  // files: their first fsync flushes the journal for all
+constexpr std::size_t kMaxNamesSynced = 65536;  // remembered; some 8 MiB
+
+}  // namespace
+
+void Export::Implementation::on(RequestContext context, Commit& request, Buffer,
+                                Responder respond) {
+  if (context.read_only || options_.read_only) return std::move(respond)(encode_error(EROFS));
+  WriteOrder& order = clients_[context.client].order;
+  const std::uint64_t through = std::max(request.through, order.applied_through(request.node));
+  order.when_applied(
+      request.node, request.through,
+      [self = shared_from_this(), node = request.node, through, data_only = request.data_only,
+       respond = std::move(respond)](bool applied) mutable {
+        if (!applied) return std::move(respond)(encode_error(ECANCELED));
+        self->sync_later(node, data_only, through, std::move(respond));
+      });
+}
+
+void Export::Implementation::sync_later(const NodeId& node, bool data_only, std::uint64_t through,
+                                        Responder respond) {
+  auto same = std::find_if(syncs_.begin(), syncs_.end(),
+                           [&](const SyncWanted& wanted) { return wanted.node == node; });
+  if (same == syncs_.end()) {
+    syncs_.push_back({node, true, {}});
+    same = std::prev(syncs_.end());
+  }
+  same->data_only = same->data_only && data_only;
+  same->answers.emplace_back(through, std::move(respond));
+  start_syncs();
+}
+
+/// Data that could not be brought to the disk is gone from memory too: it must be written again.
+void Export::Implementation::note_sync(const NodeId& node, bool done) {
+  if (done) {
+    names_synced_.insert(node);
+    return;
+  }
+  for (auto& [tag, client] : clients_) client.order.forget(node);
+}
+
+void Export::Implementation::start_syncs() {
+  while (sync_jobs_ < kMaxSyncJobs && !syncs_.empty()) {
+    std::vector<SyncWanted> batch;
+    while (!syncs_.empty() && batch.size() < kMaxSyncBatch) {
+      batch.push_back(std::move(syncs_.front()));
+      syncs_.pop_front();
+    }
+    sync_batch(std::move(batch));
+  }
+}
+
+void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
+  struct Part {
+    SyncWanted wanted;
+    bool name = false;
+    Result<Attributes> outcome = errno_code(EIO);
+  };
+  auto parts = std::make_shared<std::vector<Part>>();
+  std::vector<NodeId> nodes;
+  ++sync_jobs_;
+  if (names_synced_.size() > kMaxNamesSynced) names_synced_.clear();
+  for (SyncWanted& wanted : batch) {
+    nodes.push_back(wanted.node);
+    const bool name = !names_synced_.contains(wanted.node);
+    parts->push_back({std::move(wanted), name, errno_code(EIO)});
+  }
+  auto job = job_on({});
+  std::vector<std::shared_ptr<Job>> each;
+  for (const NodeId& node : nodes) each.push_back(job_on({node}));
+  const auto reach = [](const Store& store, Job& one) -> Result<void> {
+    const Job::Want& want = one.wants[0];
+    NodeRef node = want.known;
+    if (!node) {
+      auto resolved = store.resolve(want.id, want.path ? &*want.path : nullptr);
+      if (!resolved) return resolved.error();
+      node = std::move(*resolved);
+    }
+    one.nodes = {node};
+    if (one.writing || node->type() != S_IFREG) return boost::system::in_place_value;
+    if (one.reading) {
+      one.writing = one.reading;  // any descriptor of the file will do
+      return boost::system::in_place_value;
+    }
+    auto opened = store.open(*node, false);
+    if (!opened) return opened.error();
+    one.writing = std::move(*opened);
+    return boost::system::in_place_value;
+  };
+  run(
+      Priority::behind, job,
+      [parts, each, reach](const Store& store, Job&) {
+        for (std::size_t i = 0; i < each.size(); ++i) {
+          auto reached = reach(store, *each[i]);
+          if (!reached) {
+            (*parts)[i].outcome = reached.error();
+          } else if (each[i]->writing && each.size() > 1) {
+            store.start_sync(*each[i]->writing);
+          }
+        }
+        for (std::size_t i = 0; i < each.size(); ++i) {
+          if (each[i]->nodes.empty()) continue;
+          Part& part = (*parts)[i];
+          const Node& node = *each[i]->nodes[0];
+          if (node.type() == S_IFREG && !each[i]->writing) continue;
+          auto synced = store.sync(node, each[i]->writing.get(), part.wanted.data_only, part.name);
+          if (synced) {
+            part.outcome = visible_attributes(store, node, each[i]->orphans[0]);
+          } else {
+            part.outcome = synced.error();
+          }
+        }
+      },
+      [self = shared_from_this(), parts](Job&) {
+        --self->sync_jobs_;
+        for (Part& part : *parts) {
+          self->note_sync(part.wanted.node, part.outcome.has_value());
+          for (auto& [through, respond] : part.wanted.answers) {
+            std::move(respond)(part.outcome ? encode_reply(CommitReply{self->options_.instance,
+                                                                       through, *part.outcome})
+                                            : encode_error(part.outcome.error().value()));
+          }
+        }
+        self->start_syncs();
+      });
+}
+
+}  // namespace rushfs::fs

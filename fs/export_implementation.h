@@ -1,0 +1,168 @@
+// The inside of Export, shared by its source files: export.cc (clients, leases), export_jobs.cc
+// (nodes and workers), export_reads.cc, export_names.cc, export_queue.cc, export_commit.cc.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <unordered_set>
+
+#include "fs/export.h"
+#include "fs/held_files.h"
+#include "fs/name_calls.h"
+#include "fs/node_gates.h"
+#include "fs/recent_map.h"
+#include "fs/reply_log.h"
+#include "fs/work_queue.h"
+#include "fs/write_order.h"
+
+namespace rushfs::fs {
+
+using transport::TimePoint;
+
+// Each node is one O_PATH descriptor, each file one more. Together with what is held they stay
+// below the 65,536 descriptors that `rushfs serve` asks for.
+inline constexpr std::size_t kMaxNodes = 4096;
+inline constexpr std::size_t kMaxOpenFiles = 1024;  // each, for reading and for writing
+inline constexpr std::size_t kMaxRememberedNames =
+    65536;                                        // about 20 MiB; only without file handles
+inline constexpr std::size_t kMaxClients = 4096;  // remembered, connected or not
+inline constexpr std::chrono::seconds kPresenceInterval{1};
+inline constexpr std::chrono::seconds kIdleWriteFile{
+    30};  // an open one forbids running it (ETXTBSY)
+
+/// What a worker gets, and brings back.
+struct Job {
+  struct Want {
+    NodeId id;
+    NodeRef known;  // null: to be resolved
+    bool held = false;
+    std::optional<NamePath> path;
+  };
+  struct Name {
+    NodeId directory;
+    std::string name;
+    NodeId node;
+  };
+  std::vector<Want> wants;
+  std::vector<bool> orphans;   // of each
+  std::vector<NodeRef> nodes;  // of each; filled before the work begins
+  FileRef reading, writing;    // of nodes[0]; null: not open yet
+
+  int error = 0;  // why the work was not begun
+  Buffer reply;
+  std::vector<NodeRef> met;  // further nodes, worth keeping
+  std::vector<Name> names;   // where nodes are
+};
+
+class Export::Implementation : public std::enable_shared_from_this<Implementation> {
+ public:
+  Implementation(ExportOptions options, std::shared_ptr<const Store> store, Loop& home,
+                 Loop& workers);
+
+  void start();
+  const ExportOptions& options() const { return options_; }
+  void attach(const ClientTag& tag, const Attach& request, bool read_only, TimePoint now,
+              Attached done);
+  void detached(const ClientTag& tag, TimePoint now);
+  void handle(RequestContext context, Request request, Buffer body, Responder respond);
+  void tick(TimePoint now);
+  void on_replaced(std::function<void()> replaced) { replaced_ = std::move(replaced); }
+
+ private:
+  struct Client {
+    std::uint64_t incarnation = 0;
+    std::optional<TimePoint> gone_since;
+    WriteOrder order;
+  };
+  struct OpenForWriting {
+    FileRef file;
+    TimePoint used;
+  };
+  struct SyncWanted {
+    NodeId node;
+    bool data_only = false;
+    std::vector<std::pair<std::uint64_t, Responder>> answers;  // through, to whom
+  };
+
+  // Jobs: export_jobs.cc.
+  using Work = absl::AnyInvocable<void(const Store&, Job&) &&>;
+  using Done = absl::AnyInvocable<void(Job&) &&>;
+  std::shared_ptr<Job> job_on(const std::vector<NodeId>& nodes);
+  void run(Priority priority, std::shared_ptr<Job> job, Work work, Done done);
+  /// The common case: what the work puts into job.reply is the answer.
+  void answer(const RequestContext& context, const NodeId& node, Work work, Responder respond);
+  void learn(Job& job);
+  void forget(const NodeId& node);
+  std::optional<NamePath> remembered_path(const NodeId& node);
+  void vanished();
+  void try_to_reopen();
+  void restore_orphans();
+  void returned(std::shared_ptr<const Store> store);
+  void drop(HeldFiles::LetGo let_go);
+  void sweep();
+
+  // Requests. Each alternative of Request has one.
+  void on(RequestContext, Attach&, Buffer, Responder);
+  void on(RequestContext, Measure&, Buffer, Responder);
+  void on(RequestContext, Detach&, Buffer, Responder);
+  void on(RequestContext, Lookup&, Buffer, Responder);
+  void on(RequestContext, GetAttributes&, Buffer, Responder);
+  void on(RequestContext, Readlink&, Buffer, Responder);
+  void on(RequestContext, ReadDirectory&, Buffer, Responder);
+  void on(RequestContext, StatFs&, Buffer, Responder);
+  void on(RequestContext, Open&, Buffer, Responder);
+  void on(RequestContext, Release&, Buffer, Responder);
+  void on(RequestContext, Read&, Buffer, Responder);
+  void on(RequestContext, Write&, Buffer, Responder);
+  void on(RequestContext, SetAttributes&, Buffer, Responder);
+  void on(RequestContext, Commit&, Buffer, Responder);
+  template <class R>
+  void on(RequestContext context, R& request, Buffer, Responder respond) {
+    names(std::move(context), Request(std::move(request)), std::move(respond));
+  }
+
+  // Calls that happen once: export_names.cc.
+  struct Naming;
+  void names(RequestContext context, Request request, Responder respond);
+  void names_look(std::shared_ptr<Naming> naming);
+  void names_act(std::shared_ptr<Naming> naming);
+  void names_end(std::shared_ptr<Naming> naming);
+  void remember_names(const NameCall& call, const NameOutcome& outcome);
+
+  // Queued changes: export_queue.cc, export_commit.cc.
+  void queue(RequestContext context, const NodeId& node, QueuedOperation operation);
+  void pump(const ClientTag& tag, const NodeId& node);
+  void apply(const ClientTag& tag, const NodeId& node, std::vector<QueuedOperation> run,
+             std::uint64_t pass);
+  void sync_later(const NodeId& node, bool data_only, std::uint64_t through, Responder respond);
+  void start_syncs();
+  void note_sync(const NodeId& node, bool done);
+  void sync_batch(std::vector<SyncWanted> batch);
+
+  Holder holder(const ClientTag& tag) const;
+  void forget_client_if_too_many();
+
+  ExportOptions options_;
+  std::shared_ptr<const Store> store_;  // null: what is exported has vanished
+  std::shared_ptr<const Store> lost_;   // then: whom to ask for it again
+  std::shared_ptr<WorkQueue> work_;
+  TimePoint now_{};
+  TimePoint presence_checked_{};
+  bool reopening_ = false;
+  std::function<void()> replaced_;
+
+  RecentMap<NodeId, NodeRef> nodes_{kMaxNodes};
+  RecentMap<NodeId, FileRef> reading_{kMaxOpenFiles};
+  RecentMap<NodeId, OpenForWriting> writing_{kMaxOpenFiles};
+  RecentMap<NodeId, std::pair<NodeId, std::string>> names_{kMaxRememberedNames};
+  HeldFiles held_;
+  NodeGates gates_;
+  ReplyLog replies_;
+  std::map<ClientTag, Client> clients_;
+
+  std::deque<SyncWanted> syncs_;
+  unsigned sync_jobs_ = 0;
+  std::unordered_set<NodeId> names_synced_;  // their directories are on stable storage
+};
+
+}  // namespace rushfs::fs

@@ -1,0 +1,221 @@
+// How the export gets at nodes and at workers, and what it does when the tree is gone.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "fs/export_implementation.h"
+
+namespace rushfs::fs {
+namespace {
+
+/// On a worker: fills job.nodes. errno, 0 for success.
+int reach_nodes(const Store& store, Job& job) {
+  for (const Job::Want& want : job.wants) {
+    NodeRef node = want.known;
+    if (!node) {
+      auto resolved = store.resolve(want.id, want.path ? &*want.path : nullptr);
+      if (!resolved) return resolved.error().value();
+      node = std::move(*resolved);
+    } else if (!want.held) {
+      if (auto inside = store.check_inside(*node); !inside) return inside.error().value();
+    }
+    job.nodes.push_back(std::move(node));
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::shared_ptr<Job> Export::Implementation::job_on(const std::vector<NodeId>& nodes) {
+  auto job = std::make_shared<Job>();
+  for (const NodeId& id : nodes) {
+    Job::Want want;
+    want.id = id;
+    want.known = held_.node(id);
+    want.held = want.known != nullptr;
+    if (!want.known) {
+      if (NodeRef* known = nodes_.find(id)) want.known = *known;
+    }
+    if (!want.known && store_ && store_->needs_paths()) want.path = remembered_path(id);
+    job->wants.push_back(std::move(want));
+    job->orphans.push_back(held_.is_orphan(id));
+  }
+  if (!nodes.empty()) {
+    if (FileRef* open = reading_.find(nodes[0])) job->reading = *open;
+    if (OpenForWriting* open = writing_.find(nodes[0])) {
+      open->used = now_;
+      job->writing = open->file;
+    }
+  }
+  return job;
+}
+
+void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Work work,
+                                 Done done) {
+  if (!store_) {
+    try_to_reopen();
+    job->error = EIO;
+    job->reply = encode_error(EIO);
+    return std::move(done)(*job);
+  }
+  const bool check = now_ - presence_checked_ >= kPresenceInterval;
+  if (check) presence_checked_ = now_;
+  work_->run(
+      priority,
+      [store = store_, job, check, work = std::move(work)]() mutable {
+        if (check && !store->present()) return false;
+        job->error = reach_nodes(*store, *job);
+        if (job->error != 0) {
+          job->reply = encode_error(job->error);
+        } else {
+          std::move(work)(*store, *job);
+        }
+        return true;
+      },
+      [self = shared_from_this(), store = store_, job,
+       done = std::move(done)](bool present) mutable {
+        if (!present) {
+          job->error = EIO;
+          job->reply = encode_error(EIO);
+          if (self->store_ == store) self->vanished();
+        } else if (self->store_ == store) {
+          self->learn(*job);
+        }
+        std::move(done)(*job);
+      });
+}
+
+void Export::Implementation::answer(const RequestContext& context, const NodeId& node, Work work,
+                                    Responder respond) {
+  run(context.priority, job_on({node}), std::move(work),
+      [respond = std::move(respond)](Job& job) mutable {
+        std::move(respond)(std::move(job.reply));
+      });
+}
+
+void Export::Implementation::learn(Job& job) {
+  for (std::size_t i = 0; i < job.wants.size(); ++i) {
+    const NodeId& id = job.wants[i].id;
+    if (i < job.nodes.size()) {
+      nodes_.put(id, job.nodes[i]);
+    } else if (job.error == ESTALE) {
+      forget(id);
+    }
+  }
+  for (const NodeRef& node : job.met) nodes_.put(node->id(), node);
+  if (store_->needs_paths()) {
+    for (Job::Name& name : job.names) {
+      names_.put(name.node, {std::move(name.directory), std::move(name.name)});
+    }
+  }
+  if (job.nodes.empty()) return;
+  if (job.reading) reading_.put(job.nodes[0]->id(), job.reading);
+  if (job.writing) writing_.put(job.nodes[0]->id(), {job.writing, now_});
+}
+
+void Export::Implementation::forget(const NodeId& node) {
+  nodes_.erase(node);
+  reading_.erase(node);
+  writing_.erase(node);
+}
+
+std::optional<NamePath> Export::Implementation::remembered_path(const NodeId& node) {
+  constexpr std::size_t kDeepest = 4096;  // levels; a loop can arise when directories swap places
+  NamePath path;
+  NodeId at = node;
+  while (at != store_->root_id()) {
+    const auto* name = names_.find(at);
+    if (name == nullptr || path.size() >= kDeepest) return std::nullopt;
+    path.push_back(name->second);
+    at = name->first;
+  }
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
+void Export::Implementation::vanished() {
+  spdlog::error("export {}: what is exported is gone; clients get EIO until it returns",
+                options_.name);
+  lost_ = std::move(store_);
+  store_ = nullptr;
+  nodes_.clear();
+  reading_.clear();
+  writing_.clear();
+  names_.clear();
+  try_to_reopen();
+}
+
+void Export::Implementation::try_to_reopen() {
+  if (reopening_ || now_ - presence_checked_ < kPresenceInterval) return;
+  reopening_ = true;
+  presence_checked_ = now_;
+  work_->run(
+      Priority::urgent, [lost = lost_] { return lost->reopen(); },
+      [self = shared_from_this()](Result<std::shared_ptr<const Store>> again) {
+        self->reopening_ = false;
+        if (again) self->returned(std::move(*again));
+      });
+}
+
+/// What was written before and not committed may be lost: to clients this is a new server.
+void Export::Implementation::returned(std::shared_ptr<const Store> store) {
+  spdlog::info("export {}: what is exported is back", options_.name);
+  store_ = std::move(store);
+  lost_ = nullptr;
+  ++options_.instance.value;
+  for (auto& [tag, client] : clients_) client.order = WriteOrder();
+  held_ = HeldFiles();
+  names_synced_.clear();
+  restore_orphans();
+  if (replaced_) replaced_();
+}
+
+void Export::Implementation::restore_orphans() {
+  if (options_.read_only) return;
+  work_->run(
+      Priority::urgent, [store = store_] { return store->orphans(); },
+      [self = shared_from_this()](std::vector<OrphanFile> orphans) {
+        for (const OrphanFile& orphan : orphans) {
+          if (!self->held_.is_held(orphan.node->id())) {
+            self->held_.restore(orphan, self->now_ + kHoldLease);
+          }
+        }
+      });
+}
+
+void Export::Implementation::drop(HeldFiles::LetGo let_go) {
+  for (const NodeId& node : let_go.nodes) forget(node);
+  if (let_go.orphans.empty() || !store_) return;
+  work_->run(
+      Priority::behind,
+      [store = store_, orphans = std::move(let_go.orphans)] {
+        for (const std::string& orphan : orphans) store->drop_orphan(orphan);
+        return true;
+      },
+      [](bool) {});
+}
+
+/// A file somebody removed beside us keeps its space while we have it open.
+void Export::Implementation::sweep() {
+  if (!store_ || nodes_.size() == 0) return;
+  std::vector<NodeRef> nodes;
+  for (const auto& [id, node] : nodes_.all()) {
+    if (!held_.is_held(id)) nodes.push_back(node);
+  }
+  work_->run(
+      Priority::behind,
+      [store = store_, nodes = std::move(nodes)] {
+        std::vector<NodeId> gone;
+        for (const NodeRef& node : nodes) {
+          if (!store->has_name(*node)) gone.push_back(node->id());
+        }
+        return gone;
+      },
+      [self = shared_from_this()](const std::vector<NodeId>& gone) {
+        for (const NodeId& node : gone) {
+          if (!self->held_.is_held(node)) self->forget(node);
+        }
+      });
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,158 @@
+// Calls that happen once: look at the names on a worker, decide here who holds what, act on a
+// worker, remember the answer.
+#include "fs/export_implementation.h"
+
+namespace rushfs::fs {
+
+struct Export::Implementation::Naming {
+  RequestContext context;
+  NameCall call;
+  std::uint64_t pass = 0;
+  std::shared_ptr<Job> job;
+  CallName name;
+  std::shared_ptr<ReplyFile> file;
+  NameOutcome outcome;
+};
+
+void Export::Implementation::names(RequestContext context, Request request, Responder respond) {
+  if (context.read_only || options_.read_only) return std::move(respond)(encode_error(EROFS));
+  const CallNumber number = call_number(request);
+  if (number.number == 0) return std::move(respond)(encode_error(EINVAL));
+  auto begun = replies_.begin(context.client, number, respond);
+  switch (begun.state) {
+    case ReplyLog::State::refused:
+      return std::move(respond)(encode_error(EINVAL));
+    case ReplyLog::State::answered:
+      return std::move(respond)(std::move(begun.reply));
+    case ReplyLog::State::running:
+      return;
+    case ReplyLog::State::fresh:
+      break;
+  }
+  auto naming = std::make_shared<Naming>();
+  naming->name = replies_.name(context.client, number.number);
+  naming->file = replies_.file();
+  naming->context = std::move(context);
+  naming->call.request = std::move(request);
+  naming->call.interrupted = begun.interrupted.has_value();
+  if (begun.interrupted) naming->call.intent = *begun.interrupted;
+  gates_.enter(needed_nodes(naming->call.request),
+               [self = shared_from_this(), naming](std::uint64_t pass) {
+                 naming->pass = pass;
+                 self->names_look(naming);
+               });
+}
+
+void Export::Implementation::names_look(std::shared_ptr<Naming> naming) {
+  naming->job = job_on(needed_nodes(naming->call.request));
+  naming->call.orphans = naming->job->orphans;
+  run(
+      naming->context.priority, naming->job,
+      [naming](const Store& store, Job& job) {
+        naming->call.nodes = job.nodes;
+        if (auto looked = look(store, naming->call); !looked) {
+          job.error = looked.error().value();
+          job.reply = encode_error(job.error);
+        }
+      },
+      [self = shared_from_this(), naming](Job& job) {
+        if (job.error != 0) {
+          naming->outcome.reply = std::move(job.reply);
+          return self->names_end(naming);
+        }
+        self->names_act(naming);
+      });
+}
+
+void Export::Implementation::names_act(std::shared_ptr<Naming> naming) {
+  NameCall& call = naming->call;
+  const ClientTag& client = naming->context.client;
+  if (const Found* losing = loser(call)) {
+    const NodeId& id = losing->node->id();
+    if (wants_hold(call.request) && !held_.hold(holder(client), losing->node)) {
+      naming->outcome.reply = encode_error(ENFILE);
+      return names_end(naming);
+    }
+    call.keep = held_.is_held(id);
+  }
+  replies_.intend(client, naming->name.number, call.intent);
+
+  auto job = job_on(needed_nodes(call.request));
+  run(
+      naming->context.priority, job,
+      [naming](const Store& store, Job& mine) {
+        NameCall& acting = naming->call;
+        const auto* change = std::get_if<SetAttributes>(&acting.request);
+        if (change != nullptr && change->size && !mine.writing) {
+          auto opened = store.open(*mine.nodes[0], true);
+          if (!opened) {
+            naming->outcome.reply = encode_error(opened.error().value());
+            return;
+          }
+          mine.writing = std::move(*opened);
+        }
+        if (naming->file) naming->file->intend(naming->name, acting.intent);
+        naming->outcome = act(store, acting, mine.writing.get());
+        if (naming->file) naming->file->answer(naming->name, naming->outcome.reply);
+      },
+      [self = shared_from_this(), naming](Job& mine) {
+        if (mine.error != 0) naming->outcome.reply = std::move(mine.reply);
+        self->names_end(naming);
+      });
+}
+
+void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
+  NameCall& call = naming->call;
+  NameOutcome& outcome = naming->outcome;
+  if (outcome.changed) {
+    for (const Found& found : outcome.found) {
+      nodes_.put(found.node->id(), found.node);
+      names_synced_.erase(found.node->id());
+    }
+    if (outcome.file) writing_.put(outcome.found[0].node->id(), {outcome.file, now_});
+    if (const auto* create = std::get_if<Create>(&call.request);
+        create != nullptr && create->hold) {
+      held_.hold(holder(naming->context.client), outcome.found[0].node);
+    }
+    if (const Found* losing = loser(call)) {
+      const NodeId& lost = losing->node->id();
+      if (!outcome.orphan.empty()) held_.set_orphan(lost, outcome.orphan);
+      if (!call.keep && losing->attributes.links <= 1) forget(lost);
+    }
+    if (std::holds_alternative<Rename>(call.request)) {
+      for (const auto* found : {&call.first, &call.second}) {
+        if (*found) names_synced_.erase((*found)->node->id());
+      }
+    }
+    remember_names(call, outcome);
+  }
+  gates_.leave(naming->pass);
+  auto waiting = replies_.finish(naming->context.client, naming->name.number, outcome.reply);
+  for (Responder& respond : waiting) std::move(respond)(outcome.reply);
+}
+
+/// Where the nodes of a changed name are now; only stores without file handles need it.
+void Export::Implementation::remember_names(const NameCall& call, const NameOutcome& outcome) {
+  if (!store_ || !store_->needs_paths()) return;
+  if (const auto* rename = std::get_if<Rename>(&call.request)) {
+    if (call.first) names_.put(call.first->node->id(), {rename->to_directory, rename->to_name});
+    if (call.second && rename->mode == RenameMode::exchange) {
+      names_.put(call.second->node->id(), {rename->from_directory, rename->from_name});
+    }
+    return;
+  }
+  std::visit(
+      [&](const auto& request) {
+        if constexpr (requires {
+                        request.directory;
+                        request.name;
+                      }) {
+          for (const Found& found : outcome.found) {
+            names_.put(found.node->id(), {request.directory, request.name});
+          }
+        }
+      },
+      call.request);
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,57 @@
+// Calls that make, move and remove names, as a worker carries them out: look at the names first,
+// then act. The look is what the reply log keeps as the call's intent, and what decides after a
+// kill of the server whether the call had happened already. docs/file-protocol.md, "Calls that
+// happen once".
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fs/reply_log.h"
+#include "fs/store.h"
+
+namespace rushfs::fs {
+
+struct NameCall {
+  Request request;             // SetAttributes or one with a CallNumber and a name
+  std::vector<NodeRef> nodes;  // what needed_nodes() asked for
+  std::vector<bool> orphans;   // of each: its number of links shows one less
+
+  // After look():
+  std::vector<Attributes> before;      // of each node
+  std::optional<Found> first, second;  // what has the (first, second) name now
+  Intent intent;                       // at the call's first attempt
+  bool interrupted = false;            // an attempt before this may have succeeded
+
+  // Before act(), for Unlink and Rename: the file that loses its name is held by somebody.
+  bool keep = false;
+};
+
+struct NameOutcome {
+  Buffer reply;  // encoded, success or error
+  bool changed = false;
+  std::vector<Found> found;  // nodes met
+  FileRef file;              // Create: open for writing, of found[0]
+  std::string orphan;        // hidden name given to what lost its name
+};
+
+/// Nodes the request names, in the order act() expects.
+std::vector<NodeId> needed_nodes(const Request& request);
+const CallNumber& call_number(const Request& request);
+/// Who loses a name by this call (after look()); null: nobody, or not a regular file.
+const Found* loser(const NameCall& call);
+/// The client itself holds the loser.
+bool wants_hold(const Request& request);
+
+/// errno: a name that no file system would take, or nodes that cannot be looked at.
+Result<void> look(const Store& store, NameCall& call);
+NameOutcome act(const Store& store, NameCall& call, StoreFile* file);
+
+/// 0 or the errno for a name that is not one component.
+int bad_name(const std::string& name);
+
+/// Attributes as clients should see them.
+Result<Attributes> visible_attributes(const Store& store, const Node& node, bool orphan);
+
+}  // namespace rushfs::fs

@@ -1,0 +1,48 @@
+// Hands jobs to the store's workers in order of priority, so that a program waiting for a read
+// never waits behind a queue of write-back.
+//
+// Owner: the file loop.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <memory>
+
+#include "fs/disk_loop.h"
+#include "transport/message.h"
+
+namespace rushfs::fs {
+
+class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
+ public:
+  /// `slots`: jobs with the workers at once, at least 4. A quarter of them is never given to
+  /// prefetching and write-back.
+  WorkQueue(Loop& home, Loop& workers, unsigned slots);
+
+  /// Runs `work` on a worker, then `done` with its result on the home loop.
+  template <class Work, class Done>
+  void run(transport::Priority priority, Work work, Done done) {
+    add(priority, [this, self = shared_from_this(), work = std::move(work),
+                   done = std::move(done)]() mutable {
+      home_.post(
+          [self = std::move(self), done = std::move(done), result = std::move(work)()]() mutable {
+            self->ended();
+            std::move(done)(std::move(result));
+          });
+    });
+  }
+
+ private:
+  void add(transport::Priority priority, Loop::Job job);
+  void start();
+  void ended();
+
+  Loop& home_;
+  Loop& workers_;
+  unsigned slots_;
+  unsigned background_slots_;
+  unsigned running_ = 0;
+  std::array<std::deque<Loop::Job>, transport::kPriorities> waiting_;
+};
+
+}  // namespace rushfs::fs

@@ -1,0 +1,96 @@
+// The order in which the queued operations of one client are applied: for each node one after the
+// other as the client queued them, whatever the order they arrive in, and each once, however often
+// they arrive. docs/file-protocol.md, "Queued changes".
+//
+// Pure; owner: the file loop.
+#pragma once
+
+#include <absl/functional/any_invocable.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "fs/export.h"
+
+namespace rushfs::fs {
+
+struct QueuedOperation {
+  QueuePosition position;
+  Request request;  // Write or SetAttributes; views point into `body`
+  Buffer body;
+  Responder respond;
+};
+
+class WriteOrder {
+ public:
+  // Held back for missing predecessors, for one client. The transport's credit (256 MiB of requests
+  // in flight) is reached first; these keep a client that never sends the predecessor from more.
+  static constexpr std::size_t kMaxHeldBytes = 256u << 20;
+  static constexpr std::size_t kMaxHeld = 65536;
+  // One run of operations on one node: the gate is closed to others meanwhile.
+  static constexpr std::size_t kMaxRunBytes = 8u << 20;
+  static constexpr std::size_t kMaxRun = 256;
+
+  enum class Arrival {
+    queued,          // taken; see next()
+    applied_before,  // not taken: answer that it is done
+    too_many,        // not taken: EAGAIN
+  };
+  /// `operation` is moved from only if queued. A repeated one that still waits replaces the first,
+  /// whose responder is dropped: its connection is gone.
+  Arrival arrive(const NodeId& node, QueuedOperation& operation);
+
+  /// What may be applied now, in order; empty: nothing, or a run is under way. Call finished() when
+  /// it was.
+  std::vector<QueuedOperation> next(const NodeId& node);
+  /// A run has ended. `applied`: number of the last operation that took effect, 0 if none. After a
+  /// failure everything that waits on the node is handed back, to be answered ECANCELED: the client
+  /// repeats it in order, or gives the failed one up.
+  struct Undone {
+    std::vector<Responder> operations;
+    std::vector<absl::AnyInvocable<void(bool applied) &&>> waiters;
+  };
+  Undone finished(const NodeId& node, std::uint64_t applied, bool failed);
+
+  /// Calls `waiter` with true once operation `through` is applied (perhaps at once); with false if
+  /// one before it fails.
+  void when_applied(const NodeId& node, std::uint64_t through,
+                    absl::AnyInvocable<void(bool applied) &&> waiter);
+
+  /// What was applied to the node may be lost (a failed sync): repeated operations are applied again.
+  void forget(const NodeId& node);
+
+  /// The connection is gone: what waits will be sent again.
+  void drop_held();
+
+  std::uint64_t applied_through(const NodeId& node) const;
+  std::uint64_t applied_through() const { return highest_; }
+  std::size_t held_bytes() const { return held_bytes_; }
+
+ private:
+  struct Waiter {
+    std::uint64_t through = 0;
+    absl::AnyInvocable<void(bool) &&> call;
+  };
+  struct Line {
+    std::uint64_t applied = 0;
+    bool running = false;
+    std::map<std::uint64_t, QueuedOperation> held;
+    std::vector<Waiter> waiters;
+  };
+  bool ready(const Line& line, const QueuePosition& position, std::uint64_t applied) const;
+  std::uint64_t reached(const Line& line) const;
+  void forget_settled();
+
+  std::unordered_map<NodeId, Line> lines_;
+  std::uint64_t floor_ = 0;  // the client's: not above is settled
+  std::uint64_t highest_ = 0;
+  std::size_t held_bytes_ = 0;
+  std::size_t held_ = 0;
+  std::size_t forget_at_ = 1024;  // lines, when settled ones are next looked for
+};
+
+}  // namespace rushfs::fs
