@@ -185,6 +185,10 @@ void Connection::tick_liveness(TimePoint now) {
                  now);
     return;
   }
+  if (protection_->is_worn_out()) {
+    end({CloseCode::internal_error, false, "the peer did not follow a change of keys"}, now);
+    return;
+  }
   const TimePoint last_sign = std::max(last_heard_, last_ping_);
   if (role_ == Role::client && now - last_sign >= idle_timeout_ / 3) {
     ping_owed_ = true;
