@@ -147,9 +147,10 @@ bool UdpSocket::receive(TimePoint now, Sink sink) {
   ++report_.receive_calls;
   const int n = ::recvmmsg(fd_, received_->messages.data(), kReceiveMessages, MSG_DONTWAIT, nullptr);
   if (n <= 0) {
-    if (n < 0 && errno == EAGAIN) return false;
-    read_errors(now);  // an ICMP message was the cause; it takes no datagram with it
-    return true;
+    // Woken without a datagram, or an error of the socket: an ICMP message was the cause.
+    const bool drained = n == 0 || errno == EAGAIN;
+    read_errors(now);
+    return !drained;
   }
   for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
     const mmsghdr& message = received_->messages.at(i);
