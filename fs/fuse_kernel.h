@@ -44,7 +44,7 @@ class FuseSession::Kernel {
   // Replies. Each takes the request; a request that was answered already has its result undone.
   void fail(FuseRequest& request, int error);
   void done(FuseRequest& request, const Result<void>& result);
-  void entry(FuseRequest& request, const Result<Found>& found);
+  void entry(FuseRequest& request, const Result<NodeReference>& found);
   void created(FuseRequest& request, const Result<Created>& created, fuse_file_info file);
   void opened(FuseRequest& request, const Result<Opened>& opened, fuse_file_info file);
   void opened_directory(FuseRequest& request, const Result<HandleNumber>& handle,

@@ -36,7 +36,7 @@ struct stat to_stat(const Attributes& attributes) {
   return result;
 }
 
-fuse_entry_param to_entry(const Found& found) {
+fuse_entry_param to_entry(const NodeReference& found) {
   fuse_entry_param entry{};
   entry.ino = found.number.value;
   entry.attr = to_stat(found.attributes);
@@ -64,7 +64,7 @@ void FuseSession::Kernel::done(FuseRequest& request, const Result<void>& result)
   fail(request, result ? 0 : result.error().value());
 }
 
-void FuseSession::Kernel::entry(FuseRequest& request, const Result<Found>& found) {
+void FuseSession::Kernel::entry(FuseRequest& request, const Result<NodeReference>& found) {
   if (!found) return fail(request, found.error().value());
   const auto handle = take(request);
   const fuse_entry_param entry = to_entry(*found);
@@ -162,7 +162,7 @@ void FuseSession::Kernel::listed(FuseRequest& request, NodeNumber directory,
   for (std::size_t i = listed->first; i < listed->page->size(); ++i) {
     const DirectoryEntry& item = (*listed->page)[i];
     fuse_entry_param entry{};
-    std::optional<Found> found;
+    std::optional<NodeReference> found;
     if (with_attributes) found = volume_.enter(directory, item);
     if (found) entry = to_entry(*found);
     entry.attr.st_ino = item.inode;

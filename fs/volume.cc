@@ -75,7 +75,7 @@ void Volume::stop() {
 
 // ---- What replies teach ---------------------------------------------------------------------
 
-Found Volume::found(const InodeRef& inode) {
+NodeReference Volume::found(const InodeRef& inode) {
   ++inode->lookups;
   return {inode->number, inode->view()};
 }
@@ -187,7 +187,7 @@ struct Volume::PathWalk : std::enable_shared_from_this<Volume::PathWalk> {
     const auto end = std::min(rest.find('/'), rest.size());
     std::string name = rest.substr(0, end);
     rest.erase(0, end);
-    volume.lookup(at, std::move(name), [self = shared_from_this()](Result<Found> found) {
+    volume.lookup(at, std::move(name), [self = shared_from_this()](Result<NodeReference> found) {
       if (!found) return self->finish(found.error());
       if (found->number.value == 0) return self->finish(errno_code(ENOENT));
       if (self->referenced) self->volume.forget(self->at, 1);

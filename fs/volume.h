@@ -36,7 +36,7 @@ struct HandleNumber {
 
 /// A name as found. `number` 0: there is nothing of this name, which is known for kValidity too.
 /// Each one given out with a number counts as a reference, until forget().
-struct Found {
+struct NodeReference {
   NodeNumber number;
   Attributes attributes;
 };
@@ -53,7 +53,7 @@ struct Opened {
   bool keep_pages = false;  // what the kernel has cached of the file is still good
 };
 struct Created {
-  Found found;
+  NodeReference found;
   Opened opened;
 };
 
@@ -103,14 +103,14 @@ class Volume : private WritebackListener {
   void stop();
 
   // Names (volume_namespace.cc).
-  void lookup(NodeNumber parent, std::string name, Reply<Found> reply);
+  void lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply);
   void make_directory(NodeNumber parent, std::string name, Caller, std::uint32_t mode,
-                      Reply<Found> reply);
+                      Reply<NodeReference> reply);
   void make_node(NodeNumber parent, std::string name, Caller, std::uint32_t mode,
-                 std::uint32_t device_major, std::uint32_t device_minor, Reply<Found> reply);
+                 std::uint32_t device_major, std::uint32_t device_minor, Reply<NodeReference> reply);
   void symlink(NodeNumber parent, std::string name, Caller, std::string target,
-               Reply<Found> reply);
-  void link(NodeNumber node, NodeNumber parent, std::string name, Reply<Found> reply);
+               Reply<NodeReference> reply);
+  void link(NodeNumber node, NodeNumber parent, std::string name, Reply<NodeReference> reply);
   void unlink(NodeNumber parent, std::string name, Reply<void> reply);
   void remove_directory(NodeNumber parent, std::string name, Reply<void> reply);
   void rename(NodeNumber from_parent, std::string from, NodeNumber to_parent, std::string to,
@@ -123,7 +123,7 @@ class Volume : private WritebackListener {
   /// Entries after the one whose cookie is `cookie`; 0 begins anew.
   void read_directory(HandleNumber handle, std::uint64_t cookie, Reply<Listed> reply);
   /// The entry of a listing as found, counted as a reference. None: "." or "..", or gone.
-  std::optional<Found> enter(NodeNumber directory, const DirectoryEntry& entry);
+  std::optional<NodeReference> enter(NodeNumber directory, const DirectoryEntry& entry);
   void sync_directory(NodeNumber node, Reply<void> reply);
   void release_directory(HandleNumber handle);
 
@@ -175,7 +175,7 @@ class Volume : private WritebackListener {
   void completed(const NodeId&, std::uint64_t operations) override;
   void discarded(const NodeId&) override;
 
-  Found found(const InodeRef& inode);
+  NodeReference found(const InodeRef& inode);
   InodeRef learn(const Entry& entry, NodeNumber parent, const std::string& name,
                  std::uint64_t sent_epoch);
   void learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
@@ -183,9 +183,9 @@ class Volume : private WritebackListener {
   void renamed(Inode& inode, const Attributes& after);
   void directory_changed(const InodeRef& directory, const Change& change);
   void entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
-                  Reply<Found>& reply);
+                  Reply<NodeReference>& reply);
   template <class Request>
-  void make_entry(NodeNumber parent, Request request, Reply<Found> reply);
+  void make_entry(NodeNumber parent, Request request, Reply<NodeReference> reply);
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
   bool refuses_change(const InodeRef& inode, int& error) const;
 

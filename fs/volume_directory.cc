@@ -126,7 +126,7 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
       });
 }
 
-std::optional<Found> Volume::enter(NodeNumber, const DirectoryEntry& entry) {
+std::optional<NodeReference> Volume::enter(NodeNumber, const DirectoryEntry& entry) {
   if (!entry.entry || entry.name == "." || entry.name == "..") return std::nullopt;
   // What the page taught may have been given up since: then the kernel asks by name.
   const auto inode = inodes_.find(entry.entry->node);

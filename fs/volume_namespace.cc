@@ -11,7 +11,7 @@ bool Volume::refuses_change(const InodeRef& inode, int& error) const {
   return error != 0;
 }
 
-void Volume::lookup(NodeNumber parent, std::string name, Reply<Found> reply) {
+void Volume::lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply) {
   const auto directory = inodes_.find(parent);
   if (!directory) return reply.fail(ESTALE);
   if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
@@ -22,14 +22,14 @@ void Volume::lookup(NodeNumber parent, std::string name, Reply<Found> reply) {
         learn(*directory, (*answer)->directory, epoch);
         if (!(*answer)->entry) {
           inodes_.drop_name(directory->number, name);
-          return reply(Found{});
+          return reply(NodeReference{});
         }
         reply(found(learn(*(*answer)->entry, directory->number, name, epoch)));
       });
 }
 
 void Volume::entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
-                        Reply<Found>& reply) {
+                        Reply<NodeReference>& reply) {
   directory_changed(directory, made.directory);
   const auto inode = inodes_.get(made.entry.node);
   renamed(*inode, made.entry.attributes);
@@ -38,7 +38,7 @@ void Volume::entry_made(const InodeRef& directory, const std::string& name, cons
 }
 
 template <class Request>
-void Volume::make_entry(NodeNumber parent, Request request, Reply<Found> reply) {
+void Volume::make_entry(NodeNumber parent, Request request, Reply<NodeReference> reply) {
   const auto directory = inodes_.find(parent);
   if (int error = 0; refuses_change(directory, error)) return reply.fail(error);
   if (request.name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
@@ -52,26 +52,26 @@ void Volume::make_entry(NodeNumber parent, Request request, Reply<Found> reply) 
 }
 
 void Volume::make_directory(NodeNumber parent, std::string name, Caller caller,
-                            std::uint32_t mode, Reply<Found> reply) {
+                            std::uint32_t mode, Reply<NodeReference> reply) {
   make_entry(parent, MakeDirectory{{}, {}, std::move(name), caller, mode}, std::move(reply));
 }
 
 void Volume::make_node(NodeNumber parent, std::string name, Caller caller, std::uint32_t mode,
                        std::uint32_t device_major, std::uint32_t device_minor,
-                       Reply<Found> reply) {
+                       Reply<NodeReference> reply) {
   make_entry(parent,
              MakeNode{{}, {}, std::move(name), caller, mode, device_major, device_minor},
              std::move(reply));
 }
 
 void Volume::symlink(NodeNumber parent, std::string name, Caller caller, std::string target,
-                     Reply<Found> reply) {
+                     Reply<NodeReference> reply) {
   if (target.size() > kMaxPath) return reply.fail(ENAMETOOLONG);
   make_entry(parent, Symlink{{}, {}, std::move(name), caller, std::move(target)},
              std::move(reply));
 }
 
-void Volume::link(NodeNumber node, NodeNumber parent, std::string name, Reply<Found> reply) {
+void Volume::link(NodeNumber node, NodeNumber parent, std::string name, Reply<NodeReference> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
   make_entry(parent, Link{{}, inode->node, {}, std::move(name)}, std::move(reply));

@@ -46,7 +46,7 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
         inodes_.set_name(*inode, directory->number, name);
         inode->held = true;
         inode->content.disk_known = inode->content.disk_known || !made.existed;
-        const Found entry = found(inode);
+        const NodeReference entry = found(inode);
         finish_open(inode, flags, [this, entry, inode, reply = std::move(reply)](
                                       Result<Opened> opened) mutable {
           if (!opened) {

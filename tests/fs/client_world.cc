@@ -1,0 +1,406 @@
+#include "client_world.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+
+namespace rushfs::fs::test {
+
+namespace {
+
+using namespace std::chrono_literals;
+constexpr transport::PublicKey kClientKey{};
+
+}  // namespace
+
+bool TestLoop::step() {
+  if (jobs_.empty()) return false;
+  auto job = std::move(jobs_.front());
+  jobs_.pop_front();
+  std::move(job)();
+  return true;
+}
+
+TemporaryFolder::TemporaryFolder()
+    : path([] {
+        std::string name = std::filesystem::temp_directory_path() / "rushfs-test-XXXXXX";
+        if (!mkdtemp(name.data())) throw std::runtime_error("mkdtemp " + name);
+        return name;
+      }()) {}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path, ignored);
+}
+
+/// The client's connection to the server: one at a time, numbered.
+class World::Link : public Carrier {
+ public:
+  explicit Link(World& world) : world_(world) {}
+  ~Link() override { *alive_ = false; }
+
+  void connect() override {
+    const transport::ConnectionHandle handle{++world_.connections_};
+    current_ = handle;
+    deliver(handle, [this, handle] {
+      if (!world_.sessions_ || world_.silent_) {
+        transport::CloseReason reason{transport::CloseCode::handshake_timeout, false, ""};
+        return world_.later(1s, guarded([this, handle, reason] { closed(handle, reason); }));
+      }
+      world_.sessions_->on_connected(handle, kClientKey, world_.time_.now);
+      world_.later(world_.delay(), guarded([this, handle] {
+        if (current_ == handle) world_.session().connected();
+      }));
+    });
+  }
+  void request(std::uint64_t token, Priority priority, Buffer body) override {
+    const auto handle = *current_;
+    deliver(handle, [this, handle, token, priority, body = std::move(body)]() mutable {
+      if (world_.silent_ || !world_.sessions_) return;
+      const std::string operation = operation_name(body);
+      ++world_.calls[operation];
+      if (world_.sabotage) {
+        if (const auto error = world_.sabotage(operation)) {
+          return world_.reply(handle, {token}, encode_error(*error));
+        }
+      }
+      world_.sessions_->on_request(handle, {token}, priority, std::move(body), world_.time_.now);
+    });
+  }
+  void cancel(std::uint64_t token) override {
+    if (!current_) return;
+    deliver(*current_, [this, handle = *current_, token] {
+      if (world_.sessions_ && !world_.silent_) world_.sessions_->on_cancelled(handle, {token});
+    });
+  }
+  void reply(transport::RequestId, Buffer) override {}
+  void disconnect(transport::CloseReason reason) override {
+    if (current_) drop(reason);
+  }
+
+  void answered(transport::ConnectionHandle handle, std::uint64_t token, Buffer body) {
+    world_.later(world_.delay(), guarded([this, handle, token, body = std::move(body)]() mutable {
+      if (current_ == handle && !world_.silent_) {
+        world_.session().answered(token, std::move(body));
+      }
+    }));
+  }
+  void closed(transport::ConnectionHandle handle, const transport::CloseReason& reason) {
+    if (current_ != handle) return;
+    current_.reset();
+    world_.session().closed(reason);
+  }
+  /// Both sides hear of the end; what is on its way is lost.
+  void drop(const transport::CloseReason& reason) {
+    if (!current_) return;
+    const auto handle = *current_;
+    if (world_.sessions_) world_.sessions_->on_closed(handle, world_.time_.now);
+    closed(handle, reason);
+  }
+
+ private:
+  template <class Job>
+  std::function<void()> guarded(Job job) {
+    auto shared = std::make_shared<Job>(std::move(job));
+    return [alive = alive_, shared] {
+      if (*alive) (*shared)();
+    };
+  }
+  template <class Job>
+  void deliver(transport::ConnectionHandle handle, Job job) {
+    auto shared = std::make_shared<Job>(std::move(job));
+    world_.later(world_.delay(), guarded([this, handle, shared] {
+      if (current_ == handle) (*shared)();
+    }));
+  }
+
+  World& world_;
+  std::optional<transport::ConnectionHandle> current_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+struct World::Client {
+  explicit Client(World& world, const std::filesystem::path& folder)
+      : link(world),
+        blocks(std::make_unique<cache::BlockCache>(
+            cache::BlockCache::Options{folder / "blocks", world.options_.cache_budget})),
+        queue(std::make_unique<cache::WriteQueue>(
+            cache::WriteQueue::Options{folder / "queue", world.options_.queue_budget})) {
+    SessionConfig config;
+    config.export_name = "footage";
+    config.client.bytes = queue->id();
+    config.incarnation = world.random_();
+    config.hostname = "editor";
+    config.timeout = world.options_.timeout;
+    auto random = [&world](std::span<std::uint8_t> bytes) {
+      for (auto& byte : bytes) byte = static_cast<std::uint8_t>(world.random_());
+    };
+    session = std::make_unique<Session>(
+        config, link, world.time_, random, [this](const AttachReply& reply, bool restarted) {
+          volume->attached(reply, restarted);
+        });
+    volume = std::make_unique<Volume>(Volume::Parts{*session, blocks_loop, *blocks, queue_loop,
+                                                    *queue, world.time_, nullptr,
+                                                    world.options_.timeout, false});
+    volume->restore();
+    session->start();
+  }
+  ~Client() {
+    volume->stop();
+    session->stop();
+    while (queue_jobs.step() || block_jobs.step() || file.step()) {
+    }
+    volume.reset();
+  }
+
+  TestLoop file, block_jobs, queue_jobs;
+  DiskLoop blocks_loop{block_jobs, file}, queue_loop{queue_jobs, file};
+  Link link;
+  std::unique_ptr<cache::BlockCache> blocks;
+  std::unique_ptr<cache::WriteQueue> queue;
+  std::unique_ptr<Session> session;
+  std::unique_ptr<Volume> volume;
+};
+
+World::World(WorldOptions options)
+    : options_(options), random_(options.seed), exported_(folder_.path / "exported") {
+  std::filesystem::create_directories(exported_);
+  time_.now = transport::TimePoint{} + 1h;
+  time_.wall = std::chrono::system_clock::now().time_since_epoch();
+  start_server();
+  start_client();
+}
+
+World::~World() {
+  client_.reset();
+  kill_server();
+}
+
+void World::start_server() {
+  ExportOptions options;
+  options.name = "footage";
+  options.preserve_identity = geteuid() == 0;
+  options.squash_uid = geteuid();
+  options.squash_gid = getegid();
+  options.instance = {++instance_};
+  options.state_folder = folder_.path / "state";
+  std::filesystem::create_directories(options.state_folder);
+  export_ = std::make_unique<Export>(
+      options,
+      [this] {
+        DirectoryOptions directory;
+        directory.root = exported_;
+        directory.preserve_identity = geteuid() == 0;
+        return open_directory_store(directory);
+      },
+      server_loop_, worker_loop_);
+  sessions_ = std::make_unique<ServerSessions>(
+      [](const auto&, const auto&) { return ExportGrant{}; }, *this);
+  sessions_->add(*export_);
+}
+
+void World::kill_server() {
+  if (!export_) return;
+  sessions_.reset();
+  export_.reset();
+  server_loop_.clear();
+  worker_loop_.clear();
+  if (client_) client_->link.drop({transport::CloseCode::idle_timeout, false, ""});
+}
+
+void World::start_client() {
+  client_ = std::make_unique<Client>(*this, folder_.path / "client");
+  if (sessions_) REQUIRE(run_until([this] { return session().attached(); }));
+}
+
+void World::kill_client() {
+  // The state of the files at this moment is what kill -9 leaves.
+  const auto folder = folder_.path / "client", image = folder_.path / "image";
+  std::filesystem::copy(folder, image, std::filesystem::copy_options::recursive);
+  client_->link.drop({transport::CloseCode::idle_timeout, false, ""});
+  client_.reset();
+  std::filesystem::remove_all(folder);
+  std::filesystem::rename(image, folder);
+}
+
+void World::restart_client() {
+  client_.reset();
+  start_client();
+}
+
+void World::cut_link() {
+  client_->link.drop({transport::CloseCode::idle_timeout, false, ""});
+}
+void World::silence_link(bool silent) { silent_ = silent; }
+
+void World::reply(transport::ConnectionHandle handle, transport::RequestId id, Buffer body) {
+  if (client_) client_->link.answered(handle, id.value, std::move(body));
+}
+
+void World::close(transport::ConnectionHandle handle, transport::CloseReason reason) {
+  if (!client_) return;
+  later(delay(), [this, handle, reason] {
+    if (client_) client_->link.closed(handle, reason);
+  });
+}
+
+void World::later(transport::Duration wait, std::function<void()> job) {
+  events_.emplace(time_.now + wait, std::move(job));
+}
+
+transport::Duration World::delay() {
+  const auto spread = (options_.longest_delay - options_.shortest_delay).count();
+  return options_.shortest_delay +
+         transport::Duration(spread > 0 ? static_cast<long>(random_() %
+                                                            static_cast<unsigned long>(spread))
+                                        : 0);
+}
+
+// One job of some loop, in an order of the seed's choice; or else the next event in time.
+bool World::step() {
+  TestLoop* loops[] = {&server_loop_, &worker_loop_, client_ ? &client_->file : nullptr,
+                       client_ ? &client_->block_jobs : nullptr,
+                       client_ ? &client_->queue_jobs : nullptr};
+  const std::size_t first = random_() % std::size(loops);
+  for (std::size_t i = 0; i < std::size(loops); ++i) {
+    TestLoop* loop = loops[(first + i) % std::size(loops)];
+    if (loop && loop->step()) return true;
+  }
+  auto until = next_tick_;
+  if (client_) until = std::min(until, client_->session->deadline());
+  if (!events_.empty() && events_.begin()->first <= until) {
+    const auto event = events_.begin();
+    const auto passed = std::max(event->first, time_.now) - time_.now;
+    time_.now += passed;
+    time_.wall += passed;
+    auto job = std::move(event->second);
+    events_.erase(event);
+    job();
+    return true;
+  }
+  const auto passed = std::max(until, time_.now) - time_.now;
+  time_.now += passed;
+  time_.wall += passed;
+  if (client_) client_->session->tick();
+  if (time_.now >= next_tick_) {
+    next_tick_ = time_.now + 1s;
+    if (client_) client_->volume->tick(client_->session->attached());
+    if (sessions_) sessions_->tick(time_.now);
+    if (export_) export_->tick(time_.now);
+  }
+  return true;
+}
+
+bool World::run_until(const std::function<bool()>& done, transport::Duration patience) {
+  const auto until = time_.now + patience;
+  while (!done()) {
+    if (time_.now > until) return false;
+    step();
+  }
+  return true;
+}
+
+void World::run_for(transport::Duration duration) {
+  const auto until = time_.now + duration;
+  run_until([&] { return time_.now >= until; }, duration + 1s);
+}
+
+void World::give_up() {
+  FAIL("an operation was never answered; seed " << options_.seed);
+  std::abort();
+}
+
+Result<NodeNumber> World::find(const std::string& path) {
+  NodeNumber at = kRootNode;
+  std::size_t begin = 0;
+  while (begin < path.size()) {
+    const auto end = std::min(path.find('/', begin), path.size());
+    const auto found = await<NodeReference>([&](auto reply) {
+      volume().lookup(at, path.substr(begin, end - begin), std::move(reply));
+    });
+    if (!found) return found.error();
+    if (found->number.value == 0) return errno_code(ENOENT);
+    at = found->number;
+    begin = end + 1;
+  }
+  return at;
+}
+
+Result<Opened> World::open(const std::string& path, OpenFlags flags) {
+  const auto node = find(path);
+  if (!node) return node.error();
+  return await<Opened>([&](auto reply) { volume().open(*node, flags, std::move(reply)); });
+}
+
+Result<Created> World::create(const std::string& path, OpenFlags flags, std::uint32_t mode) {
+  const auto slash = path.rfind('/');
+  const auto parent = slash == std::string::npos ? Result<NodeNumber>(kRootNode)
+                                                 : find(path.substr(0, slash));
+  if (!parent) return parent.error();
+  const auto name = slash == std::string::npos ? path : path.substr(slash + 1);
+  return await<Created>([&](auto reply) {
+    volume().create(*parent, name, Caller{0, 0, 022}, mode, flags, std::move(reply));
+  });
+}
+
+Result<std::string> World::read(HandleNumber handle, std::uint64_t offset, std::uint64_t length) {
+  const auto slices = await<Slices>(
+      [&](auto reply) { volume().read(handle, offset, length, std::move(reply)); });
+  if (!slices) return slices.error();
+  std::string text;
+  for (const auto& slice : *slices) text.append(slice.bytes.begin(), slice.bytes.end());
+  return text;
+}
+
+Result<std::uint64_t> World::write(HandleNumber handle, std::uint64_t offset,
+                                   const std::string& data) {
+  return await<std::uint64_t>([&](auto reply) {
+    volume().write(handle, offset, Buffer(data.begin(), data.end()), std::move(reply));
+  });
+}
+
+Result<void> World::close(HandleNumber handle) {
+  auto result = await<void>([&](auto reply) { volume().flush(handle, std::move(reply)); });
+  volume().release(handle);
+  return result;
+}
+
+Result<std::string> World::read_file(const std::string& path) {
+  const auto opened = open(path, {.read = true});
+  if (!opened) return opened.error();
+  std::string text;
+  for (;;) {
+    const auto part = read(opened->handle, text.size(), 128 << 10);
+    if (!part) return part.error();
+    if (part->empty()) break;
+    text += *part;
+  }
+  const auto closed = close(opened->handle);
+  if (!closed) return closed.error();
+  return text;
+}
+
+Result<void> World::write_file(const std::string& path, const std::string& data) {
+  const auto created = create(path, {.write = true, .truncate = true});
+  if (!created) return created.error();
+  for (std::size_t at = 0; at < data.size(); at += 128 << 10) {
+    const auto written = write(created->opened.handle, at, data.substr(at, 128 << 10));
+    if (!written) return written.error();
+  }
+  return close(created->opened.handle);
+}
+
+Result<Attributes> World::stat(const std::string& path) {
+  const auto node = find(path);
+  if (!node) return node.error();
+  return await<Attributes>(
+      [&](auto reply) { volume().get_attributes(*node, std::move(reply)); });
+}
+
+Result<void> World::drain() {
+  return await<void>([&](auto reply) { volume().wait_all(std::move(reply)); });
+}
+
+}  // namespace rushfs::fs::test

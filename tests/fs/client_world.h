@@ -1,0 +1,136 @@
+// A client and a server in one process, without FUSE, sockets, threads or a real clock: real
+// Volume, Session and cache classes, a real Export on a real directory, and between them a link
+// that delays, reorders and drops connections on a seed. Crashes of either side are a function
+// call.
+#pragma once
+
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "cache/block_cache.h"
+#include "cache/write_queue.h"
+#include "fs/directory_store.h"
+#include "fs/export.h"
+#include "fs/server_sessions.h"
+#include "fs/session.h"
+#include "fs/volume.h"
+
+namespace rushfs::fs::test {
+
+/// Jobs wait here until the world runs them.
+class TestLoop : public Loop {
+ public:
+  void post(Job job) override { jobs_.push_back(std::move(job)); }
+  bool step();
+  void clear() { jobs_.clear(); }
+  bool empty() const { return jobs_.empty(); }
+
+ private:
+  std::deque<Job> jobs_;
+};
+
+/// A folder that goes away with its object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  const std::filesystem::path path;
+};
+
+struct WorldOptions {
+  std::uint64_t seed = 1;
+  transport::Duration shortest_delay = std::chrono::milliseconds(10);  // one way
+  transport::Duration longest_delay = std::chrono::milliseconds(10);
+  std::uint64_t queue_budget = 1ULL << 30;
+  std::uint64_t cache_budget = 1ULL << 28;
+  transport::Duration timeout = std::chrono::seconds(60);
+};
+
+class World : private ConnectionOutput {
+ public:
+  explicit World(WorldOptions options = {});
+  ~World() override;
+
+  Volume& volume() { return *client_->volume; }
+  Session& session() { return *client_->session; }
+  cache::BlockCache& blocks() { return *client_->blocks; }
+  const std::filesystem::path& exported() const { return exported_; }
+  std::mt19937_64& random() { return random_; }
+  transport::TimePoint now() const { return time_.now; }
+  /// Calls that reached the server, by operation; for counting round trips.
+  std::map<std::string, int> calls;
+  /// Error to answer instead of carrying a call out; called with the operation's name.
+  std::function<std::optional<int>(const std::string&)> sabotage;
+
+  /// Runs the world until `done` or for `patience` of virtual time; false: the latter.
+  bool run_until(const std::function<bool()>& done,
+                 transport::Duration patience = std::chrono::minutes(10));
+  void run_for(transport::Duration duration);
+  /// Starts an operation and runs until it is answered. Fails the test if it never is.
+  template <class T>
+  Result<T> await(const std::function<void(Reply<T>)>& start) {
+    auto answer = std::make_shared<std::optional<Result<T>>>();
+    start(Reply<T>([answer](Result<T> result) { answer->emplace(std::move(result)); }));
+    if (!run_until([&] { return answer->has_value(); })) give_up();
+    return std::move(**answer);
+  }
+
+  // Shorthands; paths are relative to the root, errors are errno values in the result.
+  Result<NodeNumber> find(const std::string& path);
+  Result<Opened> open(const std::string& path, OpenFlags flags);
+  Result<Created> create(const std::string& path, OpenFlags flags, std::uint32_t mode = 0644);
+  Result<std::string> read(HandleNumber handle, std::uint64_t offset, std::uint64_t length);
+  Result<std::uint64_t> write(HandleNumber handle, std::uint64_t offset, const std::string& data);
+  Result<void> close(HandleNumber handle);
+  Result<std::string> read_file(const std::string& path);
+  Result<void> write_file(const std::string& path, const std::string& data);
+  Result<Attributes> stat(const std::string& path);
+  Result<void> drain();
+
+  void cut_link();       // both sides are told
+  void silence_link(bool silent);  // packets vanish; nobody is told
+  void kill_server();
+  void start_server();
+  /// kill -9: what the disk has stays, nothing else; and the next start.
+  void kill_client();
+  void start_client();
+  /// Orderly end and start.
+  void restart_client();
+
+ private:
+  struct Client;
+  class Link;
+  friend class Link;
+
+  void reply(transport::ConnectionHandle, transport::RequestId, Buffer body) override;
+  void close(transport::ConnectionHandle, transport::CloseReason) override;
+  void later(transport::Duration delay, std::function<void()> job);
+  transport::Duration delay();
+  bool step();
+  [[noreturn]] void give_up();
+
+  WorldOptions options_;
+  std::mt19937_64 random_;
+  TemporaryFolder folder_;
+  std::filesystem::path exported_;
+  LoopTime time_;
+  std::multimap<transport::TimePoint, std::function<void()>> events_;
+  transport::TimePoint next_tick_{};
+
+  TestLoop server_loop_, worker_loop_;
+  std::unique_ptr<Export> export_;
+  std::unique_ptr<ServerSessions> sessions_;
+  std::uint64_t instance_ = 0;
+  bool silent_ = false;
+
+  std::unique_ptr<Client> client_;
+  std::uint64_t connections_ = 0;
+};
+
+}  // namespace rushfs::fs::test

@@ -1,0 +1,247 @@
+// The file system without FUSE, against a real export. docs/semantics.md.
+#include <catch2/catch.hpp>
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "client_world.h"
+
+using namespace rushfs::fs;
+using namespace rushfs::fs::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string contents(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void put(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+std::string footage(std::size_t length, char seed = 'a') {
+  std::string text(length, ' ');
+  std::uint32_t state = static_cast<std::uint32_t>(seed) * 2654435761u;
+  for (auto& c : text) {
+    state = state * 1664525u + 1013904223u;
+    c = static_cast<char>(state >> 24);
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("what is on the server is read through the volume") {
+  World world;
+  put(world.exported() / "clip.mov", footage(1'000'000));
+  CHECK(world.read_file("clip.mov").value() == footage(1'000'000));
+  CHECK(world.stat("clip.mov")->size == 1'000'000);
+  CHECK(world.find("nothing").error().value() == ENOENT);
+}
+
+TEST_CASE("what is written and closed arrives on the server, with the time it was written") {
+  World world;
+  const auto text = footage(3'000'000);
+  REQUIRE(world.write_file("clip.mov", text));
+  const auto seen = world.stat("clip.mov").value();
+  CHECK(seen.size == text.size());
+  world.run_for(20s);
+  REQUIRE(world.drain());
+  CHECK(contents(world.exported() / "clip.mov") == text);
+  CHECK(world.volume().queue_status().operations == 0);
+  struct stat there {};
+  REQUIRE(::stat((world.exported() / "clip.mov").c_str(), &there) == 0);
+  CHECK(there.st_mtim.tv_sec == seen.mtime.seconds);
+  CHECK(static_cast<std::uint32_t>(there.st_mtim.tv_nsec) == seen.mtime.nanoseconds);
+}
+
+TEST_CASE("a program reads its own writes before they are on the server") {
+  World world;
+  put(world.exported() / "clip.mov", footage(600'000));
+  auto expected = footage(600'000);
+  const auto opened = world.open("clip.mov", {.read = true, .write = true}).value();
+  world.silence_link(true);
+  REQUIRE(world.write(opened.handle, 100'000, "patched header"));
+  expected.replace(100'000, 14, "patched header");
+  world.silence_link(false);
+  CHECK(world.read(opened.handle, 0, 600'000).value() == expected);
+  REQUIRE(world.close(opened.handle));
+  REQUIRE(world.drain());
+  CHECK(world.read_file("clip.mov").value() == expected);
+  CHECK(contents(world.exported() / "clip.mov") == expected);
+}
+
+TEST_CASE("a truncation between two writes keeps its place") {
+  World world;
+  const auto created = world.create("log", {.read = true, .write = true}).value();
+  REQUIRE(world.write(created.opened.handle, 0, "first line\n"));
+  AttributeChange change;
+  change.size = 5;
+  const auto cut = world.await<Attributes>([&](auto reply) {
+    world.volume().set_attributes(created.found.number, change, std::move(reply));
+  });
+  CHECK(cut->size == 5);
+  REQUIRE(world.write(created.opened.handle, 8, "end"));
+  const std::string expected("first\0\0\0end", 11);
+  CHECK(world.read(created.opened.handle, 0, 100).value() == expected);
+  REQUIRE(world.close(created.opened.handle));
+  REQUIRE(world.drain());
+  CHECK(contents(world.exported() / "log") == expected);
+}
+
+TEST_CASE("a folder of a thousand files is listed with attributes in at most three round trips") {
+  World world;
+  for (int i = 0; i < 1000; ++i) {
+    put(world.exported() / ("clip " + std::to_string(i)), std::string(i, 'x'));
+  }
+  world.calls.clear();
+  const auto handle = world.await<HandleNumber>([&](auto reply) {
+    world.volume().open_directory(kRootNode, std::move(reply));
+  });
+  std::uint64_t cookie = 0;
+  std::map<std::string, std::uint64_t> sizes;
+  for (;;) {
+    const auto listed = world.await<Listed>([&](auto reply) {
+      world.volume().read_directory(*handle, cookie, std::move(reply));
+    });
+    REQUIRE(listed);
+    if (listed->first == listed->page->size()) break;
+    for (std::size_t i = listed->first; i < listed->page->size(); ++i) {
+      const auto& entry = (*listed->page)[i];
+      cookie = entry.cookie;
+      if (const auto found = world.volume().enter(kRootNode, entry)) {
+        sizes[entry.name] = found->attributes.size;
+        CHECK(world.await<Attributes>([&](auto reply) {
+                     world.volume().get_attributes(found->number, std::move(reply));
+                   })->size == found->attributes.size);
+      }
+    }
+  }
+  CHECK(sizes.size() == 1000);
+  CHECK(sizes["clip 617"] == 617);
+  int calls = 0;
+  for (const auto& [operation, count] : world.calls) calls += count;
+  CHECK(calls <= 3);
+}
+
+TEST_CASE("creating, writing and closing a file takes one round trip") {
+  World world;
+  world.calls.clear();
+  const auto before = world.now();
+  REQUIRE(world.write_file("small", "text"));
+  CHECK(world.now() - before <= 21ms);
+}
+
+TEST_CASE("a file that lost its name stays usable while it is open") {
+  World world;
+  put(world.exported() / "scratch", "old contents");
+  const auto opened = world.open("scratch", {.read = true, .write = true}).value();
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().unlink(kRootNode, "scratch", std::move(reply)); }));
+  CHECK_FALSE(std::filesystem::exists(world.exported() / "scratch"));
+  REQUIRE(world.write(opened.handle, 4, "CONTENTS"));
+  CHECK(world.read(opened.handle, 0, 100).value() == "old CONTENTS");
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().sync(opened.handle, std::move(reply)); }));
+  CHECK(world.read(opened.handle, 0, 100).value() == "old CONTENTS");
+  REQUIRE(world.close(opened.handle));
+  world.run_for(10s);
+  CHECK(world.volume().queue_status().operations == 0);
+  CHECK(world.volume().queue_status().parked.empty());
+}
+
+TEST_CASE("open finds out that somebody else changed the file") {
+  World world;
+  put(world.exported() / "bin.avb", footage(500'000, 'a'));
+  CHECK(world.read_file("bin.avb").value() == footage(500'000, 'a'));
+  put(world.exported() / "bin.avb", footage(400'000, 'b'));
+  world.run_for(2s);
+  CHECK(world.read_file("bin.avb").value() == footage(400'000, 'b'));
+}
+
+TEST_CASE("what was read once is not fetched again, not even after a restart") {
+  World world;
+  put(world.exported() / "clip.mov", footage(2'000'000));
+  REQUIRE(world.read_file("clip.mov"));
+  world.run_for(3s);
+  world.restart_client();
+  world.calls.clear();
+  CHECK(world.read_file("clip.mov").value() == footage(2'000'000));
+  CHECK(world.calls["Read"] == 0);
+}
+
+TEST_CASE("fsync is answered when the server has the bytes on its disk") {
+  World world;
+  const auto created = world.create("project", {.write = true}).value();
+  REQUIRE(world.write(created.opened.handle, 0, "precious"));
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().sync(created.opened.handle, std::move(reply)); }));
+  CHECK(contents(world.exported() / "project") == "precious");
+  CHECK(world.calls["Commit"] >= 1);
+}
+
+TEST_CASE("a full disk at the server is retried, and told to who calls fsync") {
+  World world;
+  bool full = true;
+  world.sabotage = [&](const std::string& operation) -> std::optional<int> {
+    if (full && operation == "Write") return ENOSPC;
+    return std::nullopt;
+  };
+  const auto created = world.create("clip", {.write = true}).value();
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE(world.write(created.opened.handle, i * 10'000, std::string(10'000, 'a' + i)));
+  }
+  const auto synced = world.await<void>(
+      [&](auto reply) { world.volume().sync(created.opened.handle, std::move(reply)); });
+  CHECK(synced.error().value() == ENOSPC);
+  CHECK(world.volume().queue_status().retry_error == ENOSPC);
+  REQUIRE(world.close(created.opened.handle));
+  full = false;
+  REQUIRE(world.drain());
+  CHECK(std::filesystem::file_size(world.exported() / "clip") == 200'000);
+}
+
+TEST_CASE("what the server refuses for good is kept and shown until a person decides") {
+  World world;
+  bool refuse = true;
+  world.sabotage = [&](const std::string& operation) -> std::optional<int> {
+    if (refuse && operation == "Write") return EACCES;
+    return std::nullopt;
+  };
+  REQUIRE(world.write_file("clip", "some footage"));
+  REQUIRE(world.write_file("other", ""));
+  CHECK_FALSE(world.drain());
+  REQUIRE(world.volume().queue_status().parked.size() == 1);
+  CHECK(world.volume().queue_status().parked[0].error == EACCES);
+  CHECK(world.read_file("clip").value() == "some footage");
+  refuse = false;
+  world.volume().retry_now();
+  world.run_for(3s);
+  REQUIRE(world.drain());
+  CHECK(contents(world.exported() / "clip") == "some footage");
+  CHECK(world.volume().queue_status().parked.empty());
+}
+
+TEST_CASE("a writer waits while the queue is full, and then goes on") {
+  WorldOptions options;
+  options.queue_budget = 1 << 20;
+  World world(options);
+  const auto text = footage(10 << 20);
+  REQUIRE(world.write_file("clip.mov", text));
+  REQUIRE(world.drain());
+  CHECK(contents(world.exported() / "clip.mov") == text);
+}
+
+TEST_CASE("an operation on a silent link ends with ETIMEDOUT") {
+  World world;
+  world.run_for(2s);
+  world.silence_link(true);
+  const auto before = world.now();
+  CHECK(world.stat("anything").error().value() == ETIMEDOUT);
+  CHECK(world.now() - before <= 62s);
+}
