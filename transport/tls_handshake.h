@@ -21,7 +21,7 @@
 namespace rushfs::transport {
 
 /// Most handshake bytes taken from one peer; more is a protocol violation. An honest client sends
-/// about 750, a server about 800.
+/// about 630, a server about 650.
 inline constexpr std::size_t kMaxHandshakeBytes = 16384;
 
 class TlsHandshake {

@@ -14,7 +14,7 @@
 
 namespace rushfs::transport {
 
-/// Longest parameter list accepted, in bytes; ours take about 70.
+/// Longest parameter list accepted, in bytes; ours take about 60.
 inline constexpr std::size_t kMaxTransportParameters = 1024;
 
 struct TransportParameters {

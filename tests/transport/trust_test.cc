@@ -1,6 +1,5 @@
 #include "transport/trust.h"
 
-#include <arpa/inet.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
