@@ -38,11 +38,21 @@ Duration QueueModel::standing(const Epoch& epoch) const {
 void QueueModel::on_epoch(const Epoch& epoch) {
   if (epoch.round_trips < 4) return;
   standing_ = standing(epoch);
-  // The mean lies half way: twice its distance covers the longest of an even spread.
+  // Within the epoch the mean lies half way: twice its distance covers the longest of an even
+  // spread.
   const double mean = epoch.round_trip_sum / epoch.round_trips;
-  const Duration spread =
-      std::min(from_seconds(2 * (mean - seconds(epoch.least_round_trip))), kMaxJitter);
-  jitter_ += (spread - jitter_) / 8;
+  Duration spread = from_seconds(2 * (mean - seconds(epoch.least_round_trip)));
+  // Between epochs at a steady rate a queue moves slowly, by what flows that share it do. Evenly
+  // spread values differ by a third of their range on average.
+  if (epoch.phase == RatePhase::cruise && last_least_ != Duration::zero()) {
+    const Duration step = epoch.least_round_trip > last_least_
+                              ? epoch.least_round_trip - last_least_
+                              : last_least_ - epoch.least_round_trip;
+    step_ += (step - step_) / 8;
+    spread = std::max(spread, 3 * step_ - std::clamp(base_ / 5, kMinAllowance, kMaxAllowance));
+  }
+  last_least_ = epoch.phase == RatePhase::cruise ? epoch.least_round_trip : Duration::zero();
+  jitter_ += (std::min(spread, kMaxJitter) - jitter_) / 8;
 }
 
 void QueueModel::on_dip(const Epoch& epoch, Duration allowance, bool lossy, TimePoint now) {

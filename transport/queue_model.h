@@ -44,6 +44,8 @@ class QueueModel {
   std::array<Duration, kRecent> recent_{};  // zero: none yet
   std::size_t next_recent_ = 0;
   Duration jitter_{};
+  Duration step_{};        // mean change from one cruise epoch's least to the next
+  Duration last_least_{};  // of the epoch before, if that was a cruise
   Duration standing_{};
   TimePoint base_seen_{};
   Duration last_dip_{};

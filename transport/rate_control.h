@@ -128,6 +128,8 @@ class RateControl {
   double full_bandwidth_ = 0;     // the growth of startup and up is measured against this
   int rounds_without_growth_ = 0;
   int rounds_of_growth_ = 0;
+  double bandwidth_before_up_ = 0;
+  bool found_more_ = false;       // the last probe did: probe again soon
   double initial_rate_ = 0;       // pacing before anything is known
   StartupRate startup_;
   double startup_bandwidth_ = 0;  // most delivered over a quarter of a round trip

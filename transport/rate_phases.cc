@@ -14,6 +14,8 @@ constexpr double kMinCut = 0.5;            // per lossy epoch
 constexpr double kDelayCut = 0.3;          // strength of backing off from a queue
 constexpr double kMinDelayFactor = 0.85;
 constexpr Duration kCutReference = std::chrono::milliseconds(100);
+constexpr double kFoundMore = 1.1;         // in one probe: the next one follows soon
+constexpr int kShortCruiseRounds = 4;
 constexpr int kBadEpochs = 2;              // one may be a burst
 constexpr int kCompetingEpochs = 10;
 constexpr Duration kBaseStale = std::chrono::seconds(5);
@@ -36,13 +38,20 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
   rounds_of_growth_ = 0;
   epochs_.open(phase, now);
   switch (phase) {
-    case RatePhase::cruise: cruise_ = cruise_duration(); break;
+    case RatePhase::cruise:
+      cruise_ = found_more_ ? kShortCruiseRounds * queue_.base() : cruise_duration();
+      break;
     case RatePhase::refill: bandwidth_.lift(); break;
     case RatePhase::up:
       full_bandwidth_ = bandwidth_.maximum();
+      bandwidth_before_up_ = full_bandwidth_;
       rounds_without_growth_ = 0;
       break;
-    case RatePhase::down: bandwidth_.advance(); break;
+    case RatePhase::down:
+      found_more_ = bandwidth_.maximum() > kFoundMore * bandwidth_before_up_ &&
+                    queue_.recent_queue() <= allowed_queue();
+      bandwidth_.advance();
+      break;
     case RatePhase::dip: last_dip_ = now; break;
     default: break;
   }
@@ -133,7 +142,7 @@ void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
 }
 
 Duration RateControl::allowed_queue() const {
-  return queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter() / 2;
+  return queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter();
 }
 
 void RateControl::back_off_for_queue(const Epoch& epoch) {

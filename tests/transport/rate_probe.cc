@@ -1,6 +1,6 @@
 // Runs one scenario of the rate control's simulator and prints what came of it; with trace=SECONDS
 // also how. For people: the suite has its own cases.
-//   rate_probe rate=100 rtt=100 loss=1 [buffer=MS] [jitter=MS] [reorder=% by=MS] [burst=%] [acks=%]
+//   rate_probe rate=100 rtt=100 loss=1 [buffer=MS] [jitter=MS kind=held|each|overtaking] [reorder=% by=MS] [burst=%] [acks=%]
 //              [policer=MS] [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
 //              [target=MBPS] [policy=fair] [seed=N] [trace=S] [at=S rate2= rtt2= loss2=]
 #include <cstdio>
@@ -42,6 +42,8 @@ Link link_from_options() {
   link.burst_loss = number("burst", 0) / 100;
   link.ack_loss = number("acks", 0) / 100;
   link.jitter = milliseconds("jitter", 0);
+  if (options["kind"] == "each") link.jitter_kind = Link::Jitter::each;
+  if (options["kind"] == "overtaking") link.jitter_kind = Link::Jitter::overtaking;
   link.reordered = number("reorder", 0) / 100;
   link.reordering = milliseconds("by", 0);
   link.policer_bucket = milliseconds("policer", 0);

@@ -34,6 +34,12 @@ struct Sent {
   bool eliciting = true;
 };
 
+struct Direction {
+  TimePoint last{};
+  Duration jitter{};
+  TimePoint jitter_until{};
+};
+
 struct Flow {
   Flow(const FlowOptions& o, const Recovery::Config& config)
       : options(o), recovery(config), received(false), arrived(1u << 20) {}
@@ -50,8 +56,8 @@ struct Flow {
   FlowResult marked;
   TimePoint wake = TimePoint::max();
   TimePoint ack_timer = TimePoint::max();
-  TimePoint forward_order{};
-  TimePoint backward_order{};
+  Direction forward;
+  Direction backward;
 };
 
 struct Event {
@@ -97,7 +103,7 @@ class Simulation::Implementation {
   void arrive(std::uint32_t index, const Sent& packet);
   void maybe_acknowledge(std::uint32_t index);
   void take_ack(std::uint32_t index, std::uint64_t ack);
-  TimePoint delayed(TimePoint base, TimePoint& order);
+  TimePoint delayed(TimePoint base, Direction& direction);
 
   std::mt19937_64 random_;
   std::priority_queue<Event> events_;
@@ -272,11 +278,16 @@ bool Simulation::Implementation::lost_on_the_way() {
   return link.loss > 0 && uniform() < link.loss;
 }
 
-TimePoint Simulation::Implementation::delayed(TimePoint base, TimePoint& order) {
+TimePoint Simulation::Implementation::delayed(TimePoint base, Direction& direction) {
   TimePoint at = base;
   if (link.jitter > Duration::zero()) {
-    at += from_seconds(uniform() * seconds(link.jitter));
-    at = order = std::max(order, at);
+    if (link.jitter_kind != Link::Jitter::held || base >= direction.jitter_until) {
+      direction.jitter = from_seconds(uniform() * seconds(link.jitter));
+      direction.jitter_until = base + link.jitter;
+    }
+    at += direction.jitter;
+    if (link.jitter_kind != Link::Jitter::overtaking) at = std::max(direction.last, at);
+    direction.last = at;
   }
   if (link.reordered > 0 && uniform() < link.reordered) at += link.reordering;
   return at;
@@ -314,7 +325,7 @@ void Simulation::Implementation::enter_link(std::uint32_t index, std::uint64_t s
   }
   if (lost_on_the_way()) return;
   const TimePoint at =
-      delayed(departure + link.round_trip / 2 + flow.options.extra_round_trip, flow.forward_order);
+      delayed(departure + link.round_trip / 2 + flow.options.extra_round_trip, flow.forward);
   schedule(at, Event::Kind::arrival, index, packet);
 }
 
@@ -344,7 +355,7 @@ void Simulation::Implementation::maybe_acknowledge(std::uint32_t index) {
     const bool lost = link.cut || (link.ack_loss > 0 && uniform() < link.ack_loss);
     if (!lost) {
       acks_.push_back({{ranges.begin(), ranges.end()}, flow.received.ack_delay(now), ping});
-      const TimePoint at = delayed(now + link.round_trip / 2, flow.backward_order);
+      const TimePoint at = delayed(now + link.round_trip / 2, flow.backward);
       schedule(at, Event::Kind::ack, index, {.number = first_ack_ + acks_.size() - 1});
     }
     flow.received.on_ack_sent(now);
