@@ -23,18 +23,6 @@ bool TestLoop::step() {
   return true;
 }
 
-TemporaryFolder::TemporaryFolder()
-    : path([] {
-        std::string name = std::filesystem::temp_directory_path() / "rushfs-test-XXXXXX";
-        if (!mkdtemp(name.data())) throw std::runtime_error("mkdtemp " + name);
-        return name;
-      }()) {}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path, ignored);
-}
-
 /// The client's connection to the server: one at a time, numbered.
 class World::Link : public Carrier {
  public:
@@ -165,7 +153,7 @@ struct World::Client {
 };
 
 World::World(WorldOptions options)
-    : options_(options), random_(options.seed), exported_(folder_.path / "exported") {
+    : options_(options), random_(options.seed), exported_(folder_ / "exported") {
   std::filesystem::create_directories(exported_);
   time_.now = transport::TimePoint{} + 1h;
   time_.wall = std::chrono::system_clock::now().time_since_epoch();
@@ -185,7 +173,7 @@ void World::start_server() {
   options.squash_uid = geteuid();
   options.squash_gid = getegid();
   options.instance = {++instance_};
-  options.state_folder = folder_.path / "state";
+  options.state_folder = folder_ / "state";
   std::filesystem::create_directories(options.state_folder);
   export_ = std::make_unique<Export>(
       options,
@@ -211,13 +199,13 @@ void World::kill_server() {
 }
 
 void World::start_client() {
-  client_ = std::make_unique<Client>(*this, folder_.path / "client");
+  client_ = std::make_unique<Client>(*this, folder_ / "client");
   if (sessions_) REQUIRE(run_until([this] { return session().attached(); }));
 }
 
 void World::kill_client() {
   // The state of the files at this moment is what kill -9 leaves.
-  const auto folder = folder_.path / "client", image = folder_.path / "image";
+  const auto folder = folder_ / "client", image = folder_ / "image";
   std::filesystem::copy(folder, image, std::filesystem::copy_options::recursive);
   client_->link.drop({transport::CloseCode::idle_timeout, false, ""});
   client_.reset();

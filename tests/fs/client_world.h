@@ -20,6 +20,7 @@
 #include "fs/server_sessions.h"
 #include "fs/session.h"
 #include "fs/volume.h"
+#include "temporary_folder.h"
 
 namespace rushfs::fs::test {
 
@@ -33,14 +34,6 @@ class TestLoop : public Loop {
 
  private:
   std::deque<Job> jobs_;
-};
-
-/// A folder that goes away with its object.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  const std::filesystem::path path;
 };
 
 struct WorldOptions {
@@ -117,7 +110,7 @@ class World : private ConnectionOutput {
 
   WorldOptions options_;
   std::mt19937_64 random_;
-  TemporaryFolder folder_;
+  testing::TemporaryFolder folder_;
   std::filesystem::path exported_;
   LoopTime time_;
   std::multimap<transport::TimePoint, std::function<void()>> events_;

@@ -4,25 +4,16 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "client_world.h"
 
 using namespace rushfs::fs;
 using namespace rushfs::fs::test;
+using rushfs::testing::read_file;
+using rushfs::testing::write_file;
 using namespace std::chrono_literals;
 
 namespace {
-
-std::string contents(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void put(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
 
 std::string footage(std::size_t length, char seed = 'a') {
   std::string text(length, ' ');
@@ -38,7 +29,7 @@ std::string footage(std::size_t length, char seed = 'a') {
 
 TEST_CASE("what is on the server is read through the volume") {
   World world;
-  put(world.exported() / "clip.mov", footage(1'000'000));
+  write_file(world.exported() / "clip.mov", footage(1'000'000));
   CHECK(world.read_file("clip.mov").value() == footage(1'000'000));
   CHECK(world.stat("clip.mov")->size == 1'000'000);
   CHECK(world.find("nothing").error().value() == ENOENT);
@@ -52,7 +43,7 @@ TEST_CASE("what is written and closed arrives on the server, with the time it wa
   CHECK(seen.size == text.size());
   world.run_for(20s);
   REQUIRE(world.drain());
-  CHECK(contents(world.exported() / "clip.mov") == text);
+  CHECK(read_file(world.exported() / "clip.mov") == text);
   CHECK(world.volume().queue_status().operations == 0);
   struct stat there {};
   REQUIRE(::stat((world.exported() / "clip.mov").c_str(), &there) == 0);
@@ -62,7 +53,7 @@ TEST_CASE("what is written and closed arrives on the server, with the time it wa
 
 TEST_CASE("a program reads its own writes before they are on the server") {
   World world;
-  put(world.exported() / "clip.mov", footage(600'000));
+  write_file(world.exported() / "clip.mov", footage(600'000));
   auto expected = footage(600'000);
   const auto opened = world.open("clip.mov", {.read = true, .write = true}).value();
   world.silence_link(true);
@@ -73,7 +64,7 @@ TEST_CASE("a program reads its own writes before they are on the server") {
   REQUIRE(world.close(opened.handle));
   REQUIRE(world.drain());
   CHECK(world.read_file("clip.mov").value() == expected);
-  CHECK(contents(world.exported() / "clip.mov") == expected);
+  CHECK(read_file(world.exported() / "clip.mov") == expected);
 }
 
 TEST_CASE("a truncation between two writes keeps its place") {
@@ -91,13 +82,13 @@ TEST_CASE("a truncation between two writes keeps its place") {
   CHECK(world.read(created.opened.handle, 0, 100).value() == expected);
   REQUIRE(world.close(created.opened.handle));
   REQUIRE(world.drain());
-  CHECK(contents(world.exported() / "log") == expected);
+  CHECK(read_file(world.exported() / "log") == expected);
 }
 
 TEST_CASE("a folder of a thousand files is listed with attributes in at most three round trips") {
   World world;
   for (int i = 0; i < 1000; ++i) {
-    put(world.exported() / ("clip " + std::to_string(i)), std::string(i, 'x'));
+    write_file(world.exported() / ("clip " + std::to_string(i)), std::string(i, 'x'));
   }
   world.calls.clear();
   const auto handle = world.await<HandleNumber>([&](auto reply) {
@@ -139,7 +130,7 @@ TEST_CASE("creating, writing and closing a file takes one round trip") {
 
 TEST_CASE("a file that lost its name stays usable while it is open") {
   World world;
-  put(world.exported() / "scratch", "old contents");
+  write_file(world.exported() / "scratch", "old contents");
   const auto opened = world.open("scratch", {.read = true, .write = true}).value();
   REQUIRE(world.await<void>(
       [&](auto reply) { world.volume().unlink(kRootNode, "scratch", std::move(reply)); }));
@@ -157,16 +148,16 @@ TEST_CASE("a file that lost its name stays usable while it is open") {
 
 TEST_CASE("open finds out that somebody else changed the file") {
   World world;
-  put(world.exported() / "bin.avb", footage(500'000, 'a'));
+  write_file(world.exported() / "bin.avb", footage(500'000, 'a'));
   CHECK(world.read_file("bin.avb").value() == footage(500'000, 'a'));
-  put(world.exported() / "bin.avb", footage(400'000, 'b'));
+  write_file(world.exported() / "bin.avb", footage(400'000, 'b'));
   world.run_for(2s);
   CHECK(world.read_file("bin.avb").value() == footage(400'000, 'b'));
 }
 
 TEST_CASE("what was read once is not fetched again, not even after a restart") {
   World world;
-  put(world.exported() / "clip.mov", footage(2'000'000));
+  write_file(world.exported() / "clip.mov", footage(2'000'000));
   REQUIRE(world.read_file("clip.mov"));
   world.run_for(3s);
   world.restart_client();
@@ -181,7 +172,7 @@ TEST_CASE("fsync is answered when the server has the bytes on its disk") {
   REQUIRE(world.write(created.opened.handle, 0, "precious"));
   REQUIRE(world.await<void>(
       [&](auto reply) { world.volume().sync(created.opened.handle, std::move(reply)); }));
-  CHECK(contents(world.exported() / "project") == "precious");
+  CHECK(read_file(world.exported() / "project") == "precious");
   CHECK(world.calls["Commit"] >= 1);
 }
 
@@ -223,7 +214,7 @@ TEST_CASE("what the server refuses for good is kept and shown until a person dec
   world.volume().retry_now();
   world.run_for(3s);
   REQUIRE(world.drain());
-  CHECK(contents(world.exported() / "clip") == "some footage");
+  CHECK(read_file(world.exported() / "clip") == "some footage");
   CHECK(world.volume().queue_status().parked.empty());
 }
 
@@ -234,7 +225,7 @@ TEST_CASE("a writer waits while the queue is full, and then goes on") {
   const auto text = footage(10 << 20);
   REQUIRE(world.write_file("clip.mov", text));
   REQUIRE(world.drain());
-  CHECK(contents(world.exported() / "clip.mov") == text);
+  CHECK(read_file(world.exported() / "clip.mov") == text);
 }
 
 TEST_CASE("an operation on a silent link ends with ETIMEDOUT") {

@@ -1,0 +1,204 @@
+#include "fs/session.h"
+
+#include <catch2/catch.hpp>
+
+#include <cerrno>
+#include <map>
+#include <vector>
+
+using namespace rushfs::fs;
+using namespace rushfs;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Records what a session sends, and plays the server by hand.
+class ScriptedCarrier : public Carrier {
+ public:
+  struct Message {
+    std::uint64_t token;
+    Buffer body;
+  };
+  void connect() override { ++connects; }
+  void request(std::uint64_t token, Priority, Buffer body) override {
+    sent.push_back({token, std::move(body)});
+  }
+  void cancel(std::uint64_t token) override { cancelled.push_back(token); }
+  void reply(transport::RequestId, Buffer body) override { replies.push_back(std::move(body)); }
+  void disconnect(transport::CloseReason) override { ++disconnects; }
+
+  int connects = 0, disconnects = 0;
+  std::vector<Message> sent;
+  std::vector<std::uint64_t> cancelled;
+  std::vector<Buffer> replies;
+};
+
+struct Story {
+  Story() {
+    time.now = transport::TimePoint{} + 1h;
+    SessionConfig config;
+    config.export_name = "footage";
+    session = std::make_unique<Session>(
+        config, carrier, time, [](std::span<std::uint8_t> bytes) { bytes[0] = 128; },
+        [this](const AttachReply&, bool restarted) { attaches.push_back(restarted); });
+    session->start();
+  }
+  void attach(std::uint64_t instance) {
+    session->connected();
+    REQUIRE_FALSE(carrier.sent.empty());
+    REQUIRE(carrier.sent.back().token == 0);
+    AttachReply reply;
+    reply.root = {"root"};
+    reply.instance = {instance};
+    carrier.sent.clear();
+    session->answered(0, encode_reply(reply));
+  }
+  void pass(transport::Duration duration) {
+    time.now += duration;
+    session->tick();
+  }
+  CallId call(int& error, std::uint64_t number = 0, Patience patience = Patience::prompt) {
+    return session->call(Priority::urgent, patience, encode(GetAttributes{{"x"}}),
+                         [&error](Result<Buffer> result) {
+                           error = result ? 0 : result.error().value();
+                         },
+                         number);
+  }
+
+  LoopTime time;
+  ScriptedCarrier carrier;
+  std::unique_ptr<Session> session;
+  std::vector<bool> attaches;
+};
+
+constexpr int kUnanswered = -1;
+
+}  // namespace
+
+TEST_CASE("calls made before the connection is there go out once it is attached, in order") {
+  Story story;
+  int first = kUnanswered, second = kUnanswered;
+  const auto a = story.call(first), b = story.call(second);
+  CHECK(story.carrier.sent.empty());
+  story.attach(7);
+  REQUIRE(story.carrier.sent.size() == 2);
+  CHECK(story.carrier.sent[0].token == a.value);
+  CHECK(story.carrier.sent[1].token == b.value);
+  story.session->answered(b.value, {});
+  CHECK(second == 0);
+  CHECK(first == kUnanswered);
+}
+
+TEST_CASE("a lost connection is made again, and what was unanswered is repeated") {
+  Story story;
+  story.attach(7);
+  int error = kUnanswered;
+  const auto id = story.call(error);
+  story.carrier.sent.clear();
+  story.session->closed({transport::CloseCode::idle_timeout, false, ""});
+  CHECK(story.session->status().state == LinkState::connecting);
+  CHECK(story.carrier.connects == 1);
+  story.pass(250ms);
+  CHECK(story.carrier.connects == 2);
+  story.attach(7);
+  REQUIRE(story.carrier.sent.size() == 1);
+  CHECK(story.carrier.sent[0].token == id.value);
+  CHECK(story.attaches == std::vector<bool>{false, false});
+  story.session->answered(id.value, {});
+  CHECK(error == 0);
+}
+
+TEST_CASE("another instance of the server is told to the listener before calls are repeated") {
+  Story story;
+  story.attach(7);
+  story.session->closed({});
+  story.pass(250ms);
+  story.attach(8);
+  CHECK(story.attaches == std::vector<bool>{false, true});
+}
+
+TEST_CASE("attempts become rarer up to five seconds") {
+  Story story;
+  std::vector<transport::Duration> pauses;
+  for (int i = 0; i < 10; ++i) {
+    story.session->closed({transport::CloseCode::handshake_timeout, false, ""});
+    const auto before = story.time.now;
+    const int connects = story.carrier.connects;
+    while (story.carrier.connects == connects) story.pass(10ms);
+    pauses.push_back(story.time.now - before);
+  }
+  CHECK(pauses.front() <= 200ms);
+  CHECK(pauses.back() >= 2500ms);
+  CHECK(pauses.back() <= 5010ms);
+}
+
+TEST_CASE("a prompt call ends by its deadline, a patient one waits for the next connection") {
+  Story story;
+  story.attach(7);
+  int prompt = kUnanswered, patient = kUnanswered;
+  const auto id = story.call(prompt);
+  story.call(patient, 0, Patience::patient);
+  story.pass(59s);
+  CHECK(prompt == kUnanswered);
+  story.pass(2s);
+  CHECK(prompt == ETIMEDOUT);
+  CHECK(patient == kUnanswered);
+  CHECK(story.carrier.cancelled == std::vector<std::uint64_t>{id.value});
+}
+
+TEST_CASE("a cancelled call is told so at once, and its late answer is nobody's") {
+  Story story;
+  story.attach(7);
+  int error = kUnanswered;
+  const auto id = story.call(error);
+  story.session->cancel(id);
+  CHECK(error == ECANCELED);
+  error = kUnanswered;
+  story.session->answered(id.value, {});
+  CHECK(error == kUnanswered);
+}
+
+TEST_CASE("an export that does not exist is reported as such and looked for rarely") {
+  Story story;
+  story.session->connected();
+  story.session->answered(0, encode_error(ENOENT));
+  CHECK(story.session->status().state == LinkState::refused);
+  CHECK(story.session->refusal()->find("footage") != std::string::npos);
+  story.pass(10s);
+  CHECK(story.carrier.connects == 1);
+  story.pass(21s);
+  CHECK(story.carrier.connects == 2);
+}
+
+TEST_CASE("a number counts as unanswered until the call that carries it was answered") {
+  Story story;
+  story.attach(7);
+  const auto first = story.session->number_call();
+  const auto second = story.session->number_call();
+  CHECK(second.lowest_unanswered == first.number);
+  int error = kUnanswered;
+  const auto id = story.call(error, first.number);
+  story.session->answered(id.value, {});
+  CHECK(story.session->number_call().lowest_unanswered == second.number);
+}
+
+TEST_CASE("when the mount is taken down every waiting call is told") {
+  Story story;
+  story.attach(7);
+  int before = kUnanswered, after = kUnanswered;
+  story.call(before, 0, Patience::patient);
+  story.session->stop();
+  CHECK(before == ENOTCONN);
+  story.call(after);
+  CHECK(after == kUnanswered);
+  story.pass(1ms);
+  CHECK(after == ENOTCONN);
+}
+
+TEST_CASE("a server that asks something this version does not know is answered ENOSYS") {
+  Story story;
+  story.attach(7);
+  story.session->asked({3}, {1, 2, 3});
+  REQUIRE(story.carrier.replies.size() == 1);
+  CHECK(decode_reply<AttributesReply>(story.carrier.replies[0]).error().value() == ENOSYS);
+}
