@@ -107,6 +107,7 @@ void Puppet::take_frame(const Frame& frame) {
   } else if (const auto* reset = std::get_if<ResetFrame>(&frame)) {
     resets.push_back(*reset);
   } else if (const auto* message = std::get_if<MessageFrame>(&frame)) {
+    replies.insert(message->id);
     reply_bytes += message->data.size();
   } else if (const auto* ack = std::get_if<AckFrame>(&frame)) {
     protection->on_acknowledged(ack->ranges.front().last, std::chrono::milliseconds(100), now);

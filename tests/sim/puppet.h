@@ -5,13 +5,16 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "tests/sim/chance.h"
 #include "transport/endpoint.h"
 #include "transport/handshake_channel.h"
 #include "transport/packet_protection.h"
+#include "transport/path_validation.h"
 #include "transport/tls_handshake.h"
+#include "transport/transport_parameters.h"
 
 namespace rushfs::sim {
 
@@ -39,7 +42,8 @@ class Puppet {
   std::vector<PathValidation::Challenge> challenges;
   std::vector<ResetFrame> resets;
   std::vector<std::uint64_t> numbers;  // of the server's data packets
-  std::uint64_t reply_bytes = 0;
+  std::set<RequestId> replies;
+  std::uint64_t reply_bytes = 0;     // of all parts, repeated ones as well
   std::optional<PacketProtection> protection;
 
  private:

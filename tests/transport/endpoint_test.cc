@@ -1,0 +1,173 @@
+// What an endpoint promises its caller; networks are in tests/sim.
+#include "transport/endpoint.h"
+
+#include <catch2/catch.hpp>
+
+#include <random>
+
+#include "transport/cookie.h"
+#include "transport/identity.h"
+#include "transport/packet_header.h"
+#include "transport/path_report.h"
+
+using namespace rushfs::transport;
+using namespace std::chrono_literals;
+
+namespace {
+
+RandomSource seeded(std::uint64_t seed) {
+  return [engine = std::make_shared<std::mt19937_64>(seed)](std::span<std::uint8_t> bytes) {
+    for (auto& byte : bytes) byte = static_cast<std::uint8_t>((*engine)());
+  };
+}
+
+EndpointConfig config(std::uint8_t key, bool server) {
+  std::array<std::uint8_t, 32> seed{key};
+  EndpointConfig result;
+  result.identity = std::make_shared<const Identity>(Identity::from_seed(seed));
+  if (server) result.accept_client = [](const PublicKey&, const Address&) { return true; };
+  return result;
+}
+
+Address address(std::uint8_t host) {
+  Address result;
+  result.ip[15] = host;
+  result.port = 1;
+  return result;
+}
+
+struct Endpoints {
+  Endpoint client{config(1, false), seeded(1)};
+  Endpoint server{config(2, true), seeded(2)};
+  TimePoint now{1s};
+  ConnectionHandle handle =
+      client.connect(address(2), [](const PublicKey&) { return true; }, now);
+
+  bool carry(Endpoint& from, const Address& source, Endpoint& to) {
+    TransmitBatch batch;
+    bool any = false;
+    for (; from.transmit(batch, now); any = true) {
+      const std::span<std::uint8_t> bytes = batch.bytes;
+      for (std::size_t at = 0; at < bytes.size(); at += batch.segment_size) {
+        to.receive(bytes.subspan(at, std::min<std::size_t>(batch.segment_size, bytes.size() - at)),
+                   source, now);
+      }
+    }
+    return any;
+  }
+  void settle() {
+    while (carry(client, address(1), server) | carry(server, address(2), client)) {
+    }
+  }
+  ConnectionHandle connected(Endpoint& endpoint) {
+    const auto event = endpoint.poll();
+    REQUIRE(event);
+    REQUIRE(std::holds_alternative<Connected>(event->body));
+    return event->connection;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("two endpoints connect and know each other's keys") {
+  Endpoints ends;
+  ends.settle();
+  CHECK(ends.connected(ends.client) == ends.handle);
+  const ConnectionHandle at_server = ends.connected(ends.server);
+  CHECK(ends.client.peer_key(ends.handle) == config(2, true).identity->public_key());
+  CHECK(ends.server.peer_key(at_server) == config(1, false).identity->public_key());
+}
+
+TEST_CASE("spurious calls do nothing") {
+  Endpoints ends;
+  TransmitBatch batch;
+  for (int i = 0; i < 3; ++i) {
+    ends.client.tick(ends.now);
+    ends.server.tick(ends.now);
+    CHECK_FALSE(ends.client.poll());
+    CHECK_FALSE(ends.server.transmit(batch, ends.now));
+    CHECK_FALSE(ends.server.deadline());
+    ends.server.receive({}, address(1), ends.now);
+  }
+  CHECK(ends.client.deadline());
+}
+
+TEST_CASE("calls for connections that are gone do nothing") {
+  Endpoints ends;
+  const ConnectionHandle nobody{999};
+  ends.client.request(nobody, Priority::urgent, Buffer(10));
+  ends.client.reply(nobody, {}, Buffer(10));
+  ends.client.cancel(nobody, {});
+  ends.client.close(nobody, {}, ends.now);
+  CHECK(ends.client.peer_key(nobody) == PublicKey{});
+  CHECK(ends.client.report(nobody, ends.now).packets_sent == 0);
+  ends.settle();
+  ends.connected(ends.client);
+  ends.client.close(ends.handle, {}, ends.now);
+  ends.client.request(ends.handle, Priority::urgent, Buffer(10));
+  ends.settle();
+  CHECK(std::holds_alternative<Closed>(ends.client.poll()->body));
+  CHECK_FALSE(ends.client.poll());
+}
+
+TEST_CASE("a stranger gets a smaller answer than his question, and is not remembered") {
+  Endpoints ends;
+  TransmitBatch first;
+  REQUIRE(ends.client.transmit(first, ends.now));
+  TransmitBatch answer;
+  for (std::uint8_t host = 10; host < 200; ++host) {
+    std::vector<std::uint8_t> datagram = first.bytes;
+    ends.server.receive(datagram, address(host), ends.now);
+    REQUIRE(ends.server.transmit(answer, ends.now));
+    CHECK(answer.bytes.size() < 120);
+    CHECK_FALSE(ends.server.transmit(answer, ends.now));
+  }
+  CHECK(ends.server.counters().retries_sent == 190);
+  CHECK_FALSE(ends.server.deadline());  // no state, no timer
+  first.bytes.resize(kMinInitialDatagram - 1);
+  ends.server.receive(first.bytes, address(1), ends.now);
+  CHECK_FALSE(ends.server.transmit(answer, ends.now));
+}
+
+TEST_CASE("clients that never finish are bounded in number and forgotten in time") {
+  TimePoint now{1s};
+  Endpoint server(config(2, true), seeded(2));
+  std::uint64_t answered = 0;
+  for (std::size_t i = 0; i < kMaxHalfOpen + 20; ++i) {
+    Endpoint client(config(1, false), seeded(100 + i));
+    client.connect(address(2), [](const PublicKey&) { return true; }, now);
+    TransmitBatch batch;
+    REQUIRE(client.transmit(batch, now));
+    server.receive(batch.bytes, address(1), now);
+    REQUIRE(server.transmit(batch, now));  // the cookie
+    client.receive(batch.bytes, address(2), now);
+    REQUIRE(client.transmit(batch, now));
+    server.receive(batch.bytes, address(1), now);
+    while (server.transmit(batch, now)) answered += batch.bytes.size() >= kMinInitialDatagram;
+  }
+  CHECK(answered == kMaxHalfOpen);
+  CHECK(server.counters().refused_busy == 20);
+  while (const auto deadline = server.deadline()) {
+    now = std::max(now, *deadline);
+    server.tick(now);
+    TransmitBatch batch;
+    while (server.transmit(batch, now)) {
+    }
+    CHECK_FALSE(server.poll());
+    REQUIRE(now < TimePoint{} + 60s);
+  }
+  CHECK(server.counters().handshakes_failed == kMaxHalfOpen);
+}
+
+TEST_CASE("a cookie is good for one address only") {
+  Endpoints ends;
+  TransmitBatch batch;
+  REQUIRE(ends.client.transmit(batch, ends.now));
+  ends.server.receive(batch.bytes, address(1), ends.now);
+  REQUIRE(ends.server.transmit(batch, ends.now));
+  ends.client.receive(batch.bytes, address(2), ends.now);
+  REQUIRE(ends.client.transmit(batch, ends.now));
+  ends.server.receive(batch.bytes, address(50), ends.now);
+  CHECK(ends.server.counters().bad_cookies == 1);
+  CHECK_FALSE(ends.server.deadline());
+}
