@@ -143,12 +143,18 @@ class Writeback {
     cache::Buffer data;
   };
 
+  struct Loaded {
+    std::vector<cache::Operation> operations;
+    std::uint64_t parked = 0;  // operations the queue holds back
+  };
+
   // Loading (writeback_load.cc).
   void pump();
   void load_in_order();
   void load_chosen(const NodeId&, Node&);
   bool may_choose(const Node&) const;
-  void take_in(std::vector<cache::Operation> operations);
+  void take_in(Loaded loaded);
+  void look_at_parked();
   bool wanted_now(const cache::Operation&, Node&);
   std::vector<Batch> merge(std::vector<cache::Operation> operations) const;
   void compute_floor();

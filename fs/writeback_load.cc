@@ -1,5 +1,6 @@
 // What to take from the queue next, and how neighbouring writes become one message.
 #include <algorithm>
+#include <cerrno>
 #include <unordered_map>
 
 #include "fs/writeback.h"
@@ -63,11 +64,14 @@ void Writeback::load_in_order() {
   loading_ = true;
   const auto room = std::clamp(window_ - in_flight_, kSmallestLoad, kLargestLoad);
   parts_.queue_loop.run(
-      [&queue = parts_.queue, after = cursor_, room] { return queue.next(after, room); },
-      [this, generation = generation_, through = highest_](std::vector<cache::Operation> found) {
+      [&queue = parts_.queue, after = cursor_, room] {
+        return Loaded{queue.next(after, room), queue.stats().parked_operations};
+      },
+      [this, generation = generation_, through = highest_](Loaded found) {
         if (generation != generation_) return;
         loading_ = false;
-        cursor_ = found.empty() ? std::max(cursor_, through) : found.back().sequence;
+        cursor_ = found.operations.empty() ? std::max(cursor_, through)
+                                           : found.operations.back().sequence;
         take_in(std::move(found));
         pump();
       });
@@ -80,8 +84,10 @@ void Writeback::load_chosen(const NodeId& id, Node& node) {
   std::vector<std::uint64_t> sequences(node.unsent.begin(),
                                        node.unsent.begin() + static_cast<std::ptrdiff_t>(count));
   parts_.queue_loop.run(
-      [&queue = parts_.queue, sequences] { return queue.load(sequences); },
-      [this, generation = generation_, id, sequences](std::vector<cache::Operation> found) {
+      [&queue = parts_.queue, sequences] {
+        return Loaded{queue.load(sequences), queue.stats().parked_operations};
+      },
+      [this, generation = generation_, id, sequences](Loaded found) {
         if (generation != generation_) return;
         loading_ = false;
         const auto at = nodes_.find(id);
@@ -107,10 +113,11 @@ bool Writeback::wanted_now(const cache::Operation& operation, Node& node) {
   return false;
 }
 
-void Writeback::take_in(std::vector<cache::Operation> operations) {
+void Writeback::take_in(Loaded loaded) {
+  if (loaded.parked != parked_.size()) look_at_parked();
   std::vector<cache::Operation> wanted;
-  wanted.reserve(operations.size());
-  for (auto& operation : operations) {
+  wanted.reserve(loaded.operations.size());
+  for (auto& operation : loaded.operations) {
     Node& node = nodes_[NodeId{operation.node}];
     if (!wanted_now(operation, node)) continue;
     while (!node.unsent.empty() && node.unsent.front() <= operation.sequence) {
@@ -119,6 +126,20 @@ void Writeback::take_in(std::vector<cache::Operation> operations) {
     wanted.push_back(std::move(operation));
   }
   for (auto& batch : merge(std::move(wanted))) send(std::move(batch));
+}
+
+// The queue parks what it finds damaged on local disk.
+void Writeback::look_at_parked() {
+  parts_.queue_loop.run([&queue = parts_.queue] { return queue.parked(); },
+                        [this](std::vector<cache::ParkedOperation> parked) {
+                          parked_ = std::move(parked);
+                          for (const auto& operation : parked_) {
+                            const auto found = nodes_.find(NodeId{operation.node});
+                            if (found == nodes_.end() || found->second.parked) continue;
+                            found->second.parked = true;
+                            wake(found->second, errno_code(EIO), false);
+                          }
+                        });
 }
 
 std::vector<Writeback::Batch> Writeback::merge(std::vector<cache::Operation> operations) const {

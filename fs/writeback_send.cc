@@ -76,8 +76,15 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> re
   if (at == node.sent.end() || at->last != last || at->answered) return;
   if (!result) {
     const int error = result.error().value();
-    if (error == ECANCELED || error == ENOTCONN) return;
-    refused(id, node, static_cast<std::size_t>(at - node.sent.begin()), error);
+    if (error == ENOTCONN) return;
+    const auto index = static_cast<std::size_t>(at - node.sent.begin());
+    if (error == ECANCELED) {
+      // One before it failed; that one's own answer says why, and may come later.
+      take_back(id, node, index);
+      chosen_.insert(id);
+    } else {
+      refused(id, node, index, error);
+    }
     return pump();
   }
   at->answered = true;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <cstdlib>
 
 namespace rushfs::fs::test {
@@ -152,6 +151,9 @@ struct World::Client {
   std::unique_ptr<Volume> volume;
 };
 
+Volume& World::volume() { return *client_->volume; }
+Session& World::session() { return *client_->session; }
+
 World::World(WorldOptions options)
     : options_(options), random_(options.seed), exported_(folder_ / "exported") {
   std::filesystem::create_directories(exported_);
@@ -175,15 +177,11 @@ void World::start_server() {
   options.instance = {++instance_};
   options.state_folder = folder_ / "state";
   std::filesystem::create_directories(options.state_folder);
-  export_ = std::make_unique<Export>(
-      options,
-      [this] {
-        DirectoryOptions directory;
-        directory.root = exported_;
-        directory.preserve_identity = geteuid() == 0;
-        return open_directory_store(directory);
-      },
-      server_loop_, worker_loop_);
+  DirectoryOptions directory;
+  directory.root = exported_;
+  directory.preserve_identity = options.preserve_identity;
+  export_ = std::make_unique<Export>(options, open_directory_store(directory), server_loop_,
+                                     worker_loop_);
   sessions_ = std::make_unique<ServerSessions>(
       [](const auto&, const auto&) { return ExportGrant{}; }, *this);
   sessions_->add(*export_);

@@ -4,6 +4,8 @@
 // call.
 #pragma once
 
+#include <catch2/catch.hpp>
+
 #include <deque>
 #include <filesystem>
 #include <functional>
@@ -21,6 +23,14 @@
 #include "fs/session.h"
 #include "fs/volume.h"
 #include "temporary_folder.h"
+
+/// How a failed check shows a result: its error, if any.
+template <class T>
+struct Catch::StringMaker<boost::system::result<T>> {
+  static std::string convert(const boost::system::result<T>& result) {
+    return result ? "a value" : result.error().message();
+  }
+};
 
 namespace rushfs::fs::test {
 
@@ -45,14 +55,13 @@ struct WorldOptions {
   transport::Duration timeout = std::chrono::seconds(60);
 };
 
-class World : private ConnectionOutput {
+class World : public ConnectionOutput {
  public:
   explicit World(WorldOptions options = {});
   ~World() override;
 
-  Volume& volume() { return *client_->volume; }
-  Session& session() { return *client_->session; }
-  cache::BlockCache& blocks() { return *client_->blocks; }
+  Volume& volume();
+  Session& session();
   const std::filesystem::path& exported() const { return exported_; }
   std::mt19937_64& random() { return random_; }
   transport::TimePoint now() const { return time_.now; }
