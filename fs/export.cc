@@ -55,6 +55,9 @@ void Export::handle(RequestContext context, Request request, Buffer body, Respon
   implementation_->handle(std::move(context), std::move(request), std::move(body),
                           std::move(respond));
 }
+void Export::on_replaced(std::function<void()> replaced) {
+  implementation_->on_replaced(std::move(replaced));
+}
 void Export::tick(TimePoint now) {
   implementation_->tick(now);
 }
