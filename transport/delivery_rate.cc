@@ -8,7 +8,9 @@ DeliveryRate::Anchor DeliveryRate::current(TimePoint now) const {
   return {delivered_, delivered_time_, first_sent_time_, sent_, now};
 }
 
-void DeliveryRate::restart(TimePoint now) { older_ = newer_ = current(now); }
+void DeliveryRate::restart(TimePoint now) {
+  older_ = newer_ = current(now);
+}
 
 void DeliveryRate::on_sent(DeliverySnapshot& snapshot, std::uint64_t in_flight_before,
                            std::uint32_t wire_size, TimePoint now) {
@@ -50,8 +52,8 @@ RateSample DeliveryRate::on_ack(const std::vector<LossOutcome::Packet>& acknowle
   sample.interval = std::max(newest->sent - newest->snapshot.first_sent_time,
                              now - newest->snapshot.delivered_time);
   if (sample.interval < minimum_round_trip || sample.interval <= Duration::zero()) return sample;
-  sample.bytes_per_second = static_cast<double>(delivered_ - newest->snapshot.delivered) /
-                            seconds(sample.interval);
+  sample.bytes_per_second =
+      static_cast<double>(delivered_ - newest->snapshot.delivered) / seconds(sample.interval);
   return sample;
 }
 

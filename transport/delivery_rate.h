@@ -25,8 +25,8 @@ class DeliveryRate {
   void set_span(Bytes amount, Duration time) { span_bytes_ = amount.count, span_time_ = time; }
 
   /// Stamps a packet; `in_flight_before` does not include it.
-  void on_sent(DeliverySnapshot& snapshot, std::uint64_t in_flight_before,
-               std::uint32_t wire_size, TimePoint now);
+  void on_sent(DeliverySnapshot& snapshot, std::uint64_t in_flight_before, std::uint32_t wire_size,
+               TimePoint now);
   /// The sample of one ACK. `minimum_round_trip` rejects intervals too short to mean anything.
   RateSample on_ack(const std::vector<LossOutcome::Packet>& acknowledged,
                     const std::vector<LossOutcome::Packet>& late, Duration minimum_round_trip,

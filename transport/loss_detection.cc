@@ -90,8 +90,8 @@ void LossDetection::collect_acknowledged(LossOutcome& outcome) {
   for (const std::uint64_t number : newly_) {
     const SentPacket& packet = packets_.at(number);
     outcome.acknowledged_packets.push_back(describe(number, packet));
-    packets_.for_each_frame(
-        packet, [&](const SentFrame& frame) { outcome.acknowledged.push_back(frame); });
+    packets_.for_each_frame(packet,
+                            [&](const SentFrame& frame) { outcome.acknowledged.push_back(frame); });
   }
 }
 
@@ -138,8 +138,7 @@ void LossDetection::detect(const RoundTrip& round_trip, TimePoint now, LossOutco
       return;  // later ones are even younger
     }
     outcome.lost_packets.push_back(describe(n, packet));
-    packets_.for_each_frame(packet,
-                            [&](const SentFrame& frame) { outcome.lost.push_back(frame); });
+    packets_.for_each_frame(packet, [&](const SentFrame& frame) { outcome.lost.push_back(frame); });
     packets_.mark_lost(n, now);
   }
 }

@@ -34,7 +34,7 @@ struct LossOutcome {
   };
   std::vector<Packet> acknowledged_packets;
   std::vector<Packet> lost_packets;
-  std::vector<Packet> late_packets;  // had been declared lost
+  std::vector<Packet> late_packets;    // had been declared lost
   std::optional<Duration> round_trip;  // sample of the highest packet, if newly acknowledged
   bool after_silence = false;          // the path was silent before: losses say nothing of rate
 

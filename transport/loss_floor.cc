@@ -7,12 +7,12 @@ namespace rushfs::transport {
 
 namespace {
 
-constexpr double kMaxFloor = 0.4;     // beyond, sending more to make up for loss is futile
-constexpr double kLeastLoss = 0.005;  // for standard errors: nothing is free of loss
-constexpr double kDeviations = 3;     // beyond chance: an hour has many thousand epochs
-constexpr double kMemory = 1500;      // packets that the recent loss is averaged over
-constexpr std::uint32_t kFewPackets = 10;   // no verdict on fewer
-constexpr std::uint32_t kDipPackets = 30;   // no floor from fewer
+constexpr double kMaxFloor = 0.4;          // beyond, sending more to make up for loss is futile
+constexpr double kLeastLoss = 0.005;       // for standard errors: nothing is free of loss
+constexpr double kDeviations = 3;          // beyond chance: an hour has many thousand epochs
+constexpr double kMemory = 1500;           // packets that the recent loss is averaged over
+constexpr std::uint32_t kFewPackets = 10;  // no verdict on fewer
+constexpr std::uint32_t kDipPackets = 30;  // no floor from fewer
 
 }  // namespace
 
@@ -58,7 +58,7 @@ bool LossFloor::on_dip(const Epoch& epoch, bool queued) {
   const double n = epoch.resolved();
   if (n < kDipPackets) return false;
   const double dip = epoch.loss();
-  const bool own = dip > recent_ - kTolerance / 2 - uncertainty(recent_, n);
+  const bool own = dip > recent_ - kTolerance / 2 - uncertainty(recent_, n) * 2 / 3;
   // The same loss at half the rate is random, and the longer average knows it better.
   const double floor = own ? (recent_ * recent_packets_ + dip * n) / (recent_packets_ + n) : dip;
   if (queued && floor > floor_) return false;

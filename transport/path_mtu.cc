@@ -39,7 +39,9 @@ std::optional<Bytes> PathMtu::probe(TimePoint now) const {
   return Bytes{candidate_};
 }
 
-void PathMtu::on_probe_sent(Bytes, TimePoint) { in_flight_ = true; }
+void PathMtu::on_probe_sent(Bytes, TimePoint) {
+  in_flight_ = true;
+}
 
 void PathMtu::on_probe_acknowledged(Bytes size, TimePoint now) {
   in_flight_ = false;

@@ -25,23 +25,23 @@ struct PathReport {
   Duration minimum_round_trip{};
   Duration latest_round_trip{};
   Duration round_trip_variation{};
-  Duration standing_queue{};       // delay we and others add at the bottleneck
-  BitRate bandwidth;               // goodput the path delivers, as estimated
-  BitRate pacing_rate;             // at which datagrams leave
-  double loss_ratio = 0;           // of packets sent, recent
-  double loss_floor = 0;           // share of it that does not depend on our rate
+  Duration standing_queue{};  // delay we and others add at the bottleneck
+  BitRate bandwidth;          // goodput the path delivers, as estimated
+  BitRate pacing_rate;        // at which datagrams leave
+  double loss_ratio = 0;      // of packets sent, recent
+  double loss_floor = 0;      // share of it that does not depend on our rate
   Bytes bytes_in_flight;
   Bytes congestion_window;
-  Bytes datagram_size;             // UDP payload in use
+  Bytes datagram_size;  // UDP payload in use
   std::uint64_t packets_sent = 0;
-  std::uint64_t packets_received = 0;   // filled by Connection
+  std::uint64_t packets_received = 0;  // filled by Connection
   std::uint64_t packets_lost = 0;
-  std::uint64_t packets_spurious = 0;   // declared lost, then arrived
-  Bytes bytes_sent;                // UDP payload, all packets
-  Bytes bytes_received;            // filled by Connection
+  std::uint64_t packets_spurious = 0;  // declared lost, then arrived
+  Bytes bytes_sent;                    // UDP payload, all packets
+  Bytes bytes_received;                // filled by Connection
   Bytes bytes_acknowledged;
   Bytes bytes_lost;
-  Bytes bytes_retransmitted;       // filled by Connection
+  Bytes bytes_retransmitted;  // filled by Connection
   SendLimit limit = SendLimit::application;
 };
 

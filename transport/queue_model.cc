@@ -7,7 +7,7 @@ namespace rushfs::transport {
 
 namespace {
 
-constexpr Duration kMinAllowance = std::chrono::milliseconds(5);
+constexpr Duration kMinAllowance = std::chrono::milliseconds(3);
 constexpr Duration kMaxAllowance = std::chrono::milliseconds(25);
 // Flows of this bandwidth get a tenth of a round trip; others scale by the square root, as in
 // Swift (SIGCOMM 2020, section 3.2).
@@ -79,9 +79,9 @@ void QueueModel::on_dip(const Epoch& epoch, Duration allowance, bool lossy, Time
 Duration QueueModel::allowance(double bandwidth, RatePolicy policy) const {
   const Duration base = known() ? base_ : kMaxAllowance;
   const Duration plain = std::clamp(base / 10, kMinAllowance, kMaxAllowance);
-  double scale =
-      bandwidth > 0 ? std::clamp(std::sqrt(kReferenceBandwidth / bandwidth), kMinScale, kMaxScale)
-                    : 1.0;
+  double scale = bandwidth > 0
+                     ? std::clamp(std::sqrt(kReferenceBandwidth / bandwidth), kMinScale, kMaxScale)
+                     : 1.0;
   if (policy == RatePolicy::high) scale *= 2;
   if (policy == RatePolicy::low) scale *= 0.5;
   return std::chrono::duration_cast<Duration>(plain * scale);

@@ -68,7 +68,9 @@ void RangeSet::remove_below(std::uint64_t number) {
   }
 }
 
-bool RangeSet::contains(std::uint64_t number) const { return contains(number, number); }
+bool RangeSet::contains(std::uint64_t number) const {
+  return contains(number, number);
+}
 
 bool RangeSet::contains(std::uint64_t first, std::uint64_t last) const {
   const auto all = ranges();

@@ -29,7 +29,10 @@ class RangeSet {
   bool add(std::uint64_t number) { return add(number, number); }
   /// Forgets every number below `number`.
   void remove_below(std::uint64_t number);
-  void clear() { ranges_.clear(); begin_ = 0; }
+  void clear() {
+    ranges_.clear();
+    begin_ = 0;
+  }
 
   bool contains(std::uint64_t number) const;
   /// True if every number from first to last is in the set.

@@ -49,8 +49,8 @@ void RateControl::on_path_changed(TimePoint now) {
   queue_.reset();
   loss_.reset();
   epochs_.ignore_all();
-  initial_rate_ = std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip),
-                           bandwidth_.maximum() / 2);
+  initial_rate_ =
+      std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip), bandwidth_.maximum() / 2);
   bandwidth_ = {};
   startup_over_ = false;
   plateau_ = false;
@@ -129,6 +129,7 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
   if (rate > 0 && !outcome.after_silence &&
       (!sample.application_limited || rate > bandwidth_.maximum())) {
     bandwidth_.update(rate);
+    lately_ += (rate - lately_) * (lately_ > 0 ? 0.1 : 1);
   }
   if (!outcome.acknowledged_packets.empty() &&
       outcome.acknowledged_packets.back().number >= round_end_) {
@@ -161,13 +162,19 @@ void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
 
 double RateControl::gain() const {
   switch (phase_) {
-    case RatePhase::startup: return kStartupGain;
-    case RatePhase::drain: return kDrainGain;
-    case RatePhase::down: return kDownGain * kPacingMargin;
+    case RatePhase::startup:
+      return kStartupGain;
+    case RatePhase::drain:
+      return kDrainGain;
+    case RatePhase::down:
+      return kDownGain * kPacingMargin;
     case RatePhase::cruise:
-    case RatePhase::refill: return kPacingMargin;
-    case RatePhase::up: return rounds_of_growth_ > 3 ? kFastUpGain : kUpGain;
-    case RatePhase::dip: return kDipGain;
+    case RatePhase::refill:
+      return kPacingMargin;
+    case RatePhase::up:
+      return rounds_of_growth_ > 3 ? kFastUpGain : kUpGain;
+    case RatePhase::dip:
+      return kDipGain;
   }
   return 1;
 }

@@ -71,9 +71,7 @@ class RateControl {
   const QueueModel& queue() const { return queue_; }
   RatePhase phase() const { return phase_; }
   /// Zero until known.
-  Duration minimum_round_trip() const {
-    return queue_.known() ? queue_.base() : Duration::zero();
-  }
+  Duration minimum_round_trip() const { return queue_.known() ? queue_.base() : Duration::zero(); }
   /// Why it is not faster, when the application and the receiver would permit.
   SendLimit limit() const;
   /// Time and bytes a bandwidth sample should span at least, beyond a round trip.
@@ -111,36 +109,38 @@ class RateControl {
   std::uint64_t random_;
 
   BandwidthFilter bandwidth_;
+  double lately_ = 0;      // delivery rate, smoothed over about a round trip
+  double before_cut_ = 0;  // what was delivered when a queue made us back off; 0: it did not
   RateEpochs epochs_;
   LossFloor loss_;
   QueueModel queue_;
 
   RatePhase phase_ = RatePhase::startup;
   TimePoint phase_start_{};
-  int phase_rounds_ = 0;          // round trips since the phase's first packet was sent
-  Duration cruise_{};             // length of this cruise
-  std::uint64_t round_end_ = 0;   // the round ends when this packet is acknowledged
+  int phase_rounds_ = 0;         // round trips since the phase's first packet was sent
+  Duration cruise_{};            // length of this cruise
+  std::uint64_t round_end_ = 0;  // the round ends when this packet is acknowledged
   TimePoint last_sent_{};
   TimePoint last_dip_{};
-  TimePoint last_cut_{};          // epochs begun before say nothing new
+  TimePoint last_cut_{};  // epochs begun before say nothing new
   bool startup_over_ = false;
   bool plateau_ = false;
-  double full_bandwidth_ = 0;     // the growth of startup and up is measured against this
+  double full_bandwidth_ = 0;  // the growth of startup and up is measured against this
   int rounds_without_growth_ = 0;
   int rounds_of_growth_ = 0;
   double bandwidth_before_up_ = 0;
-  bool found_more_ = false;       // the last probe did: probe again soon
-  double initial_rate_ = 0;       // pacing before anything is known
+  bool found_more_ = false;  // the last probe did: probe again soon
+  double initial_rate_ = 0;  // pacing before anything is known
   StartupRate startup_;
-  double startup_bandwidth_ = 0;  // most delivered over a quarter of a round trip
+  double startup_bandwidth_ = 0;            // most delivered over a quarter of a round trip
   std::array<double, 2> startup_before_{};  // the same, one and two quarters ago
   TimePoint startup_noted_{};
   std::uint64_t delivered_ = 0;
   double inflight_limit_ = std::numeric_limits<double>::infinity();  // up lost beyond this
-  int bad_epochs_ = 0;            // cruise epochs of excess loss in a row
-  int queued_epochs_ = 0;         // cruise epochs with a queue in spite of backing off
-  bool suspicious_ = false;       // a dip should tell loss or queue apart soon
-  bool competing_ = false;        // others keep the queue full
+  int bad_epochs_ = 0;       // cruise epochs of excess loss in a row
+  int queued_epochs_ = 0;    // cruise epochs with a queue in spite of backing off
+  bool suspicious_ = false;  // a dip should tell loss or queue apart soon
+  bool competing_ = false;   // others keep the queue full
 
   double pacing_ = 0;
   double window_ = 0;

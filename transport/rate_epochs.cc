@@ -2,7 +2,9 @@
 
 namespace rushfs::transport {
 
-RateEpochs::RateEpochs() { epochs_[0] = {}; }
+RateEpochs::RateEpochs() {
+  epochs_[0] = {};
+}
 
 void RateEpochs::open(RatePhase phase, TimePoint now) {
   current().closed = true;

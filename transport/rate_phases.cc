@@ -7,16 +7,17 @@ namespace rushfs::transport {
 
 namespace {
 
-constexpr int kFullPipeRounds = 3;         // without growth by a quarter
-constexpr double kGrowing = 1.15;          // per quarter to half of a round trip in startup
-constexpr double kStartupExcess = 0.1;     // loss above the least of startup
-constexpr double kMinCut = 0.5;            // per lossy epoch
-constexpr double kDelayCut = 0.3;          // strength of backing off from a queue
+constexpr int kFullPipeRounds = 3;      // without growth by a quarter
+constexpr double kGrowing = 1.15;       // per quarter to half of a round trip in startup
+constexpr double kStartupExcess = 0.1;  // loss above the least of startup
+constexpr double kMinCut = 0.5;         // per lossy epoch
+constexpr double kDelayCut = 0.3;       // strength of backing off from a queue
+constexpr double kRecover = 0.75;       // of what was cut, once the queue is gone
 constexpr double kMinDelayFactor = 0.85;
 constexpr Duration kCutReference = std::chrono::milliseconds(100);
-constexpr double kFoundMore = 1.1;         // in one probe: the next one follows soon
+constexpr double kFoundMore = 1.1;  // in one probe: the next one follows soon
 constexpr int kShortCruiseRounds = 4;
-constexpr int kBadEpochs = 2;              // one may be a burst
+constexpr int kBadEpochs = 2;  // one may be a burst
 constexpr int kCompetingEpochs = 10;
 constexpr Duration kBaseStale = std::chrono::seconds(5);
 constexpr int kBaseStaleRounds = 25;
@@ -41,7 +42,10 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
     case RatePhase::cruise:
       cruise_ = found_more_ ? kShortCruiseRounds * queue_.base() : cruise_duration();
       break;
-    case RatePhase::refill: bandwidth_.lift(); break;
+    case RatePhase::refill:
+      bandwidth_.lift();
+      before_cut_ = 0;
+      break;
     case RatePhase::up:
       full_bandwidth_ = bandwidth_.maximum();
       bandwidth_before_up_ = full_bandwidth_;
@@ -52,8 +56,11 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
                     queue_.recent_queue() <= allowed_queue();
       bandwidth_.advance();
       break;
-    case RatePhase::dip: last_dip_ = now; break;
-    default: break;
+    case RatePhase::dip:
+      last_dip_ = now;
+      break;
+    default:
+      break;
   }
 }
 
@@ -88,20 +95,29 @@ void RateControl::leave_startup(TimePoint now) {
 void RateControl::judge(const Epoch& epoch, TimePoint now) {
   if (epoch.ignored || epoch.resolved() == 0) return;
   switch (epoch.phase) {
-    case RatePhase::startup: judge_startup(epoch); break;
-    case RatePhase::up: judge_up(epoch, now); break;
+    case RatePhase::startup:
+      judge_startup(epoch);
+      break;
+    case RatePhase::up:
+      judge_up(epoch, now);
+      break;
     case RatePhase::down:
     case RatePhase::cruise:
-    case RatePhase::refill: judge_cruise(epoch, now); break;
-    case RatePhase::dip: judge_dip(epoch, now); break;
-    case RatePhase::drain: break;
+    case RatePhase::refill:
+      judge_cruise(epoch, now);
+      break;
+    case RatePhase::dip:
+      judge_dip(epoch, now);
+      break;
+    case RatePhase::drain:
+      break;
   }
 }
 
 void RateControl::judge_startup(const Epoch& epoch) {
   if (phase_ == RatePhase::startup && rounds_without_growth_ >= 1 &&
-      epoch.loss() > loss_.value() + kStartupExcess +
-                         loss_.uncertainty(loss_.value(), epoch.resolved())) {
+      epoch.loss() >
+          loss_.value() + kStartupExcess + loss_.uncertainty(loss_.value(), epoch.resolved())) {
     plateau_ = true;
   }
   loss_.on_startup(epoch);
@@ -156,7 +172,18 @@ void RateControl::back_off_for_queue(const Epoch& epoch) {
   } else {
     queued_epochs_ = std::max(0, queued_epochs_ - 1);
   }
-  if (!obeys_delay() || queue <= allowed) return;
+  if (!obeys_delay()) return;
+  if (queue <= allowed) {
+    // The queue is gone: back to nearly what the path delivered while there was one.
+    if (before_cut_ > 0 && 2 * queue < allowed) {
+      bandwidth_.bound(bandwidth_.value() +
+                       kRecover * std::max(before_cut_ - bandwidth_.value(), 0.0));
+      before_cut_ = 0;
+      last_cut_ = epoch.ended;
+    }
+    return;
+  }
+  if (before_cut_ == 0) before_cut_ = std::min(lately_, bandwidth_.value());
   const double distance = std::min(1.5, seconds(queue_.base()) / seconds(kCutReference));
   const double factor = 1 - kDelayCut * distance * seconds(queue - allowed) / seconds(queue);
   bandwidth_.bound(bandwidth_.value() * std::max(kMinDelayFactor, factor));
@@ -198,8 +225,8 @@ Duration RateControl::dip_duration() const {
 
 void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
   const Duration in_phase = now - phase_start_;
-  const bool drained = static_cast<double>(in_flight) <=
-                       path_volume() + wire_bandwidth() * seconds(queue_.jitter());
+  const bool drained =
+      static_cast<double>(in_flight) <= path_volume() + wire_bandwidth() * seconds(queue_.jitter());
   switch (phase_) {
     case RatePhase::startup:
       if (startup_full(now)) leave_startup(now);
@@ -208,14 +235,15 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       if (drained || phase_rounds_ >= kMaxDrainRounds) enter(RatePhase::up, now);
       break;
     case RatePhase::down:
-      if (dip_due(now)) enter(RatePhase::dip, now);
+      if (dip_due(now))
+        enter(RatePhase::dip, now);
       else if ((drained && phase_rounds_ >= 1) || phase_rounds_ >= kMaxDrainRounds)
         enter(RatePhase::cruise, now);
       break;
     case RatePhase::cruise:
-      if (dip_due(now)) enter(RatePhase::dip, now);
-      else if (in_phase >= cruise_ && phase_rounds_ >= 1 &&
-               !epochs_.current().application_limited)
+      if (dip_due(now))
+        enter(RatePhase::dip, now);
+      else if (in_phase >= cruise_ && phase_rounds_ >= 1 && !epochs_.current().application_limited)
         enter(RatePhase::refill, now);
       break;
     case RatePhase::refill:
@@ -223,8 +251,8 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       break;
     case RatePhase::up: {
       const Duration allowed = allowed_queue();
-      const bool queued = obeys_delay() && rounds_without_growth_ >= 1 &&
-                          2 * queue_.recent_queue() > 3 * allowed;
+      const bool queued =
+          obeys_delay() && rounds_without_growth_ >= 1 && 2 * queue_.recent_queue() > 3 * allowed;
       const bool full = phase_rounds_ >= 2 && rounds_without_growth_ >= 1;
       if (queued || full) {
         if (!queued) inflight_limit_ = std::numeric_limits<double>::infinity();

@@ -90,7 +90,9 @@ std::span<const NumberRange> ReceivedPackets::ack_ranges(std::size_t limit) {
   return newest_first_;
 }
 
-Duration ReceivedPackets::ack_delay(TimePoint now) const { return now - largest_time_; }
+Duration ReceivedPackets::ack_delay(TimePoint now) const {
+  return now - largest_time_;
+}
 
 void ReceivedPackets::on_ack_sent(TimePoint) {
   deadline_.reset();

@@ -11,13 +11,20 @@ constexpr int kShrinkAfter = 3;
 
 const char* name_of(SendLimit limit) {
   switch (limit) {
-    case SendLimit::application: return "application";
-    case SendLimit::network: return "network";
-    case SendLimit::random_loss: return "random loss";
-    case SendLimit::congestion: return "congestion";
-    case SendLimit::target_rate: return "target rate";
-    case SendLimit::receiver_credit: return "receiver credit";
-    case SendLimit::starting: return "starting";
+    case SendLimit::application:
+      return "application";
+    case SendLimit::network:
+      return "network";
+    case SendLimit::random_loss:
+      return "random loss";
+    case SendLimit::congestion:
+      return "congestion";
+    case SendLimit::target_rate:
+      return "target rate";
+    case SendLimit::receiver_credit:
+      return "receiver credit";
+    case SendLimit::starting:
+      return "starting";
   }
   return "unknown";
 }
@@ -89,8 +96,10 @@ void Recovery::on_timer(TimePoint now, LossOutcome& outcome) {
 void Recovery::account(const LossOutcome& outcome, Duration ack_delay, TimePoint now) {
   for (const LossOutcome::Packet& packet : outcome.acknowledged_packets) {
     bytes_acknowledged_ += packet.wire_size;
-    if (packet.path_mtu_probe) mtu_.on_probe_acknowledged({packet.wire_size}, now);
-    else mtu_.on_acknowledged({packet.wire_size});
+    if (packet.path_mtu_probe)
+      mtu_.on_probe_acknowledged({packet.wire_size}, now);
+    else
+      mtu_.on_acknowledged({packet.wire_size});
   }
   for (const LossOutcome::Packet& packet : outcome.lost_packets) {
     if (packet.path_mtu_probe) {
@@ -119,8 +128,8 @@ void Recovery::account(const LossOutcome& outcome, Duration ack_delay, TimePoint
 
 std::optional<TimePoint> Recovery::deadline(bool has_data, TimePoint) const {
   std::optional<TimePoint> due = loss_.deadline(round_trip_);
-  const bool window_open = loss_.packets().bytes_in_flight() + mtu_.datagram_size().count <=
-                           control_.window();
+  const bool window_open =
+      loss_.packets().bytes_in_flight() + mtu_.datagram_size().count <= control_.window();
   if (has_data && window_open) {
     const TimePoint next = pacer_.next_send();
     due = due ? std::min(*due, next) : next;

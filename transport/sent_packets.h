@@ -23,12 +23,12 @@ struct SentFrame {
   enum class Kind : std::uint8_t {
     handshake_data,  // offset, length within the handshake channel
     handshake_done,
-    request_data,    // id: request; offset, length within its message
-    reply_data,      // id: request; offset, length within the reply
-    cancel,          // id: request
-    reset,           // id: request
-    credit,          // id: the value granted; offset: class
-    ack,             // id: highest packet number acknowledged
+    request_data,  // id: request; offset, length within its message
+    reply_data,    // id: request; offset, length within the reply
+    cancel,        // id: request
+    reset,         // id: request
+    credit,        // id: the value granted; offset: class
+    ack,           // id: highest packet number acknowledged
     ping,
     path_mtu_probe,  // length: UDP payload of the probe
     path_challenge,
@@ -44,10 +44,10 @@ struct SentFrame {
 
 /// State of the delivery-rate estimator when a packet left: delivery_rate.h.
 struct DeliverySnapshot {
-  std::uint64_t delivered = 0;         // bytes delivered so far
-  TimePoint delivered_time{};          // when the last of them was acknowledged
-  TimePoint first_sent_time{};         // when the first packet of this sample's flight left
-  std::uint32_t in_flight = 0;         // bytes, this packet included
+  std::uint64_t delivered = 0;  // bytes delivered so far
+  TimePoint delivered_time{};   // when the last of them was acknowledged
+  TimePoint first_sent_time{};  // when the first packet of this sample's flight left
+  std::uint32_t in_flight = 0;  // bytes, this packet included
   bool application_limited = false;
 };
 
@@ -57,9 +57,9 @@ struct SentPacket {
   std::uint64_t first_frame = 0;  // index in the frame ring
   std::uint32_t epoch = 0;        // of the rate control: which experiment it belongs to
   std::uint16_t frame_count = 0;
-  std::uint16_t wire_size = 0;    // UDP payload
-  bool ack_eliciting = false;     // and so counts as in flight
-  bool path_mtu_probe = false;    // its loss is no congestion signal
+  std::uint16_t wire_size = 0;  // UDP payload
+  bool ack_eliciting = false;   // and so counts as in flight
+  bool path_mtu_probe = false;  // its loss is no congestion signal
   enum class State : std::uint8_t { outstanding, resolved } state = State::outstanding;
 };
 

@@ -81,10 +81,10 @@ TEST_CASE("an ACK of a number that was left out on purpose is refused") {
 
 TEST_CASE("a packet is lost when one sent a reordering window later has arrived") {
   Sender sender;
-  sender.send(kStart);                         // 0, never arrives
-  sender.send(kStart + 5ms);                   // 1: too close to tell
-  sender.send(kStart + 12ms);                  // 2
-  REQUIRE(sender.window() == 10ms);            // an eighth of 80 ms
+  sender.send(kStart);               // 0, never arrives
+  sender.send(kStart + 5ms);         // 1: too close to tell
+  sender.send(kStart + 12ms);        // 2
+  REQUIRE(sender.window() == 10ms);  // an eighth of 80 ms
   REQUIRE(sender.ack({{1, 1}}, kStart + 85ms));
   CHECK(sender.lost().empty());
   REQUIRE(sender.ack({{1, 2}}, kStart + 92ms));

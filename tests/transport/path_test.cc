@@ -114,10 +114,8 @@ TEST_CASE("an interval shorter than the round trip gives no rate") {
 }
 
 TEST_CASE("the pacer keeps its rate to within a burst, and sends single packets on slow links") {
-  const auto [rate, burst] = GENERATE(table<BitRate, Bytes>({{10_Mbps, 1400_B},
-                                                             {100_Mbps, 12500_B},
-                                                             {190_Mbps, 22400_B},
-                                                             {1000_Mbps, 65536_B}}));
+  const auto [rate, burst] = GENERATE(table<BitRate, Bytes>(
+      {{10_Mbps, 1400_B}, {100_Mbps, 12500_B}, {190_Mbps, 22400_B}, {1000_Mbps, 65536_B}}));
   Pacer pacer;
   pacer.set_rate(rate, 1400_B);
   CHECK(pacer.burst() == burst);
@@ -164,8 +162,10 @@ int search(PathMtu& mtu, std::uint64_t limit, TimePoint now) {
     REQUIRE(++probes < 100);
     mtu.on_probe_sent(*size, now);
     CHECK_FALSE(mtu.probe(now));  // one at a time
-    if (size->count <= limit) mtu.on_probe_acknowledged(*size, now);
-    else mtu.on_probe_lost(*size, now);
+    if (size->count <= limit)
+      mtu.on_probe_acknowledged(*size, now);
+    else
+      mtu.on_probe_lost(*size, now);
   }
   return probes;
 }
@@ -202,8 +202,10 @@ TEST_CASE("random loss of a fifth does not look like a black hole") {
   search(mtu, 1472, kStart);
   for (int i = 0; i < 1000000; ++i) {
     const Bytes size = random() % 10 == 0 ? 100_B : 1472_B;
-    if (random() % 5 == 0) mtu.on_lost(size, kStart);
-    else mtu.on_acknowledged(size);
+    if (random() % 5 == 0)
+      mtu.on_lost(size, kStart);
+    else
+      mtu.on_acknowledged(size);
   }
   CHECK(mtu.datagram_size() == 1472_B);
 }

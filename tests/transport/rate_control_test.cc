@@ -46,8 +46,8 @@ Figures steady(const Link& link, std::uint64_t seed, Duration warm = 10s, Durati
 
 std::string describe(const Link& link) {
   char text[160];
-  std::snprintf(text, sizeof text, "%.0f Mb/s, %.0f ms, %.1f %% loss", link.rate.bits_per_second / 1e6,
-                seconds(link.round_trip) * 1e3, link.loss * 100);
+  std::snprintf(text, sizeof text, "%.0f Mb/s, %.0f ms, %.1f %% loss",
+                link.rate.bits_per_second / 1e6, seconds(link.round_trip) * 1e3, link.loss * 100);
   return text;
 }
 
@@ -145,9 +145,15 @@ TEST_CASE("a remembered path is up to speed sooner") {
 TEST_CASE("losses in bursts, shallow buffers and policers are lived with") {
   Link link = path(100_Mbps, 100ms);
   double least = 0.85;
-  SECTION("bursts of five packets, 2 %") { link.burst_loss = 0.02; }
-  SECTION("a buffer of a tenth of the path") { link.buffer = 10ms; }
-  SECTION("a policer") { link.policer_bucket = 50ms; }
+  SECTION("bursts of five packets, 2 %") {
+    link.burst_loss = 0.02;
+  }
+  SECTION("a buffer of a tenth of the path") {
+    link.buffer = 10ms;
+  }
+  SECTION("a policer") {
+    link.policer_bucket = 50ms;
+  }
   SECTION("a policer and random loss") {
     link.policer_bucket = 50ms;
     link.loss = 0.03;

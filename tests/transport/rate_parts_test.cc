@@ -52,7 +52,7 @@ TEST_CASE("a loss counts against the epoch in which the packet was sent") {
   REQUIRE(done != nullptr);
   CHECK(done->id == first);
   CHECK(done->loss() == Approx(2.0 / 3));
-  CHECK(done->loss_runs == 1);  // packets 1 and 2 went together
+  CHECK(done->loss_runs == 1);               // packets 1 and 2 went together
   CHECK(epochs.next_complete() == nullptr);  // the second is still open
 }
 

@@ -1,6 +1,7 @@
 // Runs one scenario of the rate control's simulator and prints what came of it; with trace=SECONDS
 // also how. For people: the suite has its own cases.
-//   rate_probe rate=100 rtt=100 loss=1 [buffer=MS] [jitter=MS kind=held|each|overtaking] [reorder=% by=MS] [burst=%] [acks=%]
+//   rate_probe rate=100 rtt=100 loss=1 [buffer=MS] [jitter=MS kind=held|each|overtaking] [reorder=%
+//   by=MS] [burst=%] [acks=%]
 //              [policer=MS] [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
 //              [target=MBPS] [policy=fair] [seed=N] [trace=S] [at=S rate2= rtt2= loss2=]
 #include <cstdio>
@@ -57,17 +58,16 @@ void print_state(Simulation& simulation, std::size_t flows, std::vector<std::uin
   for (std::size_t i = 0; i < flows; ++i) {
     const RateControl& control = simulation.recovery(i).control();
     const std::uint64_t bytes = simulation.result(i).goodput_bytes;
-    std::printf(" | %-6s got %7.2f bw %7.2f pace %7.2f Mb/s win %6llu inflight %6llu base %.1f q %.1f "
-                "jitter %.1f ms floor %.3f loss %.3f",
-                kNames[static_cast<int>(control.phase())],
-                static_cast<double>(bytes - before[i]) * 8e-6 / interval,
-                control.bandwidth().bits_per_second / 1e6,
-                control.pacing_rate().bits_per_second / 1e6,
-                static_cast<unsigned long long>(control.window() / 1472),
-                static_cast<unsigned long long>(simulation.recovery(i).bytes_in_flight() / 1472),
-                seconds(control.queue().base()) * 1e3, seconds(control.queue().standing()) * 1e3,
-                seconds(control.queue().jitter()) * 1e3, control.loss().value(),
-                control.loss().recent());
+    std::printf(
+        " | %-6s got %7.2f bw %7.2f pace %7.2f Mb/s win %6llu inflight %6llu base %.1f q %.1f "
+        "jitter %.1f ms floor %.3f loss %.3f",
+        kNames[static_cast<int>(control.phase())],
+        static_cast<double>(bytes - before[i]) * 8e-6 / interval,
+        control.bandwidth().bits_per_second / 1e6, control.pacing_rate().bits_per_second / 1e6,
+        static_cast<unsigned long long>(control.window() / 1472),
+        static_cast<unsigned long long>(simulation.recovery(i).bytes_in_flight() / 1472),
+        seconds(control.queue().base()) * 1e3, seconds(control.queue().standing()) * 1e3,
+        seconds(control.queue().jitter()) * 1e3, control.loss().value(), control.loss().recent());
     before[i] = bytes;
   }
   std::printf("\n");
@@ -89,12 +89,14 @@ int main(int argc, char** argv) {
     FlowOptions flow;
     flow.limits.policy = policy();
     if (options.count("target")) flow.limits.target = {number("target", 0) * 1e6};
-    if (i > 0) flow.start = TimePoint{} + from_seconds(number("stagger", 2) * static_cast<double>(i));
+    if (i > 0)
+      flow.start = TimePoint{} + from_seconds(number("stagger", 2) * static_cast<double>(i));
     if (options.count("bytes")) {
       flow.bytes = static_cast<std::uint64_t>(number("bytes", 64) * 1048576);
     }
     if (!extra.empty()) {
-      flow.extra_round_trip = from_seconds(std::atof(extra.c_str()) / 1000) - simulation.link().round_trip;
+      flow.extra_round_trip =
+          from_seconds(std::atof(extra.c_str()) / 1000) - simulation.link().round_trip;
       const auto comma = extra.find(',');
       extra = comma == std::string::npos ? "" : extra.substr(comma + 1);
     }
@@ -138,9 +140,11 @@ int main(int argc, char** argv) {
     std::printf("\n");
   }
   const double yield = (1 - simulation.link().loss) * (1 - simulation.link().burst_loss);
-  std::printf("utilisation %.3f, mean queue %.1f ms, dropped %.4f, wire/(goodput/(1-p)) %.3f, Jain %.3f\n",
-              sum / simulation.payload_limit(), seconds(simulation.mean_queue()) * 1e3,
-              simulation.dropped_share(),
-              static_cast<double>(wire) * 1428 / 1472 * yield / static_cast<double>(std::max<std::uint64_t>(goodput, 1)),
-              squares > 0 ? sum * sum / (static_cast<double>(flows) * squares) : 0);
+  std::printf(
+      "utilisation %.3f, mean queue %.1f ms, dropped %.4f, wire/(goodput/(1-p)) %.3f, Jain %.3f\n",
+      sum / simulation.payload_limit(), seconds(simulation.mean_queue()) * 1e3,
+      simulation.dropped_share(),
+      static_cast<double>(wire) * 1428 / 1472 * yield /
+          static_cast<double>(std::max<std::uint64_t>(goodput, 1)),
+      squares > 0 ? sum * sum / (static_cast<double>(flows) * squares) : 0);
 }

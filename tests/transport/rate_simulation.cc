@@ -132,8 +132,10 @@ std::size_t Simulation::Implementation::add(const FlowOptions& options) {
   flow.options.start = std::max(options.start, TimePoint{}) == TimePoint{}
                            ? now
                            : kStart + (options.start - TimePoint{});
-  if (options.bytes) flow.offered = *options.bytes;
-  else if (options.burst_bytes == 0) flow.offered = ~std::uint64_t{0};
+  if (options.bytes)
+    flow.offered = *options.bytes;
+  else if (options.burst_bytes == 0)
+    flow.offered = ~std::uint64_t{0};
   if (options.burst_bytes != 0) schedule(flow.options.start, Event::Kind::burst, index);
   flow.wake = flow.options.start;
   schedule(flow.options.start, Event::Kind::wake, index);
@@ -164,13 +166,17 @@ void Simulation::Implementation::handle(const Event& event) {
       act_on(flow);
       pump(event.flow);
       break;
-    case Event::Kind::arrival: arrive(event.flow, event.packet); break;
+    case Event::Kind::arrival:
+      arrive(event.flow, event.packet);
+      break;
     case Event::Kind::ack_timer:
       if (event.time != flow.ack_timer) return;
       flow.ack_timer = TimePoint::max();
       maybe_acknowledge(event.flow);
       break;
-    case Event::Kind::ack: take_ack(event.flow, event.packet.number); break;
+    case Event::Kind::ack:
+      take_ack(event.flow, event.packet.number);
+      break;
     case Event::Kind::ack_of_ack:
       flow.received.on_ack_acknowledged(event.packet.number);
       break;
@@ -227,8 +233,8 @@ bool Simulation::Implementation::send_one(Flow& flow, std::uint32_t index) {
     enter_link(index, size->count, packet);
     return true;
   }
-  const auto room = static_cast<std::uint32_t>(flow.recovery.datagram_size().count -
-                                               kPacketOverhead);
+  const auto room =
+      static_cast<std::uint32_t>(flow.recovery.datagram_size().count - kPacketOverhead);
   std::optional<Chunk> chunk = next_chunk(flow, room);
   SentFrame frame;
   if (chunk) {
@@ -298,7 +304,8 @@ void Simulation::Implementation::enter_link(std::uint32_t index, std::uint64_t s
   Flow& flow = *flows[index];
   ++flow.total.packets_sent;
   flow.total.wire_bytes += size;
-  if (packet.length != 0 && flow.arrived.contains(packet.offset, packet.offset + packet.length - 1)) {
+  if (packet.length != 0 &&
+      flow.arrived.contains(packet.offset, packet.offset + packet.length - 1)) {
     flow.total.payload_sent_again += packet.length;
   }
   const Bytes wire{size + kIpOverhead};
@@ -307,7 +314,8 @@ void Simulation::Implementation::enter_link(std::uint32_t index, std::uint64_t s
   if (link.policer_bucket > Duration::zero()) {
     const double depth = static_cast<double>((link.rate * link.policer_bucket).count);
     if (tokens_ < 0) tokens_ = depth, tokens_at_ = now;
-    tokens_ = std::min(depth, tokens_ + static_cast<double>((link.rate * (now - tokens_at_)).count));
+    tokens_ =
+        std::min(depth, tokens_ + static_cast<double>((link.rate * (now - tokens_at_)).count));
     tokens_at_ = now;
     if (tokens_ < static_cast<double>(wire.count)) {
       ++queue_drops;
@@ -334,8 +342,7 @@ void Simulation::Implementation::arrive(std::uint32_t index, const Sent& packet)
   if (flow.received.is_duplicate(packet.number)) return;
   flow.received.on_received(packet.number, true, link.round_trip + flow.options.extra_round_trip,
                             now);
-  if (packet.length != 0 &&
-      flow.arrived.add(packet.offset, packet.offset + packet.length - 1)) {
+  if (packet.length != 0 && flow.arrived.add(packet.offset, packet.offset + packet.length - 1)) {
     flow.total.goodput_bytes += packet.length;
     if (flow.options.bytes && !flow.total.finished &&
         flow.arrived.contains(0, *flow.options.bytes - 1)) {
@@ -389,10 +396,18 @@ Simulation::Simulation(const Link& link, std::uint64_t seed)
     : implementation_(std::make_unique<Implementation>(link, seed)) {}
 Simulation::~Simulation() = default;
 
-std::size_t Simulation::add(const FlowOptions& options) { return implementation_->add(options); }
-void Simulation::run_until(Duration time) { implementation_->run_until(kStart + time); }
-Duration Simulation::elapsed() const { return implementation_->now - kStart; }
-Link& Simulation::link() { return implementation_->link; }
+std::size_t Simulation::add(const FlowOptions& options) {
+  return implementation_->add(options);
+}
+void Simulation::run_until(Duration time) {
+  implementation_->run_until(kStart + time);
+}
+Duration Simulation::elapsed() const {
+  return implementation_->now - kStart;
+}
+Link& Simulation::link() {
+  return implementation_->link;
+}
 
 FlowResult Simulation::result(std::size_t index) const {
   const Flow& flow = *implementation_->flows[index];
@@ -410,8 +425,7 @@ FlowResult Simulation::result(std::size_t index) const {
 void Simulation::mark() {
   for (auto& flow : implementation_->flows) {
     flow->marked = flow->total;
-    flow->marked.packets_spurious =
-        flow->recovery.report(implementation_->now).packets_spurious;
+    flow->marked.packets_spurious = flow->recovery.report(implementation_->now).packets_spurious;
   }
   implementation_->queue_sum = 0;
   implementation_->queue_count = 0;
@@ -419,8 +433,8 @@ void Simulation::mark() {
 }
 
 Duration Simulation::mean_queue() const {
-  return from_seconds(implementation_->queue_sum /
-                      static_cast<double>(std::max<std::uint64_t>(implementation_->queue_count, 1)));
+  return from_seconds(implementation_->queue_sum / static_cast<double>(std::max<std::uint64_t>(
+                                                       implementation_->queue_count, 1)));
 }
 
 double Simulation::dropped_share() const {

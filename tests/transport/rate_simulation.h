@@ -22,16 +22,16 @@ struct Link {
   double burst_loss = 0;                                // share lost in groups
   double burst_length = 5;                              // their mean length, packets
   double ack_loss = 0;
-  Duration jitter{};         // the delay varies by up to this, both ways:
+  Duration jitter{};  // the delay varies by up to this, both ways:
   enum class Jitter {
-    held,         // drawn anew every `jitter`, order kept: radio links
-    each,         // drawn for each packet, order kept
-    overtaking,   // drawn for each packet, which may overtake: netem
+    held,        // drawn anew every `jitter`, order kept: radio links
+    each,        // drawn for each packet, order kept
+    overtaking,  // drawn for each packet, which may overtake: netem
   } jitter_kind = Jitter::held;
-  double reordered = 0;      // share of packets that is late by ...
-  Duration reordering{};     // ... this, overtaken by others
+  double reordered = 0;       // share of packets that is late by ...
+  Duration reordering{};      // ... this, overtaken by others
   Duration policer_bucket{};  // if set: no queue, a token bucket of this depth at `rate`
-  bool cut = false;          // nothing passes, either way
+  bool cut = false;           // nothing passes, either way
 };
 
 struct FlowOptions {

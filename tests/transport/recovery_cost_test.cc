@@ -23,7 +23,8 @@ TEST_CASE("a packet costs little, with 500,000 in flight and a twentieth lost", 
   const auto began = std::chrono::steady_clock::now();
   for (std::uint64_t n = 0; n < kPackets; ++n) {
     now += kSpacing;
-    const SentFrame frame{.kind = SentFrame::Kind::request_data, .offset = 0, .id = n, .length = 1400};
+    const SentFrame frame{
+        .kind = SentFrame::Kind::request_data, .offset = 0, .id = n, .length = 1400};
     (void)recovery.may_send(false, now);
     recovery.on_sent(1440_B, true, {&frame, 1}, now);
     if (n < kInFlight) continue;
