@@ -39,9 +39,9 @@ void ChangeLog::append(Change change) {
     Change change;
     Result<std::uint64_t> sequence;
   };
+  std::string name = parts_.inodes.path(*change.inode);
   parts_.queue_loop.run(
-      [&queue = parts_.queue, change = std::move(change),
-       name = parts_.inodes.path(*change.inode)]() mutable {
+      [&queue = parts_.queue, change = std::move(change), name = std::move(name)]() mutable {
         const cache::Origin origin{change.inode->node.bytes, name,
                                    std::chrono::system_clock::now()};
         auto sequence = change.write
