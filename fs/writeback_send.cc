@@ -35,7 +35,7 @@ void Writeback::send(Batch batch) {
   Node& node = nodes_[batch.node];
   Sent sent;
   sent.last = batch.sequences.back();
-  sent.bytes = batch.data.size();
+  if (batch.kind == cache::OperationKind::write) sent.bytes = batch.data.size();
   sent.operation.set_size = batch.set_size;
   const QueuePosition position{sent.last, batch.after, floor_};
   const auto priority = node.wanted_urgently() ? Priority::demand : Priority::behind;
