@@ -104,7 +104,15 @@ bool SentPackets::acknowledge(std::span<const NumberRange> ranges,
   newly.clear();
   late.clear();
   if (!plausible(ranges)) return false;
-  for (auto range = ranges.rbegin(); range != ranges.rend(); ++range) {  // oldest first
+  // ACK frames repeat themselves: only ranges that the one before did not have are looked at.
+  fresh_.clear();
+  auto before = previous_.begin();
+  for (const NumberRange& range : ranges) {
+    while (before != previous_.end() && before->first > range.first) ++before;
+    if (before == previous_.end() || *before != range) fresh_.push_back(range);
+  }
+  previous_.assign(ranges.begin(), ranges.end());
+  for (auto range = fresh_.rbegin(); range != fresh_.rend(); ++range) {  // oldest first
     acknowledge_late(*range, late);
     if (range->last < begin_) continue;
     acknowledge_new(std::max(range->first, begin_), range->last, newly);
@@ -169,6 +177,7 @@ void SentPackets::abandon_all() {
     if (packet.state == SentPacket::State::outstanding) resolve(packet);
   }
   lost_.clear();
+  previous_.clear();
   retire(TimePoint::min());
 }
 

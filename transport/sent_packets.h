@@ -139,6 +139,8 @@ class SentPackets {
   std::uint64_t frame_begin_ = 0;
   std::uint64_t frame_end_ = 0;
   RangeSet acknowledged_;
+  std::vector<NumberRange> previous_;  // ranges of the ACK before
+  std::vector<NumberRange> fresh_;     // those of this one that are not among them
   std::deque<LostPacket> lost_;
   std::deque<std::uint64_t> skipped_;
   std::uint64_t bytes_in_flight_ = 0;

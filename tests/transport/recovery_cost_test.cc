@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 
 #include "transport/received_packets.h"
 #include "transport/recovery.h"
@@ -20,9 +21,10 @@ TEST_CASE("a packet costs little, with 500,000 in flight and a twentieth lost", 
   constexpr std::uint64_t kInFlight = 500000;
   constexpr std::uint64_t kPackets = 3000000;
   constexpr Duration kSpacing = 600ns;  // 1.6 million packets a second
-  const auto began = std::chrono::steady_clock::now();
+  std::clock_t began = 0;  // processor time: others may be running
   for (std::uint64_t n = 0; n < kPackets; ++n) {
     now += kSpacing;
+    if (n == 2 * kInFlight) began = std::clock();  // every ring has grown
     const SentFrame frame{
         .kind = SentFrame::Kind::request_data, .offset = 0, .id = n, .length = 1400};
     (void)recovery.may_send(false, now);
@@ -36,6 +38,6 @@ TEST_CASE("a packet costs little, with 500,000 in flight and a twentieth lost", 
       if (arrived % 100 == 0) received.on_ack_acknowledged(arrived > 5000 ? arrived - 5000 : 0);
     }
   }
-  const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - began;
-  std::printf("%.0f ns per packet, both ends\n", took.count() / kPackets);
+  const double took = static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC;
+  std::printf("%.0f ns per packet, both ends\n", took * 1e9 / (kPackets - 2 * kInFlight));
 }
