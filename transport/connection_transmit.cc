@@ -28,7 +28,6 @@ static_assert(data_header_length(1) + kMinElicitingPayload + kTagLength > kState
 }  // namespace
 
 bool Connection::transmit(TransmitBatch& batch, TimePoint now) {
-  batch.bytes.clear();
   batch.to = peer_address_;
   switch (state_) {
     case State::draining:
@@ -120,15 +119,16 @@ bool Connection::transmit_data(TransmitBatch& batch, TimePoint now) {
   for (std::size_t i = 0; i < most; ++i) {
     const Content content = next_content(now);
     if (content == Content::nothing) break;
-    batch.bytes.resize(used + segment);
+    if (batch.bytes.size() < used + segment) batch.bytes.resize(used + segment);  // fills: costs
     const std::size_t size =
         write_packet(std::span(batch.bytes).subspan(used, segment), content, now);
     used += size;
     if (size < segment) break;
   }
+  if (used == 0) return false;
   batch.bytes.resize(used);
   batch.segment_size = static_cast<std::uint16_t>(std::min(segment, used));
-  return used != 0;
+  return true;
 }
 
 bool Connection::has_data() {

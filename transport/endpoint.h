@@ -88,7 +88,8 @@ class Endpoint {
   /// Takes one datagram; decrypts in place. Garbage is counted and dropped.
   void receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now);
   /// Fills `batch` with what may be sent now. False: nothing to send until the next receive(),
-  /// request(), reply() or deadline(). Call until false.
+  /// request(), reply() or deadline(). Call until false. Hand in the same batch again, as it is:
+  /// its memory is used again.
   bool transmit(TransmitBatch& batch, TimePoint now);
   /// When to call tick() at the latest.
   std::optional<TimePoint> deadline() const;

@@ -24,19 +24,28 @@ Outbox::Message::Message(MessageKind message_kind, RequestId request, Buffer con
 
 void Outbox::add(MessageKind kind, RequestId id, Buffer body) {
   assert(body.size() <= kMaxMessage.count);
-  const std::uint64_t name = key(kind, id);
-  const auto [place, added] = messages_.emplace(
-      name, std::make_unique<Message>(kind, id, std::move(body), next_order_++));
+  auto message = std::make_shared<Message>(kind, id, std::move(body), next_order_++);
+  const bool added = messages_.emplace(key(kind, id), message).second;
   assert(added);
   Queues& queues = queues_[static_cast<std::size_t>(priority_of(id))];
-  queues.fresh[static_cast<std::size_t>(kind)].push_back(name);
+  queues.fresh[static_cast<std::size_t>(kind)].push_back(std::move(message));
+}
+
+void Outbox::forget(Messages::iterator message) {
+  message->second->gone = true;
+  message->second->body = {};
+  messages_.erase(message);
+}
+
+MessageKind Outbox::kind_of(const SentFrame& frame) {
+  return frame.kind == SentFrame::Kind::request_data ? MessageKind::request : MessageKind::reply;
 }
 
 bool Outbox::remove(MessageKind kind, RequestId id) {
   const auto found = messages_.find(key(kind, id));
   if (found == messages_.end()) return true;
   const bool started = found->second->started;
-  messages_.erase(found);
+  forget(found);
   return started;
 }
 
@@ -45,13 +54,9 @@ bool Outbox::fully_sent(MessageKind kind, RequestId id) const {
   return found == messages_.end() || found->second->sent == found->second->extent();
 }
 
-Outbox::Message* Outbox::front(std::deque<std::uint64_t>& queue) {
-  while (!queue.empty()) {
-    const auto found = messages_.find(queue.front());
-    if (found != messages_.end()) return found->second.get();
-    queue.pop_front();
-  }
-  return nullptr;
+Outbox::Message* Outbox::front(Queue& queue) {
+  while (!queue.empty() && queue.front()->gone) queue.pop_front();
+  return queue.empty() ? nullptr : queue.front().get();
 }
 
 Outbox::Message* Outbox::next_lost(Queues& queues) {
@@ -163,29 +168,24 @@ std::optional<Outbox::Written> Outbox::write_fresh(Queues& queues, Message& mess
 }
 
 bool Outbox::on_acknowledged(const SentFrame& frame) {
-  const auto kind = frame.kind == SentFrame::Kind::request_data ? MessageKind::request
-                                                                : MessageKind::reply;
-  const auto found = messages_.find(key(kind, {frame.id}));
+  const auto found = messages_.find(key(kind_of(frame), {frame.id}));
   if (found == messages_.end()) return false;
   Message& message = *found->second;
   message.acknowledged.add(frame.offset, frame.offset + frame.length - 1);
   if (!message.acknowledged.contains(0, message.extent() - 1)) return false;
-  messages_.erase(found);
+  forget(found);
   return true;
 }
 
 std::uint32_t Outbox::on_lost(const SentFrame& frame) {
-  const auto kind = frame.kind == SentFrame::Kind::request_data ? MessageKind::request
-                                                                : MessageKind::reply;
-  const std::uint64_t name = key(kind, {frame.id});
-  const auto found = messages_.find(name);
+  const auto found = messages_.find(key(kind_of(frame), {frame.id}));
   if (found == messages_.end()) return 0;
   Message& message = *found->second;
   if (message.acknowledged.contains(frame.offset, frame.offset + frame.length - 1)) return 0;
   message.lost.push_back({frame.offset, frame.length});
   if (!message.in_resend_queue) {
     message.in_resend_queue = true;
-    queues_[static_cast<std::size_t>(priority_of({frame.id}))].resend.push_back(name);
+    queues_[static_cast<std::size_t>(priority_of(message.id))].resend.push_back(found->second);
   }
   return frame.length;
 }

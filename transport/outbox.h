@@ -86,15 +86,20 @@ class Outbox {
     std::uint32_t sent = 0;   // of extent(), at least once
     bool started = false;
     bool in_resend_queue = false;
+    bool gone = false;        // forgotten; still named by a queue
     RangeSet acknowledged;    // of extent()
     std::vector<Part> lost;   // to be sent again, oldest first
   };
-  struct Queues {  // of one priority; may name messages that are gone
-    std::deque<std::uint64_t> resend;
-    std::array<std::deque<std::uint64_t>, 2> fresh;  // by kind
+  using Queue = std::deque<std::shared_ptr<Message>>;  // may hold messages that are gone
+  struct Queues {  // of one priority
+    Queue resend;
+    std::array<Queue, 2> fresh;  // by kind
   };
+  using Messages = absl::flat_hash_map<std::uint64_t, std::shared_ptr<Message>>;
 
-  Message* front(std::deque<std::uint64_t>& queue);
+  static MessageKind kind_of(const SentFrame& frame);
+  void forget(Messages::iterator message);
+  static Message* front(Queue& queue);
   Message* next_lost(Queues& queues);
   Message* next_fresh(Queues& queues);
   bool may_go_on(const Message& message) const;
@@ -105,7 +110,7 @@ class Outbox {
                                       std::uint32_t length, FrameWriter& writer) const;
 
   SendCredit credit_;
-  absl::flat_hash_map<std::uint64_t, std::unique_ptr<Message>> messages_;
+  Messages messages_;
   std::array<Queues, kPriorities> queues_;
   std::array<std::size_t, kPriorities> open_{};  // requests of ours under way
   std::uint64_t next_order_ = 0;
