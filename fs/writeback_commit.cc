@@ -51,9 +51,11 @@ void Writeback::committed(const NodeId& id, std::uint64_t through, Result<Change
   Node& node = found->second;
   if (!reply) {
     const int error = reply.error().value();
-    if (error == ECANCELED || error == ENOTCONN) return;
+    if (error == ENOTCONN) return;
     node.commit.reset();
-    if (node.sent.empty()) return;
+    settling_.insert(id);
+    // What it was to cover failed, and says so itself.
+    if (error == ECANCELED || node.sent.empty()) return;
     refused(id, node, 0, error);
     return pump();
   }

@@ -77,7 +77,7 @@ class World::Link : public Carrier {
   void closed(transport::ConnectionHandle handle, const transport::CloseReason& reason) {
     if (current_ != handle) return;
     current_.reset();
-    world_.session().closed(reason);
+    if (world_.client_) world_.session().closed(reason);  // not while it is being destroyed
   }
   /// Both sides hear of the end; what is on its way is lost.
   void drop(const transport::CloseReason& reason) {
