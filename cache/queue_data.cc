@@ -16,6 +16,8 @@ namespace {
 
 // Descriptors kept open for reading what is sent next; a file covers 256 MiB.
 constexpr std::size_t kOpenFiles = 32;
+// A commit then waits for about this much at most, rather than for all that was written before.
+constexpr std::uint64_t kEarlyWriteBytes = 8 * 1024 * 1024;
 constexpr std::string_view kSuffix = ".data";
 
 std::optional<std::uint64_t> id_of(const std::string& name) {
@@ -120,6 +122,10 @@ Result<DataPlace> QueueData::append(std::span<const std::uint8_t> bytes) {
   }
   data.end_bytes += bytes.size();
   data.live.emplace_hint(data.live.end(), place.position_bytes, data.end_bytes);
+  if (data.end_bytes - data.started_bytes >= kEarlyWriteBytes) {
+    data.open->start_writing(data.started_bytes, data.end_bytes - data.started_bytes);
+    data.started_bytes = data.end_bytes;
+  }
   return place;
 }
 

@@ -50,7 +50,8 @@ class QueueData {
   struct DataFile {
     std::optional<SparseFile> open;
     std::uint64_t end_bytes = 0;
-    std::uint64_t synced_bytes = 0;  // what lies before this is on the disk
+    std::uint64_t started_bytes = 0;  // what lies before this is being written to the disk
+    std::uint64_t synced_bytes = 0;   // what lies before this is on the disk
     bool sync_failed = false;
     bool overlapping = false;  // a damaged log claims some bytes twice: nothing is punched
     std::map<std::uint64_t, std::uint64_t> live;  // begin to end

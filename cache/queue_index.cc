@@ -8,18 +8,25 @@
 
 namespace rushfs::cache {
 
-std::uint64_t checksum_of(std::uint64_t sequence, const QueuedOperation& operation,
-                          std::span<const std::uint8_t> bytes) {
-  const std::array<std::uint64_t, 6> numbers = {sequence,
-                                                static_cast<std::uint64_t>(operation.kind),
-                                                operation.offset_bytes,
-                                                operation.size_bytes.has_value() ? 1U : 0U,
-                                                operation.size_bytes.value_or(0),
-                                                bytes.size()};
+std::uint64_t bytes_checksum_of(std::span<const std::uint8_t> bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+std::uint64_t row_checksum_of(std::uint64_t sequence, const QueuedOperation& operation) {
+  const std::array<std::uint64_t, 11> numbers = {sequence,
+                                                 static_cast<std::uint64_t>(operation.kind),
+                                                 operation.offset_bytes,
+                                                 operation.size_bytes.has_value() ? 1U : 0U,
+                                                 operation.size_bytes.value_or(0),
+                                                 operation.place.file,
+                                                 operation.place.position_bytes,
+                                                 operation.place.length_bytes,
+                                                 operation.payload.size(),
+                                                 operation.bytes_checksum,
+                                                 operation.appended_us};
   const NodeId& node = operation.node->node;
-  const XXH64_hash_t seed =
-      XXH3_64bits_withSeed(numbers.data(), sizeof numbers, XXH3_64bits(node.data(), node.size()));
-  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+  return XXH3_64bits_withSeed(numbers.data(), sizeof numbers,
+                              XXH3_64bits(node.data(), node.size()));
 }
 
 QueuedNode* QueueIndex::find(std::string_view node) const {
@@ -57,20 +64,20 @@ QueuedNode& QueueIndex::enter_stored(const NodeRow& row) {
   return *entry;
 }
 
-void QueueIndex::add(std::uint64_t sequence, QueuedOperation operation, bool usable) {
+void QueueIndex::add(std::uint64_t sequence, QueuedOperation operation) {
   assert(operations_.empty() || operations_.rbegin()->first < sequence);
   QueuedNode& node = *operation.node;
   node.sequences.push_back(sequence);
   node.data_bytes += operation.place.length_bytes;
   data_bytes_ += operation.place.length_bytes;
   ++totals_.operations;
-  totals_.checksums ^= operation.checksum;
-  if (usable && operation.kind == OperationKind::write) {
+  totals_.checksums ^= operation.row_checksum;
+  if (!operation.usable) {
+    ++node.unusable;
+  } else if (operation.kind == OperationKind::write) {
     node.overlay.write(sequence, operation.offset_bytes, operation.place.length_bytes);
-    operation.in_overlay = true;
-  } else if (usable && operation.size_bytes) {
+  } else if (operation.size_bytes) {
     node.overlay.set_size(sequence, *operation.size_bytes);
-    operation.in_overlay = true;
   }
   if (!operation.has_row) changed_operations_.push_back(sequence);
   operations_.emplace_hint(operations_.end(), sequence, std::move(operation));
@@ -81,15 +88,17 @@ DataPlace QueueIndex::remove(std::uint64_t sequence) {
   const QueuedOperation& operation = found->second;
   QueuedNode& node = *operation.node;
   const DataPlace place = operation.place;
-  if (operation.in_overlay && operation.kind == OperationKind::write) {
+  if (!operation.usable) {
+    --node.unusable;
+  } else if (operation.kind == OperationKind::write) {
     node.overlay.complete_write(sequence, operation.offset_bytes, place.length_bytes);
-  } else if (operation.in_overlay) {
+  } else if (operation.size_bytes) {
     node.overlay.complete_set_size(sequence);
   }
   node.data_bytes -= place.length_bytes;
   data_bytes_ -= place.length_bytes;
   --totals_.operations;
-  totals_.checksums ^= operation.checksum;
+  totals_.checksums ^= operation.row_checksum;
   if (operation.has_row) removed_operations_.push_back(sequence);
   node.parked.erase(sequence);
   parked_.erase(sequence);
@@ -132,17 +141,17 @@ QueueLog::Changes QueueIndex::changes() const {
     const auto found = operations_.find(sequence);
     if (found == operations_.end()) continue;
     const QueuedOperation& operation = found->second;
-    OperationRow row{sequence,
-                     operation.node->row,
-                     static_cast<std::uint64_t>(operation.kind),
-                     operation.offset_bytes,
-                     operation.size_bytes,
-                     operation.place,
-                     operation.payload,
-                     operation.checksum,
-                     operation.appended_us,
-                     0,
-                     {}};
+    OperationRow row;
+    row.sequence = sequence;
+    row.node = operation.node->row;
+    row.kind = static_cast<std::uint64_t>(operation.kind);
+    row.offset_bytes = operation.offset_bytes;
+    row.size_bytes = operation.size_bytes;
+    row.place = operation.place;
+    row.payload = operation.payload;
+    row.bytes_checksum = operation.bytes_checksum;
+    row.row_checksum = operation.row_checksum;
+    row.appended_us = operation.appended_us;
     if (const auto parked = parked_.find(sequence); parked != parked_.end()) {
       row.error = static_cast<std::uint64_t>(parked->second.error);
       row.message = parked->second.message;

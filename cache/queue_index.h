@@ -27,6 +27,7 @@ struct QueuedNode {
   std::uint64_t data_bytes = 0;
   Overlay overlay;
   std::set<std::uint64_t> parked;  // sequences; these and all later ones are held back
+  std::uint64_t unusable = 0;      // operations whose effect on the file is unknown
   bool has_row = false;
 
   bool holds_back(std::uint64_t sequence) const {
@@ -39,18 +40,19 @@ struct QueuedOperation {
   OperationKind kind = OperationKind::write;
   std::uint64_t offset_bytes = 0;
   std::optional<std::uint64_t> size_bytes;
-  DataPlace place;  // writes
-  Buffer payload;   // the others
-  std::uint64_t checksum = 0;
+  DataPlace place;                   // writes
+  Buffer payload;                    // the others
+  std::uint64_t bytes_checksum = 0;  // of the data or payload
+  std::uint64_t row_checksum = 0;    // of what the operation says, and of bytes_checksum
   std::uint64_t appended_us = 0;
   bool has_row = false;
-  bool verified = false;    // its data was checked, or written, by this process
-  bool in_overlay = false;  // set by add(); false for what a damaged log made impossible
+  bool verified = false;  // its data was checked, or written, by this process
+  bool usable = true;     // false when its row is damaged: what it says must not be believed
 };
 
-// Covers what an operation says as well as its bytes.
-std::uint64_t checksum_of(std::uint64_t sequence, const QueuedOperation& operation,
-                          std::span<const std::uint8_t> bytes);
+std::uint64_t bytes_checksum_of(std::span<const std::uint8_t> bytes);
+// Covers node, sequence and everything that does not change while the operation is queued.
+std::uint64_t row_checksum_of(std::uint64_t sequence, const QueuedOperation& operation);
 
 struct ParkedState {
   int error = 0;
@@ -75,8 +77,8 @@ class QueueIndex {
   // As the log has it.
   QueuedNode& enter_stored(const NodeRow& row);
 
-  // Later than all before it. `usable`: whether what it says of ranges can be believed.
-  void add(std::uint64_t sequence, QueuedOperation operation, bool usable);
+  // Later than all before it.
+  void add(std::uint64_t sequence, QueuedOperation operation);
   // Returns the place of its data, to be freed. The sequence is known.
   DataPlace remove(std::uint64_t sequence);
   void park(std::uint64_t sequence, ParkedState state);

@@ -9,18 +9,6 @@
 namespace rushfs::cache {
 namespace {
 
-constexpr std::uint32_t kFormat = 1;
-constexpr std::string_view kSchema =
-    "CREATE TABLE queue (id BLOB NOT NULL, reserved_sequence INTEGER NOT NULL,"
-    " operations INTEGER NOT NULL, checksums INTEGER NOT NULL, checksum INTEGER NOT NULL)"
-    " STRICT;\n"
-    "CREATE TABLE node (id INTEGER PRIMARY KEY, node BLOB NOT NULL, name BLOB NOT NULL) STRICT;\n"
-    "CREATE TABLE operation (sequence INTEGER PRIMARY KEY, node INTEGER NOT NULL,"
-    " kind INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER, file INTEGER NOT NULL,"
-    " position INTEGER NOT NULL, length INTEGER NOT NULL, payload BLOB NOT NULL,"
-    " checksum INTEGER NOT NULL, appended INTEGER NOT NULL, error INTEGER NOT NULL,"
-    " message BLOB NOT NULL) STRICT;\n";
-
 std::uint64_t checksum_of(const QueueLog::Header& header) {
   const std::uint64_t numbers[] = {header.reserved_sequence, header.totals.operations,
                                    header.totals.checksums};
@@ -39,12 +27,12 @@ QueueLog::QueueLog(const std::filesystem::path& file)
       list_nodes_(database_, "list the nodes of", "SELECT id, node, name FROM node"),
       list_operations_(database_, "list the operations of",
                        "SELECT sequence, node, kind, offset, size, file, position, length,"
-                       " payload, checksum, appended, error, message"
+                       " payload, bytes_checksum, appended, row_checksum, error, message"
                        " FROM operation ORDER BY sequence"),
       put_node_(database_, "store a node in", "INSERT OR REPLACE INTO node VALUES (?, ?, ?)"),
       put_operation_(database_, "store an operation in",
                      "INSERT OR REPLACE INTO operation"
-                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
       remove_node_(database_, "remove a node from", "DELETE FROM node WHERE id = ?"),
       remove_operation_(database_, "remove an operation from",
                         "DELETE FROM operation WHERE sequence = ?"),
@@ -100,10 +88,20 @@ Result<void> QueueLog::load(const std::function<void(const NodeRow&)>& on_node,
   list.start();
   row = list.step();
   for (; row && *row; row = list.step()) {
-    on_operation({list.integer(0), list.integer(1), list.integer(2), list.integer(3),
-                  list.optional_integer(4),
-                  DataPlace{list.integer(5), list.integer(6), list.integer(7)}, list.blob(8),
-                  list.integer(9), list.integer(10), list.integer(11), list.text(12)});
+    OperationRow operation;
+    operation.sequence = list.integer(0);
+    operation.node = list.integer(1);
+    operation.kind = list.integer(2);
+    operation.offset_bytes = list.integer(3);
+    operation.size_bytes = list.optional_integer(4);
+    operation.place = {list.integer(5), list.integer(6), list.integer(7)};
+    operation.payload = list.blob(8);
+    operation.bytes_checksum = list.integer(9);
+    operation.appended_us = list.integer(10);
+    operation.row_checksum = list.integer(11);
+    operation.error = list.integer(12);
+    operation.message = list.text(13);
+    on_operation(operation);
   }
   if (!row) return row.error();
   return {};
@@ -134,8 +132,8 @@ Result<void> QueueLog::apply(const Changes& changes) {
     const OperationRow& row = changes.operations[i];
     done = put_operation_.run(row.sequence, row.node, row.kind, row.offset_bytes, row.size_bytes,
                               row.place.file, row.place.position_bytes, row.place.length_bytes,
-                              row.payload, row.checksum, row.appended_us, row.error,
-                              bytes_of(row.message));
+                              row.payload, row.bytes_checksum, row.appended_us, row.row_checksum,
+                              row.error, bytes_of(row.message));
   }
   Header header = header_;
   header.totals = changes.totals;

@@ -31,7 +31,8 @@ struct OperationRow {
   std::optional<std::uint64_t> size_bytes;
   DataPlace place;                        // writes
   std::span<const std::uint8_t> payload;  // the others
-  std::uint64_t checksum = 0;
+  std::uint64_t bytes_checksum = 0;
+  std::uint64_t row_checksum = 0;
   std::uint64_t appended_us = 0;  // since 1970
   std::uint64_t error = 0;        // errno of a parked operation
   std::string_view message;
@@ -40,11 +41,24 @@ struct OperationRow {
 // What the log should hold, kept in every commit: rows lost to damage do not go unnoticed.
 struct LogTotals {
   std::uint64_t operations = 0;
-  std::uint64_t checksums = 0;  // exclusive or of all rows' checksums
+  std::uint64_t checksums = 0;  // exclusive or of all row checksums
 };
 
 class QueueLog {
  public:
+  // docs/disk-format.md has the meaning.
+  static constexpr std::uint32_t kFormat = 1;
+  static constexpr std::string_view kSchema =
+      "CREATE TABLE queue (id BLOB NOT NULL, reserved_sequence INTEGER NOT NULL,"
+      " operations INTEGER NOT NULL, checksums INTEGER NOT NULL, checksum INTEGER NOT NULL)"
+      " STRICT;\n"
+      "CREATE TABLE node (id INTEGER PRIMARY KEY, node BLOB NOT NULL, name BLOB NOT NULL) STRICT;\n"
+      "CREATE TABLE operation (sequence INTEGER PRIMARY KEY, node INTEGER NOT NULL,"
+      " kind INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER, file INTEGER NOT NULL,"
+      " position INTEGER NOT NULL, length INTEGER NOT NULL, payload BLOB NOT NULL,"
+      " bytes_checksum INTEGER NOT NULL, appended INTEGER NOT NULL, row_checksum INTEGER NOT NULL,"
+      " error INTEGER NOT NULL, message BLOB NOT NULL) STRICT;\n";
+
   // Throws DatabaseError, also when SQLite's check of the file finds damage.
   explicit QueueLog(const std::filesystem::path& file);
 

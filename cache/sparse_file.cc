@@ -66,6 +66,11 @@ Result<void> SparseFile::truncate(std::uint64_t size_bytes) {
   return from_call(::ftruncate(descriptor_, static_cast<off_t>(size_bytes)));
 }
 
+void SparseFile::start_writing(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  (void)::sync_file_range(descriptor_, static_cast<off_t>(offset_bytes),
+                          static_cast<off_t>(length_bytes), SYNC_FILE_RANGE_WRITE);
+}
+
 Result<void> SparseFile::sync() {
   return from_call(::fdatasync(descriptor_));
 }

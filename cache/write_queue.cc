@@ -74,6 +74,7 @@ Result<std::vector<Piece>> WriteQueue::read(std::string_view node, std::uint64_t
     if (length_bytes > 0) pieces.push_back({Piece::Kind::base, offset_bytes, length_bytes, {}});
     return pieces;
   }
+  if (queued->unusable > 0) return error_from_errno(EIO);
   for (const Overlay::Part& part : queued->overlay.parts(offset_bytes, length_bytes)) {
     Piece piece{part.kind, part.offset_bytes, part.length_bytes, {}};
     if (part.kind == Piece::Kind::data) {
@@ -109,7 +110,7 @@ std::vector<Buffer> WriteQueue::queued_attributes(std::string_view node) const {
   if (queued == nullptr) return payloads;
   for (const std::uint64_t sequence : queued->sequences) {
     const QueuedOperation& operation = *state_->index.find(sequence);
-    const bool sound = operation.kind == OperationKind::set_attributes && operation.verified;
+    const bool sound = operation.kind == OperationKind::set_attributes && operation.usable;
     if (sound) payloads.push_back(operation.payload);
   }
   return payloads;

@@ -74,7 +74,8 @@ class WriteQueue {
   Result<void> commit();
 
   // The range as queued operations leave it. The caller cuts it to the file's size first
-  // (pending(node).size). EIO when queued bytes in it are damaged.
+  // (pending(node).size). EIO when queued bytes in it are damaged, or an operation on the file
+  // whose range is no longer known.
   Result<std::vector<Piece>> read(std::string_view node, std::uint64_t offset_bytes,
                                   std::uint64_t length_bytes);
   PendingNode pending(std::string_view node) const;

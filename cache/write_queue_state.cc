@@ -87,21 +87,21 @@ void WriteQueue::State::load_operation(const OperationRow& row, QueuedNode* node
   operation.size_bytes = row.size_bytes;
   operation.place = row.place;
   operation.payload.assign(row.payload.begin(), row.payload.end());
-  operation.checksum = row.checksum;
+  operation.bytes_checksum = row.bytes_checksum;
+  operation.row_checksum = row.row_checksum;
   operation.appended_us = row.appended_us;
   operation.has_row = true;
-  const std::uint64_t length = row.place.length_bytes;
-  bool usable = node != nullptr && row.kind <= std::numeric_limits<std::uint8_t>::max();
+  operation.verified = operation.kind != OperationKind::write;
+  bool usable = node != nullptr && row.kind <= std::numeric_limits<std::uint8_t>::max() &&
+                row_checksum_of(row.sequence, operation) == row.row_checksum;
   if (operation.kind == OperationKind::write) {
-    usable = usable && length <= kMaximumWriteBytes && row.offset_bytes <= kMaximumFileBytes &&
-             data.keep(row.place);
+    usable = usable && row.offset_bytes <= kMaximumFileBytes && data.keep(row.place);
   } else {
-    usable = usable && length == 0 && row.kind != 0 &&
-             checksum_of(row.sequence, operation, operation.payload) == row.checksum;
-    operation.verified = usable;
+    usable = usable && bytes_checksum_of(operation.payload) == row.bytes_checksum;
   }
+  operation.usable = usable;
   if (!usable) operation.place = {};
-  index.add(row.sequence, std::move(operation), usable);
+  index.add(row.sequence, std::move(operation));
   if (!usable) {
     ++damaged;
     index.park(row.sequence, {EIO, "its entry in the local queue is damaged", true});
@@ -134,9 +134,10 @@ Result<std::uint64_t> WriteQueue::State::append(const Origin& origin, QueuedOper
   ++next_sequence;
   operation.node = &index.enter(origin.node, origin.display_name);
   operation.appended_us = microseconds_of(origin.now);
-  operation.checksum = checksum_of(*sequence, operation, bytes);
+  operation.bytes_checksum = bytes_checksum_of(bytes);
+  operation.row_checksum = row_checksum_of(*sequence, operation);
   operation.verified = true;
-  index.add(*sequence, std::move(operation), true);
+  index.add(*sequence, std::move(operation));
   return *sequence;
 }
 
@@ -159,12 +160,11 @@ Result<void> WriteQueue::State::store_changes() {
   return {};
 }
 
-Result<Buffer> WriteQueue::State::read_verified(std::uint64_t sequence,
-                                                QueuedOperation& operation) {
+Result<Buffer> WriteQueue::State::read_verified(QueuedOperation& operation) {
   if (operation.kind != OperationKind::write) return operation.payload;
   Buffer bytes(operation.place.length_bytes);
   if (const Result<void> read = data.read(operation.place, 0, bytes); !read) return read.error();
-  if (checksum_of(sequence, operation, bytes) != operation.checksum) {
+  if (bytes_checksum_of(bytes) != operation.bytes_checksum) {
     return error_from_errno(EBADMSG);
   }
   operation.verified = true;
@@ -187,7 +187,7 @@ Result<Buffer> WriteQueue::State::read_part(std::uint64_t sequence, std::uint64_
                                             std::uint64_t length_bytes) {
   QueuedOperation& operation = *index.find(sequence);
   if (!operation.verified) {
-    if (const Result<Buffer> whole = read_verified(sequence, operation); !whole) {
+    if (const Result<Buffer> whole = read_verified(operation); !whole) {
       park_unreadable(sequence, whole.error());
       return error_from_errno(EIO);
     }
@@ -202,7 +202,7 @@ Result<Buffer> WriteQueue::State::read_part(std::uint64_t sequence, std::uint64_
 std::optional<Operation> WriteQueue::State::load(std::uint64_t sequence) {
   QueuedOperation* queued = index.find(sequence);
   if (queued == nullptr || queued->node->holds_back(sequence)) return std::nullopt;
-  Result<Buffer> bytes = read_verified(sequence, *queued);
+  Result<Buffer> bytes = read_verified(*queued);
   if (!bytes) {
     park_unreadable(sequence, bytes.error());
     return std::nullopt;

@@ -46,7 +46,7 @@ struct WriteQueue::State {
   void load_log();
   void load_operation(const OperationRow& row, QueuedNode* node);
   Result<std::uint64_t> allocate();
-  Result<Buffer> read_verified(std::uint64_t sequence, QueuedOperation& operation);
+  Result<Buffer> read_verified(QueuedOperation& operation);
   void park_unreadable(std::uint64_t sequence, boost::system::error_code error);
 };
 

@@ -41,8 +41,9 @@ std::string rows_of(const std::filesystem::path& folder) {
       rows += std::to_string(value) + "|";
     }
     rows += text_of(row.payload) == "\x01\x02" ? "X'0102'|" : text_of(row.payload) + "|";
-    rows += signed_text(row.checksum) + "|" + std::to_string(row.appended_us) + "|" +
-            std::to_string(row.error) + "|" + std::string(row.message) + "\n";
+    rows += signed_text(row.bytes_checksum) + "|" + std::to_string(row.appended_us) + "|" +
+            signed_text(row.row_checksum) + "|" + std::to_string(row.error) + "|" +
+            std::string(row.message) + "\n";
   };
   REQUIRE(log.load(node, operation));
   rows += "    queue:      16 bytes|" + std::to_string(log.header().reserved_sequence) + "|" +

