@@ -98,6 +98,8 @@ void UdpSocket::open(const UdpOptions& options) {
     reinterpret_cast<sockaddr_in&>(address).sin_port = htons(listen.port);
     size = sizeof(sockaddr_in);
   }
+  many_addresses_ = options.listen && any && family_ == AF_INET6;
+  if (many_addresses_) set_int(fd_, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
   if (size == 0) throw std::system_error(EAFNOSUPPORT, std::generic_category(), attempt);
   if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) < 0) {
     throw std::system_error(errno, std::generic_category(), attempt);
@@ -154,14 +156,14 @@ bool UdpSocket::receive(TimePoint now, Sink sink) {
   }
   for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
     const mmsghdr& message = received_->messages.at(i);
-    std::uint16_t segment_size = 0;
-    read_control(message.msg_hdr, segment_size);
+    const Told told = read_control(message.msg_hdr);
     const Address from = from_sockaddr(received_->from[i]);
     std::span<std::uint8_t> rest(&received_->bytes[i * kReceiveBuffer], message.msg_len);
     report_.bytes_received += Bytes{rest.size()};
+    if (told.local) return_paths_.learn(from, *told.local);
     do {
-      const std::size_t size = segment_size == 0 ? rest.size()
-                                                 : std::min<std::size_t>(segment_size, rest.size());
+      const std::size_t size =
+          told.segment_size == 0 ? rest.size() : std::min<std::size_t>(told.segment_size, rest.size());
       ++report_.datagrams_received;
       sink(rest.first(size), from);
       rest = rest.subspan(size);
@@ -170,20 +172,26 @@ bool UdpSocket::receive(TimePoint now, Sink sink) {
   return static_cast<std::size_t>(n) == kReceiveMessages;
 }
 
-void UdpSocket::read_control(const msghdr& header, std::uint16_t& segment_size) {
+UdpSocket::Told UdpSocket::read_control(const msghdr& header) {
+  Told told;
   auto& mutable_header = const_cast<msghdr&>(header);
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&mutable_header, c)) {
     if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
       int size = 0;
       std::memcpy(&size, CMSG_DATA(c), sizeof size);
-      segment_size = static_cast<std::uint16_t>(size);
+      told.segment_size = static_cast<std::uint16_t>(size);
     } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
       std::uint32_t drops = 0;
       std::memcpy(&drops, CMSG_DATA(c), sizeof drops);
       report_.dropped_by_kernel += static_cast<std::uint32_t>(drops - kernel_drops_);
       kernel_drops_ = drops;
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+      in6_pktinfo info;
+      std::memcpy(&info, CMSG_DATA(c), sizeof info);
+      std::memcpy(told.local.emplace().data(), &info.ipi6_addr, sizeof info.ipi6_addr);
     }
   }
+  return told;
 }
 
 void UdpSocket::read_errors(TimePoint now) {

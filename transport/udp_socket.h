@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "transport/endpoint.h"
+#include "transport/return_paths.h"
 #include "transport/udp_report.h"
 
 namespace rushfs::transport {
@@ -66,10 +67,16 @@ class UdpSocket {
   void open(const UdpOptions& options);
   void set_options(const UdpOptions& options);
   SocketBuffer set_buffer(int force_option, int option, Bytes asked, bool force);
-  void read_control(const msghdr& header, std::uint16_t& segment_size);
+  /// What the kernel tells beside a message: size of its datagrams (0: it is one), our address.
+  struct Told {
+    std::uint16_t segment_size = 0;
+    std::optional<LocalIp> local;
+  };
+  Told read_control(const msghdr& header);
   void read_errors(TimePoint now);
   void note_error(int error, const Address& to, TimePoint now);
 
+  std::size_t write_control(const Piece& piece, std::span<std::uint8_t> control) const;
   void cut_into_pieces(const TransmitBatch& batch);
   void cut_piece_into_datagrams(std::size_t index);
   void send_pieces(TimePoint now);
@@ -80,6 +87,8 @@ class UdpSocket {
   int fd_ = -1;
   int family_ = 0;
   Address local_;
+  bool many_addresses_ = false;  // a server on any address: answer from the one that was asked
+  ReturnPaths return_paths_;
   UdpReport report_;
   std::uint32_t kernel_drops_ = 0;  // as last reported; wraps
   std::unique_ptr<Received> received_;

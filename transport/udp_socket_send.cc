@@ -100,6 +100,10 @@ UdpSocket::Refusal UdpSocket::refused(std::size_t index, int error, TimePoint no
     ++report_.send_blocked;
     return Refusal::blocked;
   }
+  if (many_addresses_ && (error == EINVAL || error == EADDRNOTAVAIL || error == ENETUNREACH) &&
+      return_paths_.forget(*piece.to)) {
+    return Refusal::retry;
+  }
   if (piece.segmented() && (error == EIO || error == EINVAL || error == EMSGSIZE)) {
     // EIO: a device without checksum offload. EINVAL, EMSGSIZE: no segmentation here, or segments
     // over the interface's MTU; sending them singly tells which.
@@ -122,9 +126,35 @@ UdpSocket::Refusal UdpSocket::refused(std::size_t index, int error, TimePoint no
   return Refusal::dropped;
 }
 
+/// Fills in what the kernel must know beside the bytes; the result is its length.
+std::size_t UdpSocket::write_control(const Piece& piece, std::span<std::uint8_t> control) const {
+  std::size_t used = 0;
+  const auto add = [&](int level, int type, const void* data, std::size_t size) {
+    cmsghdr header{};
+    header.cmsg_level = level;
+    header.cmsg_type = type;
+    header.cmsg_len = CMSG_LEN(size);
+    assert(used + CMSG_SPACE(size) <= control.size());
+    std::memcpy(&control[used], &header, sizeof header);
+    std::memcpy(&control[used + CMSG_LEN(0)], data, size);
+    used += CMSG_SPACE(size);
+  };
+  if (piece.segmented()) {
+    add(SOL_UDP, UDP_SEGMENT, &piece.segment_size, sizeof piece.segment_size);
+  }
+  if (!many_addresses_) return used;
+  if (const auto local = return_paths_.find(*piece.to)) {
+    in6_pktinfo info{};
+    std::memcpy(&info.ipi6_addr, local->data(), local->size());
+    add(IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+  }
+  return used;
+}
+
 int UdpSocket::send_some(std::size_t first) {
   struct Control {
-    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(std::uint16_t))> bytes;
+    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(std::uint16_t)) +
+                                                  CMSG_SPACE(sizeof(in6_pktinfo))> bytes;
   };
   std::array<mmsghdr, kSendMessages> messages;
   std::array<iovec, kSendMessages> parts;
@@ -140,14 +170,8 @@ int UdpSocket::send_some(std::size_t first) {
     header.msg_iovlen = 1;
     header.msg_name = &addresses[i];
     header.msg_namelen = to_sockaddr(*piece.to, family_, addresses[i]);
-    if (!piece.segmented()) continue;
     header.msg_control = controls[i].bytes.data();
-    header.msg_controllen = controls[i].bytes.size();
-    cmsghdr* control = CMSG_FIRSTHDR(&header);
-    control->cmsg_level = SOL_UDP;
-    control->cmsg_type = UDP_SEGMENT;
-    control->cmsg_len = CMSG_LEN(sizeof piece.segment_size);
-    std::memcpy(CMSG_DATA(control), &piece.segment_size, sizeof piece.segment_size);
+    header.msg_controllen = write_control(piece, controls[i].bytes);
   }
   ++report_.send_calls;
   const int sent = ::sendmmsg(fd_, messages.data(), static_cast<unsigned>(count), MSG_DONTWAIT);

@@ -96,6 +96,22 @@ TEST_CASE("a socket for any address speaks to both families") {
   }
 }
 
+TEST_CASE("a server on any address answers from the one that was asked") {
+  UdpSocket server(listening("*:0"));
+  UdpSocket client(listening("127.0.0.1:0"));  // would be answered from 127.0.0.1 by default
+  Address asked = parse_address("127.0.0.77:0");
+  asked.port = server.local_address().port;
+  std::vector<TransmitBatch> question{numbered(asked, 1, 100)};
+  client.send(question, Clock::now());
+  Address from;
+  REQUIRE(receive_some(server, 2, &from).size() == 2);
+  std::vector<TransmitBatch> answer{numbered(from, 3, 100)};
+  server.send(answer, Clock::now());
+  REQUIRE(receive_some(client, 4, &from).size() == 4);
+  CHECK(from == asked);
+  CHECK(server.report().segmentation_offload);
+}
+
 TEST_CASE("a listener that is not there is reported and hurts nothing else") {
   UdpSocket sender(listening("127.0.0.1:0")), receiver(listening("127.0.0.1:0"));
   Address nobody;
