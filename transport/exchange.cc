@@ -44,16 +44,26 @@ std::optional<EventBody> Exchange::poll(TimePoint now) {
   while (!events_.empty()) {
     EventBody event = std::move(events_.front());
     events_.pop_front();
-    const auto* reply = std::get_if<ReplyArrived>(&event);
+    if (const auto* cancelled = std::get_if<RequestCancelled>(&event)) {
+      const auto charge = cancelled_charges_.extract(cancelled->id.value);
+      release(MessageKind::request, cancelled->id, charge.mapped(), now);
+    }
+    auto* reply = std::get_if<ReplyArrived>(&event);
     if (reply == nullptr) return event;
-    const auto found = asked_.find(reply->id.value);
-    assert(found != asked_.end());
-    const bool cancelled = found->second.cancelled;
-    release(MessageKind::reply, reply->id, found->second.reply->charge(), now);
-    asked_.erase(found);
-    if (!cancelled) return event;
+    if (auto wanted = take_reply(std::move(*reply), now)) return wanted;
   }
   return std::nullopt;
+}
+
+// None: it was cancelled after it had come.
+std::optional<EventBody> Exchange::take_reply(ReplyArrived reply, TimePoint now) {
+  const auto found = asked_.find(reply.id.value);
+  assert(found != asked_.end());
+  const bool cancelled = found->second.cancelled;
+  release(MessageKind::reply, reply.id, found->second.reply->charge(), now);
+  asked_.erase(found);
+  if (cancelled) return std::nullopt;
+  return reply;
 }
 
 bool Exchange::next_is_urgent() {

@@ -110,6 +110,7 @@ class Exchange {
   Violation mark_complete(RequestId id);
   Violation cancel_unseen(const CancelFrame& frame, TimePoint now);
   Violation send_reset(RequestId id, std::uint32_t charged);
+  std::optional<EventBody> take_reply(ReplyArrived reply, TimePoint now);
   void finish(RequestId id, const Asked& asked);
   void close_count(RequestId id, Answering& answering);
   void release(MessageKind kind, RequestId id, std::uint32_t charge, TimePoint now) {
@@ -130,6 +131,8 @@ class Exchange {
   std::deque<EventBody> events_;
   std::deque<Control> control_;  // CANCEL and RESET to be sent
   absl::flat_hash_map<std::uint64_t, std::uint32_t> resets_;  // unacknowledged: id, charge
+  // Requests cancelled after delivery: their bodies count until the application was told.
+  absl::flat_hash_map<std::uint64_t, std::uint32_t> cancelled_charges_;
   Duration round_trip_ = std::chrono::milliseconds(100);
   std::uint64_t bytes_retransmitted_ = 0;
 };

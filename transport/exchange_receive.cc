@@ -89,18 +89,23 @@ Violation Exchange::on_cancel(const CancelFrame& frame, TimePoint now) {
   if (found == answering_.end()) return cancel_unseen(frame, now);
   Answering& answering = found->second;
   if (frame.charged != answering.request.charge()) return "a CANCEL that lies about its request";
+  const Answering::State state = answering.state;
   std::uint32_t reply_charged = 0;
-  if (answering.state == Answering::State::replying) {
-    if (outbox_.remove(MessageKind::reply, frame.id)) reply_charged = answering.reply_charge;
-  } else {
-    release(MessageKind::request, frame.id, answering.request.charge(), now);
+  switch (state) {
+    case Answering::State::arriving:
+      release(MessageKind::request, frame.id, frame.charged, now);
+      break;
+    case Answering::State::delivered:
+      cancelled_charges_[frame.id.value] = frame.charged;
+      events_.push_back(RequestCancelled{frame.id});
+      break;
+    case Answering::State::replying:
+      if (outbox_.remove(MessageKind::reply, frame.id)) reply_charged = answering.reply_charge;
+      break;
   }
-  const bool delivered = answering.state == Answering::State::delivered;
-  const bool arriving = answering.state == Answering::State::arriving;
-  if (delivered) events_.push_back(RequestCancelled{frame.id});
   close_count(frame.id, answering);
   answering_.erase(found);
-  if (arriving) {
+  if (state == Answering::State::arriving) {
     if (Violation violation = mark_complete(frame.id)) return violation;
   }
   return send_reset(frame.id, reply_charged);

@@ -182,6 +182,7 @@ TEST_CASE("ten thousand small requests pass bulk in both directions") {
   std::sort(times.begin(), times.end());
   CAPTURE(times[5000], times[9000], times[9900], times.back());
   CHECK(times[5000] < 1.2 * 50);
+  CHECK(times[9900] < 1.6 * 50);  // the queues that bulk makes in both directions while it probes
   REQUIRE(scene.finish(30s));
 }
 

@@ -242,8 +242,10 @@ TEST_CASE("a cancelled request ends on both sides, however far it had come") {
     deliver_both(client, server);
     server.expect<RequestArrived>();
     client.exchange.cancel(id, client.now);
-    settle();
+    deliver_both(client, server);
+    CHECK(server.exchange.bytes_held_for_peer() > 0);  // until the application was told
     CHECK(server.expect<RequestCancelled>().id == id);
+    settle();
     server.exchange.reply(id, numbered(100), server.now);  // too late, harmless
     settle();
   }
