@@ -131,6 +131,7 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
 
   // Queued changes: export_queue.cc, export_commit.cc.
   void queue(RequestContext context, const NodeId& node, QueuedOperation operation);
+  void answer_applied(const NodeId& node, Responder respond);
   void pump(const ClientTag& tag, const NodeId& node);
   void apply(const ClientTag& tag, const NodeId& node, std::vector<QueuedOperation> run,
              std::uint64_t pass);

@@ -89,6 +89,13 @@ void Export::Implementation::queue(RequestContext context, const NodeId& node,
     case WriteOrder::Arrival::applied_before:
       break;
   }
+  answer_applied(node, std::move(operation.respond));
+}
+
+/// An operation that took effect before is answered with the file as it is now.
+void Export::Implementation::answer_applied(const NodeId& node, Responder respond) {
+  RequestContext context;
+  context.priority = Priority::behind;
   answer(
       context, node,
       [](const Store& store, Job& job) {
@@ -97,7 +104,7 @@ void Export::Implementation::queue(RequestContext context, const NodeId& node,
         job.reply = now ? encode_reply(ChangeReply{{now->version, *now}})
                         : encode_error(now.error().value());
       },
-      std::move(operation.respond));
+      std::move(respond));
 }
 
 void Export::Implementation::pump(const ClientTag& tag, const NodeId& node) {
@@ -132,6 +139,7 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
         if (client == self->clients_.end()) return;
         auto undone = client->second.order.finished(node, applied->through, applied->failed);
         for (Responder& respond : undone.operations) std::move(respond)(encode_error(ECANCELED));
+        for (Responder& respond : undone.repeated) self->answer_applied(node, std::move(respond));
         for (auto& waiter : undone.waiters) std::move(waiter)(false);
         self->pump(tag, node);
       });

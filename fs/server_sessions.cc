@@ -134,11 +134,15 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
   if (!grant || served == exports_.end()) return refuse(ENOENT);
 
   const ClientTag tag = tag_of(connection.key, request.client);
+  // The client came back before its old connection was missed.
+  std::vector<ConnectionHandle> replaced;
   for (auto& [other_handle, other] : connections_) {
     if (other_handle == handle || other->served != served->second || other->client != tag) continue;
-    // The client came back before its old connection was missed.
     other->served = nullptr;
-    close(other_handle, transport::CloseCode::none, "the same mount has connected anew");
+    replaced.push_back(other_handle);
+  }
+  for (const ConnectionHandle other : replaced) {
+    close(other, transport::CloseCode::none, "the same mount has connected anew");
   }
   connection.attaching = true;
   connection.client = tag;

@@ -68,20 +68,13 @@ WriteOrder::Undone WriteOrder::finished(const NodeId& node, std::uint64_t applie
   line.running = false;
   line.applied = std::max(line.applied, applied);
   highest_ = std::max(highest_, applied);
-  if (failed) {
-    for (auto& [sequence, operation] : line.held) {
-      held_bytes_ -= operation.body.size();
-      --held_;
-      undone.operations.push_back(std::move(operation.respond));
-    }
-    line.held.clear();
-  }
-  // Operations repeated while they ran: applied now, to be found so when they are sent once more.
-  while (!line.held.empty() && line.held.begin()->first <= line.applied) {
-    held_bytes_ -= line.held.begin()->second.body.size();
+  for (auto each = line.held.begin(); each != line.held.end();) {
+    const bool repeated = each->first <= line.applied;
+    if (!repeated && !failed) break;
+    held_bytes_ -= each->second.body.size();
     --held_;
-    undone.operations.push_back(std::move(line.held.begin()->second.respond));
-    line.held.erase(line.held.begin());
+    (repeated ? undone.repeated : undone.operations).push_back(std::move(each->second.respond));
+    each = line.held.erase(each);
   }
   std::vector<Waiter> waiters = std::move(line.waiters);
   line.waiters.clear();

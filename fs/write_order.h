@@ -51,6 +51,7 @@ class WriteOrder {
   /// repeats it in order, or gives the failed one up.
   struct Undone {
     std::vector<Responder> operations;
+    std::vector<Responder> repeated;  // came again while they were applied: they took effect
     std::vector<absl::AnyInvocable<void(bool applied) &&>> waiters;
   };
   Undone finished(const NodeId& node, std::uint64_t applied, bool failed);

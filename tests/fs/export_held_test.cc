@@ -1,0 +1,159 @@
+// docs/semantics.md, "Files without a name": what a client holds open stays, whoever removes its
+// name.
+#include <sys/stat.h>
+
+#include "tests/fs/server_harness.h"
+
+using namespace rushfs::testing;
+namespace files = std::filesystem;
+
+namespace {
+
+struct Studio {
+  TemporaryFolder exported, state;
+  std::unique_ptr<ServerHarness> server;
+  TestClient anna{1}, ben{2};
+  NodeId clip;
+
+  Studio() {
+    start();
+    write_file(exported / "clip", "frames");
+    clip = anna.lookup("clip");
+  }
+  void start() {
+    server = std::make_unique<ServerHarness>(exported.path(), state.path());
+    anna.connect_and_attach(*server);
+    ben.connect_and_attach(*server);
+  }
+  void kill_and_restart() {
+    server.reset();
+    start();
+  }
+  void unlink(TestClient& by, bool hold) {
+    const auto removed = by.call(Unlink{by.number(), by.root, "clip", hold});
+    REQUIRE(removed.has_value());
+    if (hold) {
+      REQUIRE(removed->removed.has_value());
+      CHECK(removed->removed->attributes.links == 0);
+    }
+  }
+  bool orphans_on_disk() const { return files::exists(exported / kOrphanFolder); }
+};
+
+}  // namespace
+
+TEST_CASE("a file unlinked by its holder can be read and written until it is released") {
+  Studio studio;
+  studio.unlink(studio.anna, true);
+  CHECK(!files::exists(studio.exported / "clip"));
+  CHECK(!studio.anna.call(Lookup{studio.anna.root, "clip"})->entry);
+  CHECK(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 6, " more")).has_value());
+  CHECK(studio.anna.read(studio.clip) == "frames more");
+  CHECK(studio.anna.call(GetAttributes{studio.clip})->attributes.links == 0);
+  CHECK(studio.anna.call(Commit{studio.clip, 1, false}).has_value());
+  REQUIRE(studio.anna.call(Release{studio.clip}).has_value());
+  studio.server->settle();
+  CHECK(error_of(studio.anna.call(GetAttributes{studio.clip})) == ESTALE);
+  CHECK(!studio.orphans_on_disk());
+}
+
+TEST_CASE("a file held by one client survives its removal by another") {
+  Studio studio;
+  REQUIRE(studio.anna.call(Open{studio.clip, true, 0, 0}).has_value());
+  SECTION("by unlink") {
+    studio.unlink(studio.ben, false);
+  }
+  SECTION("by a rename over it") {
+    write_file(studio.exported / "new", "new");
+    const Rename rename{studio.ben.number(),
+                        studio.ben.root,
+                        "new",
+                        studio.ben.root,
+                        "clip",
+                        RenameMode::replace,
+                        false};
+    REQUIRE(studio.ben.call(rename).has_value());
+    CHECK(read_file(studio.exported / "clip") == "new");
+  }
+  SECTION("on the server itself") {
+    files::remove(studio.exported / "clip");
+  }
+  CHECK(studio.anna.read(studio.clip) == "frames");
+  studio.anna.call(Release{studio.clip});
+  studio.server->advance(std::chrono::seconds(10));
+  CHECK(error_of(studio.anna.call(GetAttributes{studio.clip})) == ESTALE);
+}
+
+TEST_CASE("nobody holds it: it is gone, and its space is free") {
+  Studio studio;
+  CHECK(studio.anna.read(studio.clip) == "frames");  // the server has it open now
+  SECTION("removed by a client") {
+    studio.unlink(studio.ben, false);
+  }
+  SECTION("removed beside us") {
+    files::remove(studio.exported / "clip");
+    studio.server->advance(std::chrono::seconds(10));
+  }
+  CHECK(error_of(studio.anna.call(GetAttributes{studio.clip})) == ESTALE);
+  CHECK(error_of(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 0, "x"))) == ESTALE);
+}
+
+TEST_CASE("a held file without a name survives a kill of the server") {
+  Studio studio;
+  studio.unlink(studio.anna, true);
+  studio.kill_and_restart();
+  CHECK(studio.anna.call(GetAttributes{studio.clip})->attributes.links == 0);
+  REQUIRE(studio.anna.call(Open{studio.clip, true, 0, 0}).has_value());
+  studio.server->advance(kHoldLease * 2);
+  CHECK(studio.anna.read(studio.clip) == "frames");
+  studio.anna.call(Release{studio.clip});
+  studio.server->settle();
+  CHECK(!studio.orphans_on_disk());
+}
+
+TEST_CASE("after a kill, what nobody holds again within the lease is dropped") {
+  Studio studio;
+  studio.unlink(studio.anna, true);
+  studio.kill_and_restart();
+  CHECK(studio.orphans_on_disk());
+  studio.server->advance(kHoldLease + std::chrono::seconds(1));
+  CHECK(!studio.orphans_on_disk());
+  CHECK(error_of(studio.anna.call(GetAttributes{studio.clip})) == ESTALE);
+}
+
+TEST_CASE("a client that is cut off keeps what it holds for the lease, and not longer") {
+  Studio studio;
+  studio.unlink(studio.anna, true);
+  studio.anna.disconnect();
+  studio.server->advance(kHoldLease - std::chrono::seconds(1));
+  CHECK(studio.ben.read(studio.clip) == "frames");
+  SECTION("it returns in time") {
+    studio.anna.connect_and_attach(*studio.server);
+    studio.server->advance(kHoldLease * 2);
+    CHECK(studio.anna.read(studio.clip) == "frames");
+  }
+  SECTION("it does not") {
+    studio.server->advance(std::chrono::seconds(2));
+    int error = 0;
+    studio.ben.read(studio.clip, &error);
+    CHECK(error == ESTALE);
+    CHECK(!studio.orphans_on_disk());
+  }
+}
+
+TEST_CASE("a client that says goodbye lets go at once") {
+  Studio studio;
+  studio.unlink(studio.anna, true);
+  REQUIRE(studio.anna.call(Detach{}).has_value());
+  studio.server->settle();
+  CHECK(!studio.orphans_on_disk());
+}
+
+TEST_CASE("a file with another name needs no hidden one") {
+  Studio studio;
+  files::create_hard_link(studio.exported / "clip", studio.exported / "second");
+  const auto removed =
+      studio.anna.call(Unlink{studio.anna.number(), studio.anna.root, "clip", true});
+  CHECK(removed->removed->attributes.links == 1);
+  CHECK(!studio.orphans_on_disk());
+}

@@ -1,0 +1,135 @@
+// docs/file-protocol.md, "Queued changes".
+#include "fs/write_order.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <random>
+
+using namespace rushfs::fs;
+
+namespace {
+
+const NodeId kFile{"file"};
+
+WriteOrder::Arrival arrive(WriteOrder& order, std::uint64_t sequence, std::uint64_t after,
+                           std::uint64_t floor = 0, std::size_t bytes = 10) {
+  QueuedOperation operation;
+  operation.position = {sequence, after, floor};
+  operation.request = Write{};
+  operation.body.resize(bytes);
+  operation.respond = [](rushfs::transport::Buffer) {};
+  return order.arrive(kFile, operation);
+}
+std::vector<std::uint64_t> next(WriteOrder& order) {
+  std::vector<std::uint64_t> out;
+  for (const auto& operation : order.next(kFile)) out.push_back(operation.position.sequence);
+  return out;
+}
+using Numbers = std::vector<std::uint64_t>;
+
+}  // namespace
+
+TEST_CASE("operations of one node are applied in the client's order, whatever arrives first") {
+  std::mt19937 random(7);
+  for (int round = 0; round < 200; ++round) {
+    WriteOrder order;
+    Numbers all(50);
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = 10 + 3 * i;
+    Numbers shuffled = all;
+    std::shuffle(shuffled.begin(), shuffled.end(), random);
+    Numbers applied;
+    for (const std::uint64_t sequence : shuffled) {
+      const auto before = sequence == 10 ? 0 : sequence - 3;
+      REQUIRE(arrive(order, sequence, before) == WriteOrder::Arrival::queued);
+      for (Numbers run = next(order); !run.empty(); run = next(order)) {
+        applied.insert(applied.end(), run.begin(), run.end());
+        order.finished(kFile, run.back(), false);
+      }
+    }
+    REQUIRE(applied == all);
+    CHECK(order.held_bytes() == 0);
+  }
+}
+
+TEST_CASE("an operation that comes again was applied before") {
+  WriteOrder order;
+  arrive(order, 1, 0);
+  CHECK(next(order) == Numbers{1});
+  order.finished(kFile, 1, false);
+  CHECK(arrive(order, 1, 0) == WriteOrder::Arrival::applied_before);
+}
+
+TEST_CASE("one that comes again while it is applied is applied once") {
+  WriteOrder order;
+  arrive(order, 1, 0);
+  CHECK(next(order) == Numbers{1});
+  CHECK(arrive(order, 1, 0) == WriteOrder::Arrival::queued);
+  CHECK(next(order).empty());  // a run is under way
+  const auto undone = order.finished(kFile, 1, false);
+  CHECK(undone.operations.empty());
+  CHECK(undone.repeated.size() == 1);
+  CHECK(next(order).empty());
+}
+
+TEST_CASE("what is at or below the client's floor needs no waiting for") {
+  WriteOrder order;
+  arrive(order, 9, 8);
+  CHECK(next(order).empty());
+  arrive(order, 10, 9, 8);
+  CHECK(next(order) == Numbers{9, 10});
+}
+
+TEST_CASE(
+    "after a failure everything behind it is handed back, and the client may go on from there") {
+  WriteOrder order;
+  arrive(order, 1, 0);
+  CHECK(next(order) == Numbers{1});
+  arrive(order, 2, 1);
+  arrive(order, 3, 2);
+  CHECK(order.finished(kFile, 0, true).operations.size() == 2);
+  SECTION("by repeating") {
+    arrive(order, 1, 0);
+    arrive(order, 2, 1);
+    CHECK(next(order) == Numbers{1, 2});
+  }
+  SECTION("by giving the failed one up") {
+    arrive(order, 2, 0);
+    CHECK(next(order) == Numbers{2});
+  }
+}
+
+TEST_CASE("a commit waits for what it covers, and learns of a failure") {
+  WriteOrder order;
+  std::optional<bool> told;
+  arrive(order, 1, 0);
+  next(order);
+  order.when_applied(kFile, 1, [&](bool applied) { told = applied; });
+  CHECK(!told);
+  SECTION("applied") {
+    order.finished(kFile, 1, false);
+    CHECK(told == true);
+  }
+  SECTION("failed") {
+    auto undone = order.finished(kFile, 0, true);
+    REQUIRE(undone.waiters.size() == 1);
+    std::move(undone.waiters[0])(false);
+    CHECK(told == false);
+  }
+}
+
+TEST_CASE("what is held back is bounded") {
+  WriteOrder order;
+  std::uint64_t sequence = 2;
+  constexpr std::size_t kPart = 4 << 20;
+  while (arrive(order, sequence, sequence - 1, 0, kPart) == WriteOrder::Arrival::queued) ++sequence;
+  CHECK(order.held_bytes() <= WriteOrder::kMaxHeldBytes);
+  CHECK(order.held_bytes() > WriteOrder::kMaxHeldBytes - 2 * kPart);
+  order.drop_held();
+  CHECK(order.held_bytes() == 0);
+}
+
+TEST_CASE("a run stays below its limits") {
+  WriteOrder order;
+  for (std::uint64_t i = 1; i <= 1000; ++i) arrive(order, i, i - 1);
+  CHECK(next(order).size() == WriteOrder::kMaxRun);
+}
