@@ -1,6 +1,7 @@
 // The messages one end has to send, and which bytes of them to send next: strict priorities, what
 // was lost before what is new, first come first served within a priority, and only as far as the
-// receiver's credit goes. Bytes are copied once, from the message into the packet.
+// receiver's credit goes. Bytes are copied once, from the message into the packet. (To send small
+// urgent messages twice, queue a part again with on_lost() some time after write() gave it.)
 //
 // Pure; owner: Exchange.
 #pragma once
