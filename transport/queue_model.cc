@@ -14,6 +14,7 @@ constexpr Duration kMaxAllowance = std::chrono::milliseconds(25);
 constexpr double kReferenceBandwidth = 50e6 / 8;
 constexpr double kMinScale = 0.25;
 constexpr double kMaxScale = 4;
+constexpr double kLowScale = 0.2;
 constexpr Duration kMaxJitter = std::chrono::milliseconds(200);
 constexpr Duration kSameWithin = std::chrono::microseconds(500);
 
@@ -83,7 +84,7 @@ Duration QueueModel::allowance(double bandwidth, RatePolicy policy) const {
                      ? std::clamp(std::sqrt(kReferenceBandwidth / bandwidth), kMinScale, kMaxScale)
                      : 1.0;
   if (policy == RatePolicy::high) scale *= 2;
-  if (policy == RatePolicy::low) scale *= 0.5;
+  if (policy == RatePolicy::low) scale = kLowScale;  // however small a share that leaves
   return std::chrono::duration_cast<Duration>(plain * scale);
 }
 

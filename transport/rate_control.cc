@@ -24,6 +24,7 @@ constexpr double kMinWindow = 4;    // packets
 // An epoch lasts a round trip, and at least this many packets in startup and after it.
 constexpr std::uint32_t kEpochPackets = 40;
 constexpr std::uint32_t kSteadyEpochPackets = 100;
+constexpr double kCarriesTarget = 0.95;
 constexpr Duration kIdle = std::chrono::seconds(10);
 
 }  // namespace
@@ -66,8 +67,9 @@ void RateControl::on_path_changed(TimePoint now) {
   update_rates();
 }
 
-std::uint32_t RateControl::on_sent(std::uint64_t number, bool counts,
+std::uint32_t RateControl::on_sent(std::uint64_t number, std::uint32_t wire_size, bool counts,
                                    std::uint64_t in_flight_before, TimePoint now) {
+  sent_ += wire_size;
   if (in_flight_before == 0) {
     epochs_.current().application_limited = true;
     if (last_sent_ != TimePoint{} && now - last_sent_ >= kIdle) {
@@ -138,6 +140,13 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
   while (Epoch* epoch = epochs_.next_complete()) judge(*epoch, now);
   judge_early(now);
   advance(in_flight, now);
+  if (limits_.policy == RatePolicy::fixed) {
+    breaker_.update(sent_, delivered_, minimum_round_trip(), loss_.yield(), now);
+    if (breaker_.tripped() &&
+        bandwidth_.value() * 8 > kCarriesTarget * limits_.target.bits_per_second) {
+      breaker_.close();
+    }
+  }
   update_rates();
 }
 
@@ -187,6 +196,11 @@ Bytes RateControl::sample_bytes() const {
   return {static_cast<std::uint64_t>(startup_over_ ? kEpochPackets / 2 * datagram_ : 0)};
 }
 
+bool RateControl::goes_at_target() const {
+  return limits_.policy == RatePolicy::fixed && limits_.target < BitRate::infinite() &&
+         !breaker_.tripped();
+}
+
 bool RateControl::obeys_delay() const {
   return limits_.policy == RatePolicy::low || !competing_;
 }
@@ -201,6 +215,7 @@ void RateControl::update_rates() {
     startup_bandwidth_ = std::max({startup_bandwidth_, bandwidth_.value(), recent});
     goodput = std::max(startup_bandwidth_ * kStartupGain, initial_rate_);
   }
+  if (goes_at_target()) goodput = target * (phase_ == RatePhase::dip ? kDipGain : 1);
   goodput = std::min(std::max(goodput, minimum), target);
   pacing_ = std::max(goodput / loss_.yield(), 2 * datagram_);
   update_window();
@@ -216,6 +231,10 @@ void RateControl::update_window() {
   } else if (phase_ == RatePhase::up) {
     factor = gain();
   }
+  if (goes_at_target()) {
+    wire = limits_.target.bits_per_second / 8 / loss_.yield();
+    factor = kStartupWindow;
+  }
   const Duration base = queue_.known() ? queue_.base() : kAssumedRoundTrip;
   const Duration queue =
       obeys_delay() ? queue_.allowance(bandwidth_.value(), limits_.policy) : base;
@@ -223,7 +242,7 @@ void RateControl::update_window() {
   window_ = wire * (seconds(base) * factor + seconds(queue) + seconds(queue_.jitter()) +
                     seconds(ack_delay_for(base))) +
             burst;
-  if (startup_over_) {
+  if (startup_over_ && !goes_at_target()) {
     const bool probing = phase_ == RatePhase::up || phase_ == RatePhase::refill;
     window_ = std::min(window_, inflight_limit_ * (probing ? 1 : kHeadroom));
   }

@@ -20,6 +20,7 @@
 #include <optional>
 
 #include "transport/bandwidth_filter.h"
+#include "transport/circuit_breaker.h"
 #include "transport/delivery_rate.h"
 #include "transport/loss_detection.h"
 #include "transport/loss_floor.h"
@@ -46,8 +47,8 @@ class RateControl {
 
   /// A packet leaves: the epoch it belongs to. `counts`: it may say something about the path's
   /// loss (path MTU probes and mere ACKs do not).
-  std::uint32_t on_sent(std::uint64_t number, bool counts, std::uint64_t in_flight_before,
-                        TimePoint now);
+  std::uint32_t on_sent(std::uint64_t number, std::uint32_t wire_size, bool counts,
+                        std::uint64_t in_flight_before, TimePoint now);
   /// What an ACK or the loss timer told. `in_flight` is after it; `round_trip` without ACK delay.
   void on_outcome(const LossOutcome& outcome, const RateSample& sample,
                   std::optional<Duration> round_trip, std::uint64_t in_flight,
@@ -101,6 +102,7 @@ class RateControl {
   double wire_bandwidth() const { return bandwidth_.value() / loss_.yield(); }
   double path_volume() const;
   bool obeys_delay() const;
+  bool goes_at_target() const;
   void update_rates();
   void update_window();
 
@@ -135,7 +137,9 @@ class RateControl {
   double startup_bandwidth_ = 0;            // most delivered over a quarter of a round trip
   std::array<double, 2> startup_before_{};  // the same, one and two quarters ago
   TimePoint startup_noted_{};
-  std::uint64_t delivered_ = 0;
+  std::uint64_t sent_ = 0;                                           // bytes
+  std::uint64_t delivered_ = 0;                                      // bytes
+  CircuitBreaker breaker_;                                           // of policy fixed
   double inflight_limit_ = std::numeric_limits<double>::infinity();  // up lost beyond this
   int bad_epochs_ = 0;       // cruise epochs of excess loss in a row
   int queued_epochs_ = 0;    // cruise epochs with a queue in spite of backing off

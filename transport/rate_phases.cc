@@ -12,6 +12,7 @@ constexpr double kGrowing = 1.15;       // per quarter to half of a round trip i
 constexpr double kStartupExcess = 0.1;  // loss above the least of startup
 constexpr double kMinCut = 0.5;         // per lossy epoch
 constexpr double kDelayCut = 0.3;       // strength of backing off from a queue
+constexpr double kLowDelayCut = 0.5;    // the same, for policy low
 constexpr double kRecover = 0.75;       // of what was cut, once the queue is gone
 constexpr double kMinDelayFactor = 0.85;
 constexpr Duration kCutReference = std::chrono::milliseconds(100);
@@ -175,7 +176,7 @@ void RateControl::back_off_for_queue(const Epoch& epoch) {
   if (!obeys_delay()) return;
   if (queue <= allowed) {
     // The queue is gone: back to nearly what the path delivered while there was one.
-    if (before_cut_ > 0 && 2 * queue < allowed) {
+    if (before_cut_ > 0 && 2 * queue < allowed && limits_.policy != RatePolicy::low) {
       bandwidth_.bound(bandwidth_.value() +
                        kRecover * std::max(before_cut_ - bandwidth_.value(), 0.0));
       before_cut_ = 0;
@@ -185,8 +186,11 @@ void RateControl::back_off_for_queue(const Epoch& epoch) {
   }
   if (before_cut_ == 0) before_cut_ = std::min(lately_, bandwidth_.value());
   const double distance = std::min(1.5, seconds(queue_.base()) / seconds(kCutReference));
-  const double factor = 1 - kDelayCut * distance * seconds(queue - allowed) / seconds(queue);
-  bandwidth_.bound(bandwidth_.value() * std::max(kMinDelayFactor, factor));
+  const double excess = seconds(queue - allowed) / seconds(queue);
+  const double factor = limits_.policy == RatePolicy::low
+                            ? 1 - kLowDelayCut * excess
+                            : std::max(kMinDelayFactor, 1 - kDelayCut * distance * excess);
+  bandwidth_.bound(bandwidth_.value() * factor);
   last_cut_ = epoch.ended;
 }
 

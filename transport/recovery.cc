@@ -68,7 +68,7 @@ void Recovery::on_sent(Bytes wire_size, bool ack_eliciting, std::span<const Sent
   SentPacket& packet = loss_.on_sent(wire_size, ack_eliciting, frames, now);
   if (!ack_eliciting) return;
   limit_.reset();
-  packet.epoch = control_.on_sent(number, !packet.path_mtu_probe, before, now);
+  packet.epoch = control_.on_sent(number, packet.wire_size, !packet.path_mtu_probe, before, now);
   delivery_.on_sent(packet.snapshot, before, packet.wire_size, now);
   pacer_.on_sent(wire_size, now);
   if (packet.path_mtu_probe) mtu_.on_probe_sent(wire_size, now);

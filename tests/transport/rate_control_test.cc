@@ -257,6 +257,52 @@ TEST_CASE("a bursty application keeps the bandwidth it once found") {
   CHECK(simulation.recovery(0).report(TimePoint{}).limit == SendLimit::application);
 }
 
+TEST_CASE("a fixed rate is kept through loss, and given up where the path does not carry it") {
+  Simulation simulation(path(100_Mbps, 50ms, 0.05), 1);
+  FlowOptions flow;
+  flow.limits.policy = RatePolicy::fixed;
+  SECTION("within the capacity") {
+    flow.limits.target = 50_Mbps;
+    simulation.add(flow);
+    simulation.run_until(10s);
+    simulation.mark();
+    simulation.run_until(30s);
+    const double rate = static_cast<double>(simulation.result(0).goodput_bytes) * 8 / 20;
+    CHECK(rate > 45e6);
+    CHECK(rate < 51e6);
+  }
+  SECTION("ten times the capacity") {
+    flow.limits.target = 1000_Mbps;
+    simulation.add(flow);
+    simulation.run_until(3s);
+    for (int i = 0; i < 9; ++i) {
+      simulation.mark();
+      simulation.run_until(simulation.elapsed() + 3s);
+      CHECK(static_cast<double>(simulation.result(0).wire_bytes) * 8 / 3 < 130e6);
+    }
+    CHECK(static_cast<double>(simulation.result(0).goodput_bytes) / 3 >
+          0.8 * simulation.payload_limit());
+  }
+}
+
+TEST_CASE("low leaves the link to others, high takes more than fair") {
+  const auto [policy, least, most] = GENERATE(table<RatePolicy, double, double>(
+      {{RatePolicy::low, 0.0, 0.35}, {RatePolicy::fair, 0.4, 0.6}, {RatePolicy::high, 0.5, 0.9}}));
+  Simulation simulation(path(100_Mbps, 50ms), 1);
+  simulation.add({});
+  FlowOptions flow;
+  flow.limits.policy = policy;
+  simulation.add(flow);
+  simulation.run_until(20s);
+  simulation.mark();
+  simulation.run_until(50s);
+  const auto fair = static_cast<double>(simulation.result(0).goodput_bytes);
+  const auto other = static_cast<double>(simulation.result(1).goodput_bytes);
+  INFO("policy " << static_cast<int>(policy) << " got " << other / (fair + other));
+  CHECK(other / (fair + other) >= least);
+  CHECK(other / (fair + other) <= most);
+}
+
 TEST_CASE("a target is kept and a slow application does not need one") {
   Simulation simulation(path(100_Mbps, 50ms, 0.02), 1);
   FlowOptions flow;

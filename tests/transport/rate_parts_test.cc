@@ -155,7 +155,7 @@ TEST_CASE("faster flows allow themselves a shorter queue, and low a shorter one 
   queue.on_round_trip(100ms, kStart);
   CHECK(queue.allowance(50e6 / 8, RatePolicy::fair) == 10ms);
   CHECK(queue.allowance(200e6 / 8, RatePolicy::fair) == 5ms);
-  CHECK(queue.allowance(50e6 / 8, RatePolicy::low) == 5ms);
+  CHECK(queue.allowance(50e6 / 8, RatePolicy::low) == 2ms);
   CHECK(queue.allowance(50e6 / 8, RatePolicy::high) == 20ms);
 }
 
