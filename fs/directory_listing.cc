@@ -40,7 +40,7 @@ bool is_dot(const char* name) {
 
 Result<DirectoryEntry> DirectoryStore::list_entry(const ReadDirectory& request,
                                                   const Node& directory, int fd,
-                                                  const char* name) const {
+                                                  std::uint64_t mount, const char* name) const {
   DirectoryEntry entry;
   entry.name = name;
   if (!request.with_entries || is_dot(name)) return entry;
@@ -51,9 +51,7 @@ Result<DirectoryEntry> DirectoryStore::list_entry(const ReadDirectory& request,
     return entry;
   }
   const auto device = makedev(status.stx_dev_major, status.stx_dev_minor);
-  struct statx above;
-  if (::statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &above) != 0) return last_error();
-  if (above.stx_mnt_id != status.stx_mnt_id) {  // a mount point: seldom, and needs a descriptor
+  if (mount != status.stx_mnt_id) {  // a mount point: seldom, and needs a descriptor
     auto other = lookup(directory, name);
     if (!other) return other.error();
     entry.entry = Entry{other->node->id(), other->attributes};
@@ -100,7 +98,7 @@ Result<ReadDirectoryReply> DirectoryStore::list(const ReadDirectory& request,
       const char* name = raw + offsetof(RawEntry, name);
       at += head.length;
       if (hidden(directory, name)) continue;
-      auto entry = list_entry(request, directory, fd.get(), name);
+      auto entry = list_entry(request, directory, fd.get(), status.stx_mnt_id, name);
       if (!entry && entry.error() == errno_code(ENOENT)) continue;  // gone since
       if (!entry) return entry.error();
       entry->cookie = head.next;

@@ -113,7 +113,7 @@ class DirectoryStore final : public Store {
   bool hidden(const Node& directory, const std::string& name) const;
   Attributes describe(const struct statx& status, const FileSystem& file_system) const;
   Result<DirectoryEntry> list_entry(const ReadDirectory& request, const Node& directory, int fd,
-                                    const char* name) const;
+                                    std::uint64_t mount, const char* name) const;
   Result<void> change_link(const Node& node, int directory, const std::string& name) const;
   Descriptor orphan_folder(bool make) const;
 

@@ -72,6 +72,12 @@ Export::Implementation::Implementation(ExportOptions options, std::shared_ptr<co
 }
 
 void Export::Implementation::start() {
+  for (const auto& [tag, incarnation] : replies_.known()) {
+    forget_client_if_too_many();
+    Client& client = clients_[tag];
+    client.incarnation = incarnation;
+    client.gone_since = now_;
+  }
   restore_orphans();
 }
 
@@ -149,15 +155,11 @@ void Export::Implementation::forget_client_if_too_many() {
 
 void Export::Implementation::tick(TimePoint now) {
   now_ = now;
-  for (auto each = clients_.begin(); each != clients_.end();) {
-    const auto& gone_since = each->second.gone_since;
-    if (!gone_since || now - *gone_since < kHoldLease) {
-      ++each;
-      continue;
+  for (auto& [tag, client] : clients_) {
+    // Its answers stay: a client may be cut off for longer than a lease.
+    if (client.gone_since && now - *client.gone_since >= kHoldLease) {
+      drop(held_.release_all(holder(tag)));
     }
-    drop(held_.release_all(holder(each->first)));
-    // Its answers stay: they are bounded, and a client may be cut off for longer than a lease.
-    each = each->second.order.applied_through() == 0 ? clients_.erase(each) : std::next(each);
   }
   drop(held_.expire(now));
   std::vector<NodeId> idle;

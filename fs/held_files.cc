@@ -12,7 +12,8 @@ std::string orphan_name(const NodeId& node) {
 
 bool HeldFiles::hold(const Holder& holder, const NodeRef& node) {
   auto& mine = by_holder_[holder];
-  if (!mine.contains(node->id()) && mine.size() >= kMaxPerHolder) return false;
+  const bool full = mine.size() >= kMaxPerHolder || files_.size() >= kMaxHeld;
+  if (full && !mine.contains(node->id())) return false;
   mine.insert(node->id());
   File& file = files_[node->id()];
   if (!file.node) file.node = node;

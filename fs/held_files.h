@@ -26,6 +26,8 @@ class HeldFiles {
  public:
   /// Files one client may hold; each takes a descriptor of the server.
   static constexpr std::size_t kMaxPerHolder = 16384;
+  /// And all clients together.
+  static constexpr std::size_t kMaxHeld = 40960;
 
   /// False: the limit is reached.
   bool hold(const Holder& holder, const NodeRef& node);

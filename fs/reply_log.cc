@@ -183,6 +183,12 @@ void ReplyLog::forget(const ClientTag& tag) {
   if (clients_.erase(tag) != 0 && file_) file_->forget(tag, 0);
 }
 
+std::vector<std::pair<ClientTag, std::uint64_t>> ReplyLog::known() const {
+  std::vector<std::pair<ClientTag, std::uint64_t>> out;
+  for (const auto& [tag, client] : clients_) out.emplace_back(tag, client.incarnation);
+  return out;
+}
+
 ReplyLog::Begun ReplyLog::begin(const ClientTag& tag, const CallNumber& number,
                                 Responder& respond) {
   Client& client = clients_[tag];

@@ -69,6 +69,8 @@ class ReplyLog {
 
   void attach(const ClientTag& client, std::uint64_t incarnation);
   void forget(const ClientTag& client);
+  /// Clients of a former server, with their incarnation.
+  std::vector<std::pair<ClientTag, std::uint64_t>> known() const;
 
   enum class State {
     fresh,     // carry it out, then finish()
