@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cstring>
@@ -27,9 +28,8 @@ constexpr std::size_t kLargestRecord = 1 << 20;      // bytes; answers to change
 constexpr std::uint64_t kCompactAbove = 8ULL << 20;  // bytes; some 20,000 calls
 
 template <class T>
-void put(Buffer& out, T value) {
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&value);
-  out.insert(out.end(), bytes, bytes + sizeof(T));
+void put(std::uint8_t* at, T value) {
+  std::memcpy(at, &value, sizeof(T));
 }
 template <class T>
 T get(const std::uint8_t* at) {
@@ -97,16 +97,16 @@ ReplyFile::ReplyFile(const std::filesystem::path& path)
 
 void ReplyFile::append(std::uint8_t kind, const CallName& call,
                        std::span<const std::uint8_t> body) {
-  Buffer payload;
-  payload.push_back(kind);
-  payload.insert(payload.end(), call.client.bytes.begin(), call.client.bytes.end());
-  put(payload, call.incarnation);
-  put(payload, call.number);
-  payload.insert(payload.end(), body.begin(), body.end());
-  Buffer record;
-  put(record, static_cast<std::uint32_t>(payload.size()));
-  put(record, static_cast<std::uint64_t>(XXH3_64bits(payload.data(), payload.size())));
-  record.insert(record.end(), payload.begin(), payload.end());
+  Buffer record(kHead + kFixed + body.size());
+  std::uint8_t* payload = record.data() + kHead;
+  payload[0] = kind;
+  std::memcpy(payload + 1, call.client.bytes.data(), call.client.bytes.size());
+  put(payload + 17, call.incarnation);
+  put(payload + 25, call.number);
+  std::copy(body.begin(), body.end(), payload + kFixed);
+  const std::size_t length = kFixed + body.size();
+  put(record.data(), static_cast<std::uint32_t>(length));
+  put(record.data() + 4, static_cast<std::uint64_t>(XXH3_64bits(payload, length)));
   const ssize_t put_bytes = ::write(fd_.get(), record.data(), record.size());
   size_ += record.size();
   if (put_bytes != static_cast<ssize_t>(record.size()) && !failed_.exchange(true)) {
