@@ -35,6 +35,7 @@ void ChangeLog::append(Change change) {
     return;
   }
   note(change);
+  ++change.inode->appending;
   struct Appended {
     Change change;
     Result<std::uint64_t> sequence;
@@ -67,6 +68,7 @@ void ChangeLog::note(const Change& change) {
 }
 
 void ChangeLog::appended(Change change, Result<std::uint64_t> sequence) {
+  --change.inode->appending;
   if (!sequence && sequence.error().value() == EDQUOT) {
     undo(change.inode);  // noted again when it is its turn
     waiting_.push_back(std::move(change));
@@ -80,6 +82,9 @@ void ChangeLog::appended(Change change, Result<std::uint64_t> sequence) {
   const std::uint64_t bytes = change.write ? change.bytes.size() : 0;
   parts_.writeback.appended(change.inode->node, parts_.inodes.path(*change.inode), *sequence,
                             bytes);
+  if (change.inode->abandoned && change.inode->appending == 0) {
+    parts_.writeback.removed(change.inode->node);
+  }
   change.reply.ok();
 }
 

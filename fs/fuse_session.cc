@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/post.hpp>
@@ -18,8 +20,7 @@ namespace rushfs::fs {
 
 namespace {
 
-/// FUSE's largest request on kernels before 6.13, and enough: reference value of our own benchmark
-/// was 1 MiB.
+/// FUSE's largest request on kernels before 6.13, and enough to stream at local speed.
 constexpr unsigned kLargestRequest = 1 << 20;
 /// Requests the kernel may have under way for read-ahead and the like.
 constexpr unsigned kBackground = 64;
@@ -57,6 +58,15 @@ std::string device_of(const std::string& mount_point) {
   return device;
 }
 
+/// A mount whose process was killed answers ENOTCONN to everybody until it is unmounted.
+void clear_dead_mount(const std::string& mount_point) {
+  struct stat ignored {};
+  if (stat(mount_point.c_str(), &ignored) == 0 || errno != ENOTCONN) return;
+  if (umount2(mount_point.c_str(), MNT_DETACH) == 0) {
+    spdlog::info("'{}' was left over from a mount that was killed", mount_point);
+  }
+}
+
 }  // namespace
 
 FuseSession::FuseSession(boost::asio::io_context& loop, Volume& volume, FuseOptions options,
@@ -91,6 +101,7 @@ void FuseSession::Kernel::mount(absl::AnyInvocable<void() &&> ended) {
   fuse_args arguments = FUSE_ARGS_INIT(3, const_cast<char**>(words));
   session_ = fuse_session_new(&arguments, &fuse_operations(), sizeof(fuse_lowlevel_ops), this);
   fuse_opt_free_args(&arguments);
+  clear_dead_mount(options_.mount_point);
   if (!session_) throw std::runtime_error("the mount options were refused: " + joined);
   if (fuse_session_mount(session_, options_.mount_point.c_str()) != 0) {
     throw std::runtime_error("cannot mount on '" + options_.mount_point +

@@ -51,6 +51,7 @@ std::string sentence(const transport::CloseReason& reason) {
     case CloseCode::wrong_server_key: return "the server has another key than the one trusted";
     case CloseCode::version_mismatch: return "the server speaks another version of the protocol";
     case CloseCode::key_revoked: return "the server no longer accepts this client's key";
+    case CloseCode::forgotten: return "the server was restarted";
     case CloseCode::server_busy: return "the server has as many clients as it allows";
     default: return "the connection failed (code " +
                     std::to_string(static_cast<int>(reason.code)) + ")";

@@ -187,6 +187,7 @@ class Volume : private WritebackListener {
   template <class Request>
   void make_entry(NodeNumber parent, Request request, Reply<NodeReference> reply);
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
+  void abandon(Inode& inode);
   bool refuses_change(const InodeRef& inode, int& error) const;
 
   Opened add_handle(const InodeRef& inode, OpenFlags flags);

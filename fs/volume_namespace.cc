@@ -85,14 +85,30 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
     if (left->attributes.links > 0) return;
     inode->unlinked = true;
     inode->held = true;
-    if (inode->opens == 0) release_hold(inode);
+    if (inode->opens == 0) {
+      release_hold(inode);
+      abandon(*inode);
+    }
     if (target && target != inode) target->validated = {};
     return;
   }
   if (!target) return;
-  target->unlinked = true;
-  target->server.links = 0;
-  if (target->opens == 0) writeback_.removed(target->node);
+  target->validated = {};
+  if (target->local.operations == 0 || target->opens > 0) return;
+  // Somebody else may have put another file under the name; only the server knows whether it was
+  // this one, whose queued bytes are then of no use.
+  ask(parts_.remote, Priority::urgent, GetAttributes{target->node},
+      [this, target](Result<Answer<AttributesReply>> answer) {
+        if (answer || answer.error().value() != ESTALE || target->opens > 0) return;
+        target->unlinked = true;
+        abandon(*target);
+      });
+}
+
+// Its last name and its last user are gone.
+void Volume::abandon(Inode& inode) {
+  inode.abandoned = true;
+  if (inode.appending == 0) writeback_.removed(inode.node);
 }
 
 void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {

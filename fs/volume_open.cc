@@ -125,6 +125,7 @@ void Volume::finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> r
 // The time of the last write travels behind the data, or the file would show the time at which it
 // arrived.
 void Volume::stamp(const InodeRef& inode) {
+  if (inode->unlinked) return;
   if (!inode->local.unstamped || !inode->local.mtime) return;
   AttributeChange change;
   change.mtime = TimeChange{false, *inode->local.mtime};
@@ -167,13 +168,10 @@ void Volume::release(HandleNumber number) {
   --inode->opens;
   if (handle.flags.write && --inode->writers == 0) {
     stamp(inode);
-    if (inode->unlinked && inode->opens == 0) {
-      writeback_.removed(inode->node);
-    } else {
-      writeback_.closed(inode->node);
-    }
+    writeback_.closed(inode->node);
   }
   if (inode->opens > 0) return;
+  if (inode->unlinked) abandon(*inode);
   inode->closed_at = parts_.time.now;
   if (!inode->held) return;
   if (inode->unlinked) {

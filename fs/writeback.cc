@@ -64,7 +64,11 @@ void Writeback::appended(const NodeId& id, const std::string& name, std::uint64_
                          std::uint64_t bytes) {
   Node& node = nodes_[id];
   node.name = name;
-  if (!node.parked) node.unsent.push_back(sequence);
+  if (node.parked) {
+    node.known_after = sequence;
+  } else {
+    node.unsent.push_back(sequence);
+  }
   node.last = sequence;
   node.bytes += bytes;
   ++node.operations;

@@ -152,6 +152,7 @@ void Writeback::park(const NodeId& id, Node& node, int error) {
   parked_.push_back(operation);
   node.parked = true;
   node.unsent.clear();
+  node.known_after = node.last;
   wake(node, errno_code(error), false);
 }
 

@@ -163,7 +163,7 @@ TEST_CASE("what was read once is not fetched again, not even after a restart") {
   world.restart_client();
   world.calls.clear();
   CHECK(world.read_file("clip.mov").value() == footage(2'000'000));
-  CHECK(world.calls["Read"] == 0);
+  CHECK(world.calls["read"] == 0);
 }
 
 TEST_CASE("fsync is answered when the server has the bytes on its disk") {
@@ -173,14 +173,14 @@ TEST_CASE("fsync is answered when the server has the bytes on its disk") {
   REQUIRE(world.await<void>(
       [&](auto reply) { world.volume().sync(created.opened.handle, std::move(reply)); }));
   CHECK(read_file(world.exported() / "project") == "precious");
-  CHECK(world.calls["Commit"] >= 1);
+  CHECK(world.calls["commit"] >= 1);
 }
 
 TEST_CASE("a full disk at the server is retried, and told to who calls fsync") {
   World world;
   bool full = true;
   world.sabotage = [&](const std::string& operation) -> std::optional<int> {
-    if (full && operation == "Write") return ENOSPC;
+    if (full && operation == "write") return ENOSPC;
     return std::nullopt;
   };
   const auto created = world.create("clip", {.write = true}).value();
@@ -201,7 +201,7 @@ TEST_CASE("what the server refuses for good is kept and shown until a person dec
   World world;
   bool refuse = true;
   world.sabotage = [&](const std::string& operation) -> std::optional<int> {
-    if (refuse && operation == "Write") return EACCES;
+    if (refuse && operation == "write") return EACCES;
     return std::nullopt;
   };
   REQUIRE(world.write_file("clip", "some footage"));
