@@ -8,16 +8,26 @@
 #include <cstdlib>
 
 namespace rushfs::tools {
+namespace {
+
+spdlog::sink_ptr terminal() {
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  // The journal has its own clock.
+  sink->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%v" : "%Y-%m-%d %T.%e %^%l%$ %v");
+  return sink;
+}
+
+}  // namespace
 
 void log_to_terminal() {
-  auto logger = spdlog::stderr_color_mt("terminal");
-  // The journal has its own clock.
-  logger->set_pattern(std::getenv("JOURNAL_STREAM") != nullptr ? "%v" : "%Y-%m-%d %T.%e %^%l%$ %v");
-  spdlog::set_default_logger(std::move(logger));
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("rushfs", terminal()));
 }
 
 void log_to_system(const std::string& name) {
-  spdlog::set_default_logger(spdlog::syslog_logger_mt("system", name, LOG_PID, LOG_DAEMON));
+  auto system =
+      std::make_shared<spdlog::sinks::syslog_sink_mt>(name, LOG_PID, LOG_DAEMON, false);
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>(name, spdlog::sinks_init_list{terminal(), system}));
 }
 
 }  // namespace rushfs::tools

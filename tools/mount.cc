@@ -115,6 +115,11 @@ MountEntry own_entry(const file::path& mount_point) {
 
 void run_mount(fs::MountConfig config, bool foreground) {
   Daemon daemon(foreground);
+  if (foreground) {
+    log_to_terminal();
+  } else {
+    log_to_system("rushfs");
+  }
   const file::path mount_point = config.mount_point;
   const auto patience = std::min<std::chrono::milliseconds>(config.timeout,
                                                             std::chrono::seconds(20));
@@ -131,7 +136,6 @@ void run_mount(fs::MountConfig config, bool foreground) {
     if (!error) mount.stop();
   });
   boost::asio::post(mount.file_loop(), [&daemon, foreground, &mount_point] {
-    if (!foreground) log_to_system("rushfs");
     daemon.ready();
     if (foreground) fmt::print(stderr, "rushfs: mounted on {}\n", mount_point.string());
   });

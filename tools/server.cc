@@ -36,6 +36,10 @@ SharedKeys load_keys(const std::filesystem::path& file) {
   for (const transport::BadLine& line : keys->bad_lines()) {
     spdlog::warn("{}:{} is ignored: {}", file.string(), line.number, line.reason);
   }
+  for (const transport::AuthorizedKey& key : keys->keys()) {
+    if (!key.max_rate) continue;
+    spdlog::warn("{}: max-rate of {} is not enforced by this version", file.string(), key.comment);
+  }
   return keys;
 }
 

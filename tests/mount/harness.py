@@ -18,6 +18,7 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -199,10 +200,17 @@ class Place:
         os.close(self.janitor.ours)
 
 
+def free_port():
+    """A UDP port nobody has now, so that tests can run side by side."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Server:
-    def __init__(self, place, name="server", exports=None, port=7874):
+    def __init__(self, place, name="server", exports=None, port=None):
         self.place, self.name = place, name
-        self.port = port
+        self.port = port or free_port()
         self.folder = place.path(name + "-files")
         self.folder.mkdir()
         self.exports = exports or [f"files={self.folder}"]
