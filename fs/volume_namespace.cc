@@ -71,7 +71,8 @@ void Volume::symlink(NodeNumber parent, std::string name, Caller caller, std::st
              std::move(reply));
 }
 
-void Volume::link(NodeNumber node, NodeNumber parent, std::string name, Reply<NodeReference> reply) {
+void Volume::link(NodeNumber node, NodeNumber parent, std::string name,
+                  Reply<NodeReference> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
   make_entry(parent, Link{{}, inode->node, {}, std::move(name)}, std::move(reply));

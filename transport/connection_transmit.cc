@@ -162,7 +162,8 @@ std::size_t Connection::write_packet(std::span<std::uint8_t> space, Content cont
   }
   if (writer.size() == 0) return 0;
   // What follows makes a batch of equal sizes worth some padding.
-  if (content == Content::data && exchange_->has_data()) writer.pad_to(writer.size() + writer.room());
+  if (content == Content::data && exchange_->has_data())
+    writer.pad_to(writer.size() + writer.room());
   return finish_packet(space, length, writer, true, now);
 }
 

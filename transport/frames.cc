@@ -232,7 +232,8 @@ bool FrameWriter::ack(Duration delay, std::span<const NumberRange> ranges) {
 }
 
 std::size_t FrameWriter::handshake_data(std::uint64_t offset, std::span<const std::uint8_t> data) {
-  const std::size_t header = 1 + varint_length(offset) + varint_length(std::min(data.size(), room()));
+  const std::size_t header =
+      1 + varint_length(offset) + varint_length(std::min(data.size(), room()));
   if (data.empty() || room() <= header) return 0;
   data = data.first(std::min(data.size(), room() - header));
   put_byte(frame_type::kHandshakeData);

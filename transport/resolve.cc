@@ -105,18 +105,18 @@ std::string to_string(const HostPort& host_port) {
 void resolve(boost::asio::io_context& loop, const HostPort& host_port,
              absl::AnyInvocable<void(Resolution) &&> handler) {
   auto resolver = std::make_shared<udp::resolver>(loop);
-  resolver->async_resolve(
-      host_port.host, std::to_string(host_port.port),
-      [resolver, host_port, handler = std::move(handler)](
-          const boost::system::error_code& error, const udp::resolver::results_type& results) mutable {
-        Resolution resolution;
-        if (error) {
-          resolution.error = sentence(host_port, error);
-        } else {
-          resolution.addresses = to_addresses(results);
-        }
-        std::move(handler)(std::move(resolution));
-      });
+  resolver->async_resolve(host_port.host, std::to_string(host_port.port),
+                          [resolver, host_port, handler = std::move(handler)](
+                              const boost::system::error_code& error,
+                              const udp::resolver::results_type& results) mutable {
+                            Resolution resolution;
+                            if (error) {
+                              resolution.error = sentence(host_port, error);
+                            } else {
+                              resolution.addresses = to_addresses(results);
+                            }
+                            std::move(handler)(std::move(resolution));
+                          });
 }
 
 std::vector<Address> resolve_now(const HostPort& host_port) {

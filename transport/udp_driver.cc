@@ -281,7 +281,8 @@ void UdpDriver::reply(ConnectionHandle connection, RequestId id, Buffer body) {
 }
 
 void UdpDriver::cancel(ConnectionHandle connection, CallToken token) {
-  post([pump = pump_, connection, token](Endpoint&, TimePoint) { pump->cancel(connection, token); });
+  post(
+      [pump = pump_, connection, token](Endpoint&, TimePoint) { pump->cancel(connection, token); });
 }
 
 void UdpDriver::close(ConnectionHandle connection, CloseReason reason) {

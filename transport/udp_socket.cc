@@ -147,7 +147,8 @@ SocketBuffer UdpSocket::set_buffer(int force_option, int option, Bytes asked, bo
 bool UdpSocket::receive(TimePoint now, Sink sink) {
   received_->prepare();
   ++report_.receive_calls;
-  const int n = ::recvmmsg(fd_, received_->messages.data(), kReceiveMessages, MSG_DONTWAIT, nullptr);
+  const int n =
+      ::recvmmsg(fd_, received_->messages.data(), kReceiveMessages, MSG_DONTWAIT, nullptr);
   if (n <= 0) {
     // Woken without a datagram, or an error of the socket: an ICMP message was the cause.
     const bool drained = n == 0 || errno == EAGAIN;
@@ -162,8 +163,9 @@ bool UdpSocket::receive(TimePoint now, Sink sink) {
     report_.bytes_received += Bytes{rest.size()};
     if (told.local) return_paths_.learn(from, *told.local);
     do {
-      const std::size_t size =
-          told.segment_size == 0 ? rest.size() : std::min<std::size_t>(told.segment_size, rest.size());
+      const std::size_t size = told.segment_size == 0
+                                   ? rest.size()
+                                   : std::min<std::size_t>(told.segment_size, rest.size());
       ++report_.datagrams_received;
       sink(rest.first(size), from);
       rest = rest.subspan(size);

@@ -33,14 +33,18 @@ struct CommandLine {
 double cpu_of_this_thread() {
   rusage usage{};
   ::getrusage(RUSAGE_THREAD, &usage);
-  const auto time = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  const auto time = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
   return time(usage.ru_utime) + time(usage.ru_stime);
 }
 
 transport::EndpointConfig endpoint_config(const CommandLine& line, std::uint8_t seed) {
   transport::EndpointConfig config;
   config.identity = bench::bench_identity(seed);
-  config.accept_client = [](const transport::PublicKey&, const transport::Address&) { return true; };
+  config.accept_client = [](const transport::PublicKey&, const transport::Address&) {
+    return true;
+  };
   config.largest_datagram = transport::Bytes{line.datagram};
   if (line.target > 0) config.rate.target = {line.target * 1e6};
   if (line.fixed > 0) {
@@ -54,15 +58,15 @@ void print_udp(const char* end, const transport::UdpReport& r, double cpu) {
   const auto per = [](std::uint64_t a, std::uint64_t b) {
     return b == 0 ? 0.0 : static_cast<double>(a) / static_cast<double>(b);
   };
-  std::printf("%-7s CPU %.2f s, %.0f ns/datagram; sent %llu (%.1f/call), received %llu (%.1f/call), "
-              "dropped by kernel %llu, blocked %llu\n",
-              end, cpu,
-              cpu * 1e9 / static_cast<double>(r.datagrams_sent + r.datagrams_received + 1),
-              static_cast<unsigned long long>(r.datagrams_sent), per(r.datagrams_sent, r.send_calls),
-              static_cast<unsigned long long>(r.datagrams_received),
-              per(r.datagrams_received, r.receive_calls),
-              static_cast<unsigned long long>(r.dropped_by_kernel),
-              static_cast<unsigned long long>(r.send_blocked));
+  std::printf(
+      "%-7s CPU %.2f s, %.0f ns/datagram; sent %llu (%.1f/call), received %llu (%.1f/call), "
+      "dropped by kernel %llu, blocked %llu\n",
+      end, cpu, cpu * 1e9 / static_cast<double>(r.datagrams_sent + r.datagrams_received + 1),
+      static_cast<unsigned long long>(r.datagrams_sent), per(r.datagrams_sent, r.send_calls),
+      static_cast<unsigned long long>(r.datagrams_received),
+      per(r.datagrams_received, r.receive_calls),
+      static_cast<unsigned long long>(r.dropped_by_kernel),
+      static_cast<unsigned long long>(r.send_blocked));
   const std::string advice = transport::buffer_advice(r);
   if (!advice.empty()) std::printf("%-7s %s\n", end, advice.c_str());
 }
@@ -173,7 +177,8 @@ int main(int argc, char** argv) {
   app.add_option("--megabytes", line.megabytes, "MiB to move each way")->capture_default_str();
   app.add_option("--direction", line.direction, "up, down or both")
       ->check(CLI::IsMember({"up", "down", "both"}))->capture_default_str();
-  app.add_option("--outstanding", line.outstanding, "MiB asked for at a time")->capture_default_str();
+  app.add_option("--outstanding", line.outstanding, "MiB asked for at a time")
+      ->capture_default_str();
   app.add_option("--message", line.message, "KiB per message")->capture_default_str();
   app.add_option("--datagram", line.datagram, "largest datagram, bytes")->capture_default_str();
   app.add_option("--target", line.target, "Mbit/s never to exceed");

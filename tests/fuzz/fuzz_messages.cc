@@ -1,4 +1,5 @@
-// Whatever an authenticated peer sends as a file message is refused, or understood in one form only.
+// Whatever an authenticated peer sends as a file message is refused, or understood in one form
+// only.
 #include <cassert>
 
 #include "fs/messages.h"

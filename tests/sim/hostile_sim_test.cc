@@ -131,7 +131,9 @@ TEST_CASE("a peer that breaks the rules is told which, and the endpoint lives") 
   SECTION("request numbers with thousands of gaps") {
     const Buffer small(1, 7);
     for (std::uint64_t i = 0; !stage.puppet.closed && i < 3 * kMaxOpenRequests; ++i) {
-      stage.puppet.send([&](FrameWriter& writer) { writer.cancel({request(2 * i, 0, 0, {}).id, 0}); });
+      stage.puppet.send([&](FrameWriter& writer) {
+        writer.cancel({request(2 * i, 0, 0, {}).id, 0});
+      });
       stage.puppet.acknowledge();
       stage.puppet.numbers.clear();
     }
@@ -149,7 +151,8 @@ TEST_CASE("frame garbage inside authentic packets never does more than close") {
     for (int i = 0; i < 100 && !puppet.closed; ++i) {
       std::vector<std::uint8_t> payload(4 + world.chance().below(1200));
       world.chance().fill(payload);
-      constexpr std::uint8_t kTypes[] = {0, 1, 2, 6, 0x1a, 0x1b, 0x1e, 0x30, 0x31, 0x32, 0x33, 0x34};
+      constexpr std::uint8_t kTypes[] = {0,    1,    2,    6,    0x1a, 0x1b,
+                                         0x1e, 0x30, 0x31, 0x32, 0x33, 0x34};
       payload[0] = kTypes[world.chance().below(std::size(kTypes))];
       puppet.send_payload(payload);
     }

@@ -69,7 +69,8 @@ Link::Fate Link::send(std::vector<std::uint8_t>& bytes, TimePoint now, Chance& c
   }
   ++counters.delivered;
   Fate fate{arrival, {}};
-  if (chance.happens(config.duplication)) fate.duplicate = arrival + scaled(config.delay, chance.share());
+  if (chance.happens(config.duplication))
+    fate.duplicate = arrival + scaled(config.delay, chance.share());
   return fate;
 }
 

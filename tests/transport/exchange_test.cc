@@ -93,8 +93,8 @@ Buffer numbered(std::size_t size) {
 }  // namespace
 
 TEST_CASE("a request and its reply arrive whole, whatever their size") {
-  const auto size = GENERATE(std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{100'000},
-                             std::size_t{4 << 20});
+  const auto size = GENERATE(std::size_t{0}, std::size_t{1}, std::size_t{1000},
+                             std::size_t{100'000}, std::size_t{4 << 20});
   End client(Role::client);
   End server(Role::server);
   const RequestId id = client.exchange.request(Priority::demand, numbered(size));

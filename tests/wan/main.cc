@@ -29,13 +29,13 @@ void add_link_options(CLI::App& app, LinkPair& pair) {
   for (const char* prefix : {"", "ab-", "ba-"}) {
     for (const Setting& setting : settings()) {
       const std::string name = prefix + std::string(setting.name);
-      auto* group = setting.flag
-                        ? app.add_flag_callback("--" + name, [&pair, name] { apply(pair, name, "1"); },
-                                                setting.help)
-                        : app.add_option_function<std::string>(
-                              "--" + name,
-                              [&pair, name](const std::string& v) { apply(pair, name, v); },
-                              setting.help);
+      auto* group =
+          setting.flag
+              ? app.add_flag_callback(
+                    "--" + name, [&pair, name] { apply(pair, name, "1"); }, setting.help)
+              : app.add_option_function<std::string>(
+                    "--" + name, [&pair, name](const std::string& v) { apply(pair, name, v); },
+                    setting.help);
       group->group(*prefix == '\0' ? "Link (both directions)" : "Link (one direction)")
           ->trigger_on_parse();
     }

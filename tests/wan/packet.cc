@@ -208,7 +208,8 @@ Outgoing Grouper::build() const {
   for (const Segment& s : group_) {
     const std::span<const std::uint8_t> bytes(s.frame->bytes);
     const auto part = bytes.subspan(s.frame->payload_offset + s.begin, length(s));
-    if (!out.payload.empty() && out.payload.back().data() + out.payload.back().size() == part.data()) {
+    if (!out.payload.empty() &&
+        out.payload.back().data() + out.payload.back().size() == part.data()) {
       out.payload.back() = {out.payload.back().data(), out.payload.back().size() + part.size()};
     } else {
       out.payload.push_back(part);
