@@ -41,10 +41,11 @@ void ChangeLog::append(Change change) {
     Result<std::uint64_t> sequence;
   };
   std::string name = parts_.inodes.path(*change.inode);
+  const std::chrono::system_clock::time_point time(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(parts_.time.wall));
   parts_.queue_loop.run(
-      [&queue = parts_.queue, change = std::move(change), name = std::move(name)]() mutable {
-        const cache::Origin origin{change.inode->node.bytes, name,
-                                   std::chrono::system_clock::now()};
+      [&queue = parts_.queue, change = std::move(change), name = std::move(name), time]() mutable {
+        const cache::Origin origin{change.inode->node.bytes, name, time};
         auto sequence = change.write
                             ? queue.append_write(origin, change.offset, change.bytes)
                             : queue.append_attributes(origin, change.bytes, change.set_size);
