@@ -8,7 +8,8 @@ import time
 
 import harness
 
-KILLS = int(os.environ.get("RUSHFS_TEST_KILLS") or (200 if harness.LONG else 60))
+KILLS = int(os.environ.get("RUSHFS_TEST_KILLS") or
+            (1000 if harness.LONG else 60 if os.environ.get("RUSHFS_SANITIZE") else 200))
 NAMES = 10
 LARGEST = 1 << 20
 
