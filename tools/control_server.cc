@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/streambuf.hpp>
@@ -61,6 +62,19 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::string output_;
 };
 
+/// Takes away what killed processes left behind: sockets on which nobody listens.
+void remove_dead_sockets(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    if (entry.path().extension() != ".sock") continue;
+    boost::asio::io_context own;
+    Protocol::socket probe(own);
+    boost::system::error_code error;
+    probe.connect(Protocol::endpoint(entry.path().string()), error);
+    if (error == boost::asio::error::connection_refused) ::unlink(entry.path().c_str());
+  }
+}
+
 }  // namespace
 
 class ControlServer::Listener : public std::enable_shared_from_this<Listener> {
@@ -104,6 +118,7 @@ class ControlServer::Listener : public std::enable_shared_from_this<Listener> {
 ControlServer::ControlServer(boost::asio::io_context& loop, const std::filesystem::path& path,
                              Handler handler) {
   make_private_directory(path.parent_path());
+  remove_dead_sockets(path.parent_path());
   listener_ = std::make_shared<Listener>(loop, path, std::move(handler));
   listener_->accept();
 }
