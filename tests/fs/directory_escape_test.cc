@@ -146,7 +146,8 @@ TEST_CASE("the place for orphans is hidden, and its name cannot be taken") {
   CHECK(walls.store->lookup(*walls.root, kOrphanFolder).error().value() == ENOENT);
   ReadDirectory request;
   request.max_bytes = 1 << 20;
-  for (const DirectoryEntry& entry : walls.store->list(request, *walls.root)->entries) {
+  const auto listed = walls.store->list(request, *walls.root);
+  for (const DirectoryEntry& entry : listed->entries) {
     CHECK(entry.name != kOrphanFolder);
   }
   CHECK(walls.store->make_directory({*walls.root, kOrphanFolder, {}}, 0755).error().value() ==
