@@ -81,13 +81,18 @@ class ControlServer::Listener : public std::enable_shared_from_this<Listener> {
  public:
   Listener(boost::asio::io_context& loop, const std::filesystem::path& path, Handler handler)
       : acceptor_(loop), path_(path), handler_(std::move(handler)) {
-    ::unlink(path.c_str());
+    // It gets its name when it listens: remove_dead_sockets() of another mount may look any time.
+    const std::string unready = path.string() + ".new";
+    ::unlink(unready.c_str());
     const mode_t before = umask(0177);
     boost::system::error_code error;
     acceptor_.open(Protocol(), error);
-    if (!error) acceptor_.bind(Protocol::endpoint(path.string()), error);
+    if (!error) acceptor_.bind(Protocol::endpoint(unready), error);
     if (!error) acceptor_.listen(boost::asio::socket_base::max_listen_connections, error);
     umask(before);
+    if (!error && ::rename(unready.c_str(), path.c_str()) != 0) {
+      error.assign(errno, boost::system::generic_category());
+    }
     if (error) {
       throw CommandError(ExitCode::failure, fmt::format("Cannot listen at {}: {}", path.string(),
                                                         error.message()));
