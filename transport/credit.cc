@@ -6,6 +6,10 @@
 
 namespace rushfs::transport {
 
+// A message that loses packets takes two or three round trips to be whole, and its credit another to
+// get back to the peer: a window that turns over in fewer than this was the limit itself.
+constexpr int kFullSpeedRounds = 6;
+
 SendCredit::SendCredit(const std::array<Bytes, kPriorities>& initial) {
   for (std::size_t i = 0; i < kCreditWindows; ++i) {
     const auto priority = static_cast<std::size_t>(CreditWindow::from_index(i).priority);
@@ -57,7 +61,7 @@ void ReceiveCredit::tune(Account& account, Duration round_trip, TimePoint now) {
   if (account.epoch_start == TimePoint{}) account.epoch_start = now;
   if (account.released - account.epoch_released < account.window) return;
   const Duration took = now - account.epoch_start;
-  if (took < 2 * round_trip) {
+  if (took < kFullSpeedRounds * round_trip) {
     if (sum_of_windows() + account.window <= limit_of_all_) account.window *= 2;
   } else if (took > 8 * round_trip && account.starved) {
     account.window = std::max(account.window / 2, kMinCredit.count);

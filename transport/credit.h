@@ -38,7 +38,7 @@ class SendCredit {
 
 /// The receiver's side: what was granted, what came, what the application is done with.
 ///
-/// A window that is used up and freed again within two round trips is doubled, because then the
+/// A window that is used up and freed again within six round trips is doubled, because then the
 /// window and not the application was the limit; one that the application takes eight round trips
 /// to free while the peer waits for credit is halved. All windows together stay under the limit.
 class ReceiveCredit {
