@@ -6,8 +6,10 @@ namespace rushfs::transport {
 
 namespace {
 
-// Timers wake late. What could have left meanwhile may leave at once, up to this much time's worth.
-constexpr Duration kLateness = std::chrono::milliseconds(1);
+// Timers wake late. What could have left meanwhile may leave at once, up to this much time's worth:
+// a thirty-second of the round trip, within limits.
+constexpr Duration kMinLateness = std::chrono::milliseconds(1);
+constexpr Duration kMaxLateness = std::chrono::milliseconds(4);
 // draft-ietf-ccwg-bbr, section 4.6.3 (send quantum), and smaller on slow links, whose rate limiters
 // are known to hold only a few packets.
 constexpr Duration kBurstTime = std::chrono::milliseconds(1);
@@ -29,6 +31,10 @@ void Pacer::set_rate(BitRate wire_rate, Bytes datagram_size) {
   urgent_time_ = datagram_ * kUrgentBurst / rate_;
 }
 
+void Pacer::set_round_trip(Duration round_trip) {
+  lateness_ = std::clamp(round_trip / 32, kMinLateness, kMaxLateness);
+}
+
 bool Pacer::may_send(bool urgent, TimePoint now) const {
   return due_ <= (urgent ? now + urgent_time_ : now);
 }
@@ -39,7 +45,7 @@ TimePoint Pacer::next_send() const {
 }
 
 void Pacer::on_sent(Bytes wire_size, TimePoint now) {
-  due_ = std::max(due_, now - burst_time_ - kLateness) + wire_size / rate_;
+  due_ = std::max(due_, now - burst_time_ - lateness_) + wire_size / rate_;
 }
 
 }  // namespace rushfs::transport

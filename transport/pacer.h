@@ -12,6 +12,8 @@ class Pacer {
   static constexpr int kUrgentBurst = 10;
 
   void set_rate(BitRate wire_rate, Bytes datagram_size);
+  /// How much of what could have left before now may leave at once: longer paths bear more.
+  void set_round_trip(Duration round_trip);
   /// May a datagram leave now?
   bool may_send(bool urgent, TimePoint now) const;
   /// When may_send(false) turns true.
@@ -26,6 +28,7 @@ class Pacer {
   Bytes burst_ = 12000_B;
   Duration burst_time_{};
   Duration urgent_time_{};
+  Duration lateness_ = std::chrono::milliseconds(1);
   TimePoint due_{};  // when everything sent so far has left at the pacing rate
 };
 

@@ -10,6 +10,7 @@ namespace {
 
 // Packets sent in the first round trip of an unknown path.
 constexpr double kInitialPackets = 64;
+constexpr Duration kLeastInitialTime = std::chrono::milliseconds(10);  // that they are spread over
 constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
 constexpr double kStartupGain = 2.77;
 constexpr double kStartupWindow = 2;  // path volumes: a queue of one at most
@@ -25,7 +26,9 @@ constexpr double kMinWindow = 4;    // packets
 constexpr std::uint32_t kEpochPackets = 40;
 constexpr std::uint32_t kSteadyEpochPackets = 100;
 constexpr double kCarriesTarget = 0.95;
+// With fewer packets than this in flight for so long a connection counts as idle, pings or not.
 constexpr Duration kIdle = std::chrono::seconds(10);
+constexpr double kBusyPackets = 8;
 
 }  // namespace
 
@@ -42,7 +45,8 @@ RateControl::RateControl(const RateLimits& limits, const std::optional<Remembere
 void RateControl::on_first_round_trip(Duration sample, TimePoint now) {
   queue_.on_round_trip(sample, now);
   if (bandwidth_.maximum() > 0) return;
-  initial_rate_ = std::max(initial_rate_, kInitialPackets * datagram_ / seconds(sample));
+  const Duration time = std::max(sample, kLeastInitialTime);
+  initial_rate_ = std::max(initial_rate_, kInitialPackets * datagram_ / seconds(time));
   update_rates();
 }
 
@@ -72,17 +76,17 @@ std::uint32_t RateControl::on_sent(std::uint64_t number, std::uint32_t wire_size
   sent_ += wire_size;
   if (in_flight_before == 0) {
     epochs_.current().application_limited = true;
-    if (last_sent_ != TimePoint{} && now - last_sent_ >= kIdle) {
-      restart_after_idle(now - last_sent_, now);
-    }
     round_end_ = number;
   }
-  last_sent_ = now;
+  if (static_cast<double>(in_flight_before) > kBusyPackets * datagram_) {
+    if (last_busy_ != TimePoint{} && now - last_busy_ >= kIdle) restart_after_idle(now);
+    last_busy_ = now;
+  }
   if (counts) ++epochs_.current().sent;
   return epochs_.current().id;
 }
 
-void RateControl::restart_after_idle(Duration, TimePoint now) {
+void RateControl::restart_after_idle(TimePoint now) {
   // What was known may have changed: half of it is a start, and startup finds the rest.
   bandwidth_.scale(0.5);
   startup_over_ = false;

@@ -93,7 +93,7 @@ class RateControl {
   bool startup_full(TimePoint now);
   void leave_startup(TimePoint now);
   void advance(std::uint64_t in_flight, TimePoint now);
-  void restart_after_idle(Duration idle, TimePoint now);
+  void restart_after_idle(TimePoint now);
   Duration allowed_queue() const;
   bool dip_due(TimePoint now) const;
   Duration dip_duration() const;
@@ -122,7 +122,7 @@ class RateControl {
   int phase_rounds_ = 0;         // round trips since the phase's first packet was sent
   Duration cruise_{};            // length of this cruise
   std::uint64_t round_end_ = 0;  // the round ends when this packet is acknowledged
-  TimePoint last_sent_{};
+  TimePoint last_busy_{};
   TimePoint last_dip_{};
   TimePoint last_cut_{};  // epochs begun before say nothing new
   bool startup_over_ = false;

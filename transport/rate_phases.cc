@@ -16,7 +16,8 @@ constexpr double kLowDelayCut = 0.5;    // the same, for policy low
 constexpr double kRecover = 0.75;       // of what was cut, once the queue is gone
 constexpr double kMinDelayFactor = 0.85;
 constexpr Duration kCutReference = std::chrono::milliseconds(100);
-constexpr double kFoundMore = 1.1;  // in one probe: the next one follows soon
+constexpr double kFoundMore = 1.1;       // in one probe: the next one follows soon
+constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: no queue matters
 constexpr int kShortCruiseRounds = 4;
 constexpr int kBadEpochs = 2;  // one may be a burst
 constexpr int kCompetingEpochs = 10;
@@ -38,6 +39,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
   phase_start_ = now;
   phase_rounds_ = -1;  // the round under way began before
   rounds_of_growth_ = 0;
+  const bool limited = epochs_.current().application_limited;
   epochs_.open(phase, now);
   switch (phase) {
     case RatePhase::cruise:
@@ -53,9 +55,10 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
       rounds_without_growth_ = 0;
       break;
     case RatePhase::down:
-      found_more_ = bandwidth_.maximum() > kFoundMore * bandwidth_before_up_ &&
-                    queue_.recent_queue() <= allowed_queue();
-      bandwidth_.advance();
+      found_more_ = bandwidth_.maximum() > kFoundMuchMore * bandwidth_before_up_ ||
+                    (bandwidth_.maximum() > kFoundMore * bandwidth_before_up_ &&
+                     queue_.recent_queue() <= allowed_queue());
+      if (!limited) bandwidth_.advance();  // a probe that was not filled has found nothing out
       break;
     case RatePhase::dip:
       last_dip_ = now;
@@ -257,7 +260,9 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       const Duration allowed = allowed_queue();
       const bool queued =
           obeys_delay() && rounds_without_growth_ >= 1 && 2 * queue_.recent_queue() > 3 * allowed;
-      const bool full = phase_rounds_ >= 2 && rounds_without_growth_ >= 1;
+      // Where the application does not fill the path there is nothing to learn.
+      const bool full = phase_rounds_ >= 2 &&
+                        (rounds_without_growth_ >= 1 || epochs_.current().application_limited);
       if (queued || full) {
         if (!queued) inflight_limit_ = std::numeric_limits<double>::infinity();
         enter(RatePhase::down, now);

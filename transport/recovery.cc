@@ -40,6 +40,7 @@ void Recovery::apply_rates() {
   const Bytes size = mtu_.datagram_size();
   control_.set_datagram_size(size);
   pacer_.set_rate(control_.pacing_rate(), size);
+  pacer_.set_round_trip(control_.minimum_round_trip());
   delivery_.set_span(control_.sample_bytes(), control_.sample_span());
 }
 

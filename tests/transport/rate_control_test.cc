@@ -303,6 +303,19 @@ TEST_CASE("low leaves the link to others, high takes more than fair") {
   CHECK(other / (fair + other) <= most);
 }
 
+TEST_CASE("small bursts do not wear the bandwidth down") {
+  Simulation simulation(path(100_Mbps, 50ms), 1);
+  FlowOptions flow;
+  flow.burst_bytes = (16_MiB).count;
+  flow.burst_interval = 2s;  // at first more than the link carries
+  simulation.add(flow);
+  simulation.run_until(6s);
+  REQUIRE(simulation.recovery(0).control().bandwidth() > 90_Mbps);
+  simulation.set_burst(0, (64_KiB).count, 200ms);
+  simulation.run_until(120s);
+  CHECK(simulation.recovery(0).control().bandwidth() > 90_Mbps);
+}
+
 TEST_CASE("a target is kept and a slow application does not need one") {
   Simulation simulation(path(100_Mbps, 50ms, 0.02), 1);
   FlowOptions flow;

@@ -409,6 +409,13 @@ Link& Simulation::link() {
   return implementation_->link;
 }
 
+void Simulation::set_burst(std::size_t index, std::uint64_t bytes, Duration interval) {
+  Flow& flow = *implementation_->flows[index];
+  flow.options.burst_bytes = bytes;
+  flow.options.burst_interval = interval;
+  flow.offered = flow.next_offset;  // the old offer is withdrawn
+}
+
 FlowResult Simulation::result(std::size_t index) const {
   const Flow& flow = *implementation_->flows[index];
   FlowResult result = flow.total;

@@ -64,6 +64,8 @@ class Simulation {
   void run_until(Duration time);
   Duration elapsed() const;
   Link& link();
+  /// Changes what an application-limited flow offers from now on.
+  void set_burst(std::size_t flow, std::uint64_t bytes, Duration interval);
 
   /// Since the last mark().
   FlowResult result(std::size_t flow) const;
