@@ -16,9 +16,7 @@ constexpr std::size_t kSmallestChallenge = 64;
 void PathValidation::on_packet(const Address& address, std::size_t size,
                                const RandomSource& random, TimePoint now) {
   if (!candidate_ || candidate_->address != address) {
-    candidate_.emplace();
-    candidate_->address = address;
-    candidate_->next = now;
+    candidate_ = Candidate{.address = address, .next = now};
     random(candidate_->challenge);
   }
   candidate_->received += size;

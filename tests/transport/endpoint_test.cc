@@ -56,7 +56,9 @@ struct Endpoints {
     return any;
   }
   void settle() {
-    while (carry(client, address(1), server) | carry(server, address(2), client)) {
+    for (bool any = true; any;) {
+      any = carry(client, address(1), server);
+      any |= carry(server, address(2), client);
     }
   }
   ConnectionHandle connected(Endpoint& endpoint) {
