@@ -81,26 +81,26 @@ void Export::Implementation::on(RequestContext context, GetAttributes& request, 
 
 void Export::Implementation::on(RequestContext context, Lookup& request, Buffer,
                                 Responder respond) {
-  std::string name = std::move(request.name);
-  if (name == ".." && request.directory == context.root) name = ".";
-  const bool dots = name == "." || name == "..";
-  if (const int error = bad_name(name); error != 0 && !dots) {
+  if (request.name == ".." && request.directory == context.root) request.name.pop_back();
+  const bool dots = request.name == "." || request.name == "..";
+  if (const int error = bad_name(request.name); error != 0 && !dots) {
     return std::move(respond)(encode_error(error));
   }
+  const NodeId directory = request.directory;
   answer(
-      context, request.directory,
-      [name = std::move(name), dots](const Store& store, Job& job) {
-        auto found = store.lookup(*job.nodes[0], name);
+      context, directory,
+      [request = std::move(request), dots](const Store& store, Job& job) {
+        auto found = store.lookup(*job.nodes[0], request.name);
         if (!found && found.error() != errno_code(ENOENT)) {
           job.reply = encode_error(found.error().value());
           return;
         }
-        auto directory = visible_attributes(store, *job.nodes[0], false);
-        if (failed(job, directory)) return;
-        LookupReply reply{std::nullopt, *directory};
+        auto now = visible_attributes(store, *job.nodes[0], false);
+        if (failed(job, now)) return;
+        LookupReply reply{std::nullopt, *now};
         if (found) {
           reply.entry = Entry{found->node->id(), found->attributes};
-          if (!dots) job.names.push_back({job.nodes[0]->id(), name, found->node->id()});
+          if (!dots) job.names.push_back({request.directory, request.name, found->node->id()});
           job.met.push_back(std::move(found->node));
         }
         job.reply = encode_reply(reply);
