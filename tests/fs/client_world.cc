@@ -294,7 +294,12 @@ void World::run_for(transport::Duration duration) {
 }
 
 void World::give_up() {
-  FAIL("an operation was never answered; seed " << options_.seed);
+  const auto queue = volume().queue_status();
+  FAIL("an operation was never answered; seed "
+       << options_.seed << "; link " << session().status().reason << ", "
+       << session().status().calls_waiting << " calls; queue " << queue.operations
+       << " operations, " << queue.bytes << " bytes, " << queue.files << " files, error "
+       << queue.retry_error << ", " << queue.parked.size() << " parked");
   std::abort();
 }
 
