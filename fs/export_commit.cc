@@ -12,6 +12,54 @@ constexpr unsigned kMaxSyncJobs = 4;       // more do not make a disk faster
 constexpr std::size_t kMaxSyncBatch = 64;  // files: their first fsync flushes the journal for all
 constexpr std::size_t kMaxNamesSynced = 65536;  // remembered; some 8 MiB
 
+/// One file of a batch, and what becomes of it.
+struct Part {
+  SyncWanted wanted;
+  bool name = false;  // its directory too
+  std::shared_ptr<Job> job;
+  Result<Attributes> outcome = errno_code(EIO);
+};
+
+/// On a worker: the node and, of a regular file, a descriptor; any one of the file will do.
+Result<void> reach(const Store& store, Job& job) {
+  const Job::Want& want = job.wants[0];
+  NodeRef node = want.known;
+  if (!node) {
+    auto resolved = store.resolve(want.id, want.path ? &*want.path : nullptr);
+    if (!resolved) return resolved.error();
+    node = std::move(*resolved);
+  }
+  if (!job.writing) job.writing = job.reading;
+  if (!job.writing && node->type() == S_IFREG) {
+    auto opened = store.open(*node, false);
+    if (!opened) return opened.error();
+    job.writing = std::move(*opened);
+  }
+  job.nodes = {std::move(node)};
+  return boost::system::in_place_value;
+}
+
+/// On a worker: all data is under way before the first fsync waits for it.
+void sync_all(const Store& store, std::vector<Part>& parts) {
+  for (Part& part : parts) {
+    if (auto reached = reach(store, *part.job); !reached) {
+      part.outcome = reached.error();
+    } else if (part.job->writing && parts.size() > 1) {
+      store.start_sync(*part.job->writing);
+    }
+  }
+  for (Part& part : parts) {
+    if (part.job->nodes.empty()) continue;
+    const Node& node = *part.job->nodes[0];
+    auto synced = store.sync(node, part.job->writing.get(), part.wanted.data_only, part.name);
+    if (synced) {
+      part.outcome = visible_attributes(store, node, part.job->orphans[0]);
+    } else {
+      part.outcome = synced.error();
+    }
+  }
+}
+
 }  // namespace
 
 void Export::Implementation::on(RequestContext context, Commit& request, Buffer,
@@ -62,66 +110,16 @@ void Export::Implementation::start_syncs() {
 }
 
 void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
-  struct Part {
-    SyncWanted wanted;
-    bool name = false;
-    Result<Attributes> outcome = errno_code(EIO);
-  };
-  auto parts = std::make_shared<std::vector<Part>>();
-  std::vector<NodeId> nodes;
   ++sync_jobs_;
   if (names_synced_.size() > kMaxNamesSynced) names_synced_.clear();
+  auto parts = std::make_shared<std::vector<Part>>();
   for (SyncWanted& wanted : batch) {
-    nodes.push_back(wanted.node);
     const bool name = !names_synced_.contains(wanted.node);
-    parts->push_back({std::move(wanted), name, errno_code(EIO)});
+    auto job = job_on({wanted.node});
+    parts->push_back({std::move(wanted), name, std::move(job), errno_code(EIO)});
   }
-  auto job = job_on({});
-  std::vector<std::shared_ptr<Job>> each;
-  for (const NodeId& node : nodes) each.push_back(job_on({node}));
-  const auto reach = [](const Store& store, Job& one) -> Result<void> {
-    const Job::Want& want = one.wants[0];
-    NodeRef node = want.known;
-    if (!node) {
-      auto resolved = store.resolve(want.id, want.path ? &*want.path : nullptr);
-      if (!resolved) return resolved.error();
-      node = std::move(*resolved);
-    }
-    one.nodes = {node};
-    if (one.writing || node->type() != S_IFREG) return boost::system::in_place_value;
-    if (one.reading) {
-      one.writing = one.reading;  // any descriptor of the file will do
-      return boost::system::in_place_value;
-    }
-    auto opened = store.open(*node, false);
-    if (!opened) return opened.error();
-    one.writing = std::move(*opened);
-    return boost::system::in_place_value;
-  };
   run(
-      Priority::behind, job,
-      [parts, each, reach](const Store& store, Job&) {
-        for (std::size_t i = 0; i < each.size(); ++i) {
-          auto reached = reach(store, *each[i]);
-          if (!reached) {
-            (*parts)[i].outcome = reached.error();
-          } else if (each[i]->writing && each.size() > 1) {
-            store.start_sync(*each[i]->writing);
-          }
-        }
-        for (std::size_t i = 0; i < each.size(); ++i) {
-          if (each[i]->nodes.empty()) continue;
-          Part& part = (*parts)[i];
-          const Node& node = *each[i]->nodes[0];
-          if (node.type() == S_IFREG && !each[i]->writing) continue;
-          auto synced = store.sync(node, each[i]->writing.get(), part.wanted.data_only, part.name);
-          if (synced) {
-            part.outcome = visible_attributes(store, node, each[i]->orphans[0]);
-          } else {
-            part.outcome = synced.error();
-          }
-        }
-      },
+      Priority::behind, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
       [self = shared_from_this(), parts](Job&) {
         --self->sync_jobs_;
         for (Part& part : *parts) {

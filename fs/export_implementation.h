@@ -54,6 +54,13 @@ struct Job {
   std::vector<Name> names;   // where nodes are
 };
 
+/// A file to be brought to stable storage, and who waits for it.
+struct SyncWanted {
+  NodeId node;
+  bool data_only = false;
+  std::vector<std::pair<std::uint64_t, Responder>> answers;  // through, to whom
+};
+
 class Export::Implementation : public std::enable_shared_from_this<Implementation> {
  public:
   Implementation(ExportOptions options, std::shared_ptr<const Store> store, Loop& home,
@@ -77,11 +84,6 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   struct OpenForWriting {
     FileRef file;
     TimePoint used;
-  };
-  struct SyncWanted {
-    NodeId node;
-    bool data_only = false;
-    std::vector<std::pair<std::uint64_t, Responder>> answers;  // through, to whom
   };
 
   // Jobs: export_jobs.cc.
