@@ -80,7 +80,7 @@ class Export {
   void handle(RequestContext context, Request request, Buffer body, Responder respond);
   void tick(transport::TimePoint now);
 
-  /// `replaced` is called when what is exported vanished and has come back: what was written and not
+  /// `replaced` is called when what is exported vanished and came back: what was written and not
   /// committed may be lost, the instance id is another, and clients must attach anew. One listener.
   void on_replaced(std::function<void()> replaced);
 

@@ -22,7 +22,7 @@ struct NodeId {
 };
 
 inline constexpr std::size_t kMaxName = 255;      // bytes; NAME_MAX of Linux
-inline constexpr std::size_t kMaxPath = 4095;     // bytes; PATH_MAX without its NUL: symlinks, subpath
+inline constexpr std::size_t kMaxPath = 4095;     // bytes; PATH_MAX without NUL: symlinks, subpath
 inline constexpr std::size_t kMaxExportName = 255;
 inline constexpr std::size_t kMaxHostname = 255;
 /// Most data bytes in one message: kMaxMessage less ample room for everything beside the data.

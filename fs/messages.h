@@ -33,7 +33,7 @@ struct AttachReply {
   std::uint32_t squash_uid = 0;     // meaningful when squashed
   std::uint32_t squash_gid = 0;
   std::uint64_t features = 0;       // of those offered, the ones the server has (none yet)
-  std::uint64_t applied_through = 0;  // highest number of this client's queue applied by this instance
+  std::uint64_t applied_through = 0;  // highest number of this queue applied by this instance
 };
 struct Attach {
   using Reply = AttachReply;
@@ -123,7 +123,7 @@ struct OpenReply {
 };
 /// Checks that a regular file is there and can be opened, and optionally brings its head and tail
 /// in the same round trip. With `hold`, the file stays readable and writable for this client after
-/// its last name is gone, until Release, Detach, or kHoldLease after the client was last seen. Holding is a
+/// its last name is gone, until Release, Detach, or kHoldLease after it was last seen. Holding is a
 /// yes or no per client and node, not a count. After a restart of the server (new instance) hold
 /// again.
 struct Open {

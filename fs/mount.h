@@ -32,7 +32,7 @@ namespace rushfs::fs {
 
 struct MountConfig {
   std::vector<transport::Address> servers;  // tried in turn; at least one
-  std::string server_name;                  // as the user wrote it: for messages and the source column
+  std::string server_name;                  // as the user wrote it: messages, source column
   std::string export_name;
   std::string subdirectory;                 // of the export, "" for all of it
   std::filesystem::path mount_point;
@@ -80,7 +80,7 @@ class Mount {
 
   MountStatus status() const;
   /// `done` once everything written before this call, or only what was written to the file at
-  /// `path` (relative to the mount's root), is on the server's stable storage. ENOENT: no such path.
+  /// `path` (relative to the mount's root), is on the server's stable storage. ENOENT: no such.
   void wait_all(absl::AnyInvocable<void(Result<void>) &&> done);
   void wait_file(std::string path, absl::AnyInvocable<void(Result<void>) &&> done);
   /// Tries to send at once what is waiting for a retry (server disk full, ...), and to reconnect.

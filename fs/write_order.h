@@ -61,7 +61,7 @@ class WriteOrder {
   void when_applied(const NodeId& node, std::uint64_t through,
                     absl::AnyInvocable<void(bool applied) &&> waiter);
 
-  /// What was applied to the node may be lost (a failed sync): repeated operations are applied again.
+  /// What was applied to the node may be lost (a failed sync): repeats are applied again.
   void forget(const NodeId& node);
 
   /// The connection is gone: what waits will be sent again.

@@ -1,5 +1,5 @@
 // One connection to one peer: composes the handshake, packet protection, recovery, roaming and the
-// exchange of messages, and keeps their common timers. Composition only; decisions live in the parts.
+// exchange of messages, and keeps their common timers. Composition only; the parts decide.
 //
 //   handshaking ──▶ connected ──▶ closing (we said CLOSE) ──▶ finished
 //        │              │

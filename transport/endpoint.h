@@ -24,7 +24,7 @@ namespace rushfs::transport {
 
 class Identity;        // transport/identity.h: an Ed25519 key pair and its self-signed certificate
 struct PublicKey;      // transport/identity.h: 32 raw bytes
-struct PathReport;     // transport/path_report.h: rate, round trip, loss ..., for status and prefetch
+struct PathReport;     // transport/path_report.h: rate, round trip, loss, for status and prefetch
 
 /// Names a connection within its endpoint; never reused.
 struct ConnectionHandle {

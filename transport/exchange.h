@@ -28,7 +28,7 @@
 
 namespace rushfs::transport {
 
-/// RESETs that the peer may leave unacknowledged. A correct peer has at most kMaxOpenRequests requests
+/// RESETs that the peer may leave unacknowledged. A correct peer has at most kMaxOpenRequests
 /// of each priority to cancel, and as many again whose RESET's acknowledgement is under way.
 inline constexpr std::size_t kMaxUnacknowledgedResets = 2 * kMaxOpenRequests * kPriorities;
 
