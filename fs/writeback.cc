@@ -94,6 +94,7 @@ void Writeback::closed(const NodeId& id) {
 void Writeback::drop_if_idle(const NodeId& id) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end() || !found->second.idle()) return;
+  assert(found->second.operations == 0);
   if (found->second.last <= cursor_) {
     nodes_.erase(found);
   } else {

@@ -40,7 +40,9 @@ void Writeback::send_commit(const NodeId& id, Node& node) {
       Commit{id, through, false},
       [this, id, through](Result<Answer<CommitReply>> reply) {
         if (!reply) return committed(id, through, reply.error());
-        committed(id, (*reply)->through, Change{{}, (*reply)->attributes});
+        // The server may remember more of an earlier run of ours; what was not sent by this one is
+        // sent, recognised, and committed in its turn.
+        committed(id, through, Change{{}, (*reply)->attributes});
       },
       Patience::patient);
 }

@@ -118,7 +118,9 @@ void Writeback::take_in(Loaded loaded) {
   std::vector<cache::Operation> wanted;
   wanted.reserve(loaded.operations.size());
   for (auto& operation : loaded.operations) {
-    Node& node = nodes_[NodeId{operation.node}];
+    const auto found = nodes_.find(NodeId{operation.node});
+    if (found == nodes_.end()) continue;  // given up while it was loaded
+    Node& node = found->second;
     if (!wanted_now(operation, node)) continue;
     while (!node.unsent.empty() && node.unsent.front() <= operation.sequence) {
       node.unsent.pop_front();
