@@ -65,6 +65,7 @@ class DirectoryStore final : public Store {
   const NodeId& root_id() const override { return root_id_; }
   Result<NodeRef> resolve(const NodeId& id, const NamePath* path) const override;
   bool needs_paths() const override { return !opens_handles_; }
+  std::vector<NodePlace> find(const std::vector<NodeId>& wanted) const override;
   Result<void> check_inside(const Node& node) const override;
 
   Result<Attributes> attributes(const Node& node) const override;
@@ -103,6 +104,8 @@ class DirectoryStore final : public Store {
   std::vector<OrphanFile> orphans() const override;
 
  private:
+  struct Search;
+  void search(const NodeRef& directory, Search& search) const;
   Result<Found> found(Descriptor reach) const;
   Result<NodeId> identify(int at, const char* name, const FileSystem& file_system,
                           const struct statx& status) const;

@@ -27,6 +27,7 @@ inline constexpr std::size_t kMaxRememberedNames =
     65536;                                        // about 20 MiB; only without file handles
 inline constexpr std::size_t kMaxClients = 4096;  // remembered, connected or not
 inline constexpr std::chrono::seconds kPresenceInterval{1};
+inline constexpr std::chrono::seconds kSearchAgain{60};  // for a node that was not found
 inline constexpr std::chrono::seconds kIdleWriteFile{
     30};  // an open one forbids running it (ETXTBSY)
 
@@ -38,20 +39,17 @@ struct Job {
     bool held = false;
     std::optional<NamePath> path;
   };
-  struct Name {
-    NodeId directory;
-    std::string name;
-    NodeId node;
-  };
   std::vector<Want> wants;
   std::vector<bool> orphans;   // of each
   std::vector<NodeRef> nodes;  // of each; filled before the work begins
   FileRef reading, writing;    // of nodes[0]; null: not open yet
 
-  int error = 0;  // why the work was not begun
+  std::optional<NodeId> unseen;  // nobody knows where it is
+  std::size_t searches = 0;      // made for this job
+  int error = 0;                 // why the work was not begun
   Buffer reply;
-  std::vector<NodeRef> met;  // further nodes, worth keeping
-  std::vector<Name> names;   // where nodes are
+  std::vector<NodeRef> met;      // further nodes, worth keeping
+  std::vector<NodePlace> names;  // where nodes are
 };
 
 /// A file to be brought to stable storage, and who waits for it.
@@ -96,6 +94,10 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   void learn(Job& job);
   void forget(const NodeId& node);
   std::optional<NamePath> remembered_path(const NodeId& node);
+  void run_again(Priority priority, const Job& before, Work work, Done done);
+  bool worth_a_search(const Job& job);
+  void search_for(const NodeId& node, Loop::Job then);
+  void start_search();
   void vanished();
   void try_to_reopen();
   void restore_orphans();
@@ -158,6 +160,10 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   RecentMap<NodeId, FileRef> reading_{kMaxOpenFiles};
   RecentMap<NodeId, OpenForWriting> writing_{kMaxOpenFiles};
   RecentMap<NodeId, std::pair<NodeId, std::string>> names_{kMaxRememberedNames};
+  // Searches for nodes without a known path: one at a time, for all that wait.
+  std::vector<std::pair<NodeId, Loop::Job>> to_search_;
+  bool searching_ = false;
+  RecentMap<NodeId, TimePoint> not_found_{kMaxNodes};
   HeldFiles held_;
   NodeGates gates_;
   ReplyLog replies_;

@@ -14,7 +14,10 @@ int reach_nodes(const Store& store, Job& job) {
     NodeRef node = want.known;
     if (!node) {
       auto resolved = store.resolve(want.id, want.path ? &*want.path : nullptr);
-      if (!resolved) return resolved.error().value();
+      if (!resolved) {
+        if (store.needs_paths() && resolved.error() == errno_code(ESTALE)) job.unseen = want.id;
+        return resolved.error().value();
+      }
       node = std::move(*resolved);
     } else if (!want.held) {
       if (auto inside = store.check_inside(*node); !inside) return inside.error().value();
@@ -60,19 +63,20 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
   }
   const bool check = now_ - presence_checked_ >= kPresenceInterval;
   if (check) presence_checked_ = now_;
+  auto kept = std::make_shared<Work>(std::move(work));
   work_->run(
       priority,
-      [store = store_, job, check, work = std::move(work)]() mutable {
+      [store = store_, job, check, kept] {
         if (check && !store->present()) return false;
         job->error = reach_nodes(*store, *job);
         if (job->error != 0) {
           job->reply = encode_error(job->error);
         } else {
-          std::move(work)(*store, *job);
+          (std::move(*kept))(*store, *job);
         }
         return true;
       },
-      [self = shared_from_this(), store = store_, job,
+      [self = shared_from_this(), store = store_, priority, job, kept,
        done = std::move(done)](bool present) mutable {
         if (!present) {
           job->error = EIO;
@@ -80,8 +84,57 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
           if (self->store_ == store) self->vanished();
         } else if (self->store_ == store) {
           self->learn(*job);
+          if (job->unseen && self->worth_a_search(*job)) {
+            return self->search_for(
+                *job->unseen, [self, priority, job, kept, done = std::move(done)]() mutable {
+                  self->run_again(priority, *job, std::move(*kept), std::move(done));
+                });
+          }
         }
         std::move(done)(*job);
+      });
+}
+
+/// After a search: with the path that was found, or with none and the answer that there is none.
+void Export::Implementation::run_again(Priority priority, const Job& before, Work work, Done done) {
+  std::vector<NodeId> nodes;
+  for (const Job::Want& want : before.wants) nodes.push_back(want.id);
+  auto job = job_on(nodes);
+  job->searches = before.searches + 1;
+  run(priority, std::move(job), std::move(work), std::move(done));
+}
+
+bool Export::Implementation::worth_a_search(const Job& job) {
+  const TimePoint* missed = not_found_.find(*job.unseen);
+  return job.searches < job.wants.size() && (missed == nullptr || now_ - *missed >= kSearchAgain);
+}
+
+void Export::Implementation::search_for(const NodeId& node, Loop::Job then) {
+  to_search_.emplace_back(node, std::move(then));
+  if (!searching_) start_search();
+}
+
+void Export::Implementation::start_search() {
+  searching_ = true;
+  auto waiting = std::make_shared<std::vector<std::pair<NodeId, Loop::Job>>>();
+  waiting->swap(to_search_);
+  std::vector<NodeId> wanted;
+  for (const auto& [node, then] : *waiting) wanted.push_back(node);
+  work_->run(
+      Priority::demand,
+      [store = store_, wanted = std::move(wanted)] { return store->find(wanted); },
+      [self = shared_from_this(), waiting](std::vector<NodePlace> found) {
+        std::unordered_set<NodeId> seen;
+        for (NodePlace& place : found) {
+          seen.insert(place.node);
+          self->names_.put(place.node, {std::move(place.directory), std::move(place.name)});
+        }
+        for (auto& [node, then] : *waiting) {
+          if (!seen.contains(node)) self->not_found_.put(node, self->now_);
+        }
+        self->searching_ = false;
+        for (auto& [node, then] : *waiting) std::move(then)();
+        if (!self->searching_ && !self->to_search_.empty() && self->store_) self->start_search();
       });
 }
 
@@ -104,7 +157,7 @@ void Export::Implementation::learn(Job& job) {
   }
   for (const NodeRef& node : job.met) nodes_.put(node->id(), node);
   if (store_->needs_paths()) {
-    for (Job::Name& name : job.names) {
+    for (NodePlace& name : job.names) {
       names_.put(name.node, {std::move(name.directory), std::move(name.name)});
     }
   }
@@ -166,6 +219,7 @@ void Export::Implementation::returned(std::shared_ptr<const Store> store) {
   for (auto& [tag, client] : clients_) client.order = WriteOrder();
   held_ = HeldFiles();
   names_synced_.clear();
+  not_found_.clear();
   restore_orphans();
   if (replaced_) replaced_();
 }

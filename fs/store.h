@@ -61,6 +61,13 @@ struct NewName {
   Caller caller;
 };
 
+/// Where a node is.
+struct NodePlace {
+  NodeId directory;
+  std::string name;
+  NodeId node;
+};
+
 struct OrphanFile {
   std::string name;  // in the store's place for orphans
   NodeRef node;
@@ -83,6 +90,9 @@ class Store {
   virtual Result<NodeRef> resolve(const NodeId& id, const NamePath* path) const = 0;
   /// resolve() needs paths.
   virtual bool needs_paths() const = 0;
+  /// For stores that need paths: searches the tree for nodes whose paths nobody knows, such as
+  /// after a restart. For each one found, its place and those of the directories above it.
+  virtual std::vector<NodePlace> find(const std::vector<NodeId>& wanted) const = 0;
   /// ESTALE if the node is not beneath the root (any more).
   virtual Result<void> check_inside(const Node& node) const = 0;
 

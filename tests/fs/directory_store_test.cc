@@ -314,6 +314,11 @@ TEST_CASE("without privileges the store works through remembered paths") {
     gift.uid = 1;
     must(store->set_attributes(*again, nullptr, gift).error().value() == EPERM);
     must(store->link(*again, *root, "second").has_value());
+    // Whose path nobody knows is searched for; what is gone is not found.
+    const auto places = store->find({id, {"none of ours"}});
+    must(places.size() == 1 || places.size() == 2);  // it has two names by now
+    must(places.back().node == id);
+    must(store->find({{"none of ours"}}).empty());
   });
 }
 

@@ -1,5 +1,6 @@
 // An export and its clients: docs/file-protocol.md.
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -381,4 +382,51 @@ TEST_CASE("squashed, everything belongs to the server's user and chown says EPER
   create.caller = {1234, 1234, 0};
   const auto made = studio.anna.call(create);
   CHECK(made->entry.attributes.uid == geteuid());
+}
+
+TEST_CASE("an ordinary user's server knows its clients' files again after a restart") {
+  if (geteuid() != 0) return;
+  TemporaryFolder exported, state;
+  for (const auto& folder : {exported.path(), state.path()}) {
+    REQUIRE(chown(folder.c_str(), 4321, 4321) == 0);
+  }
+  const auto story = [&] {
+    HarnessOptions options;
+    options.preserve_identity = false;
+    TestClient anna(1);
+    NodeId clip, gone;
+    {
+      ServerHarness server(exported.path(), state.path(), options);
+      anna.connect_and_attach(server);
+      files::create_directories(exported / "day1/cam");
+      write_file(exported / "day1/cam/clip", "frames");
+      write_file(exported / "day1/gone", "");
+      const NodeId top = anna.root;
+      anna.root = anna.lookup("day1");
+      gone = anna.lookup("gone");
+      anna.root = anna.lookup("cam");
+      clip = anna.lookup("clip");
+      anna.root = top;
+    }
+    files::rename(exported / "day1", exported / "day one");
+    files::remove(exported / "day one/gone");
+    ServerHarness server(exported.path(), state.path(), options);
+    anna.connect_and_attach(server);
+    if (anna.read(clip) != "frames") return 1;
+    if (!anna.call(anna.write(clip, 1, 0, 6, " more"))) return 2;
+    if (read_file(exported / "day one/cam/clip") != "frames more") return 3;
+    if (error_of(anna.call(GetAttributes{gone})) != ESTALE) return 4;
+    files::rename(exported / "day one/cam", exported / "cam");  // under the running server
+    server.advance(std::chrono::seconds(100));
+    if (anna.read(clip) != "frames more") return 5;
+    return 0;
+  };
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool dropped = setgid(4321) == 0 && setuid(4321) == 0;
+    _exit(dropped ? story() : 100);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WEXITSTATUS(status) == 0);
 }
