@@ -22,13 +22,19 @@ Outbox::Message::Message(MessageKind message_kind, RequestId request, Buffer con
       order(queued),
       acknowledged(kMaxAcknowledgedRanges) {}
 
+std::size_t Outbox::lane_of(const Message& message) {
+  const auto priority = static_cast<std::size_t>(priority_of(message.id));
+  if (priority == 0) return 0;
+  const bool small = message.kind == MessageKind::reply && message.body.size() <= kSmallReply;
+  return small ? priority : priority + kPriorities - 1;
+}
+
 void Outbox::add(MessageKind kind, RequestId id, Buffer body) {
   assert(body.size() <= kMaxMessage.count);
   auto message = std::make_shared<Message>(kind, id, std::move(body), next_order_++);
   const bool added = messages_.emplace(key(kind, id), message).second;
   assert(added);
-  Queues& queues = queues_[static_cast<std::size_t>(priority_of(id))];
-  queues.fresh[static_cast<std::size_t>(kind)].push_back(std::move(message));
+  lanes_[lane_of(*message)].fresh[static_cast<std::size_t>(kind)].push_back(std::move(message));
 }
 
 void Outbox::forget(Messages::iterator message) {
@@ -94,14 +100,15 @@ Outbox::Message* Outbox::next_fresh(Queues& queues) {
 }
 
 std::optional<Priority> Outbox::next_priority() {
-  for (std::size_t i = 0; i < kPriorities; ++i) {
-    if (next_lost(queues_[i]) || next_fresh(queues_[i])) return static_cast<Priority>(i);
+  for (Queues& queues : lanes_) {
+    if (const Message* message = next_lost(queues)) return priority_of(message->id);
+    if (const Message* message = next_fresh(queues)) return priority_of(message->id);
   }
   return std::nullopt;
 }
 
 bool Outbox::is_held_back() {
-  for (Queues& queues : queues_) {
+  for (Queues& queues : lanes_) {
     for (auto& queue : queues.fresh) {
       const Message* message = front(queue);
       if (message != nullptr && !may_go_on(*message)) return true;
@@ -111,7 +118,7 @@ bool Outbox::is_held_back() {
 }
 
 std::optional<Outbox::Written> Outbox::write(FrameWriter& writer) {
-  for (Queues& queues : queues_) {
+  for (Queues& queues : lanes_) {
     if (Message* message = next_lost(queues)) return write_lost(queues, *message, writer);
     if (Message* message = next_fresh(queues)) return write_fresh(queues, *message, writer);
   }
@@ -185,7 +192,7 @@ std::uint32_t Outbox::on_lost(const SentFrame& frame) {
   message.lost.push_back({frame.offset, frame.length});
   if (!message.in_resend_queue) {
     message.in_resend_queue = true;
-    queues_[static_cast<std::size_t>(priority_of(message.id))].resend.push_back(found->second);
+    lanes_[lane_of(message)].resend.push_back(found->second);
   }
   return frame.length;
 }

@@ -27,6 +27,11 @@ namespace rushfs::transport {
 /// the receiver's tables. 8192 small requests at 300 ms are 27,000 a second.
 inline constexpr std::size_t kMaxOpenRequests = 8192;
 
+/// Replies up to this size go before the bulk of every class but urgent: they end something that
+/// somebody waits for and cost next to nothing. Else answers to writes would starve behind a
+/// prefetch that fills the link, and with them the writes.
+inline constexpr std::size_t kSmallReply = 1024;
+
 class Outbox {
  public:
   explicit Outbox(const std::array<Bytes, kPriorities>& initial_credit) : credit_(initial_credit) {}
@@ -92,10 +97,14 @@ class Outbox {
     std::vector<Part> lost;   // to be sent again, oldest first
   };
   using Queue = std::deque<std::shared_ptr<Message>>;  // may hold messages that are gone
-  struct Queues {  // of one priority
+  struct Queues {
     Queue resend;
     std::array<Queue, 2> fresh;  // by kind
   };
+  /// In the order in which they are served: urgent, small replies of the other three priorities,
+  /// all else of those.
+  static constexpr std::size_t kLanes = 2 * kPriorities - 1;
+  static std::size_t lane_of(const Message& message);
   using Messages = absl::flat_hash_map<std::uint64_t, std::shared_ptr<Message>>;
 
   static MessageKind kind_of(const SentFrame& frame);
@@ -112,7 +121,7 @@ class Outbox {
 
   SendCredit credit_;
   Messages messages_;
-  std::array<Queues, kPriorities> queues_;
+  std::array<Queues, kLanes> lanes_;
   std::array<std::size_t, kPriorities> open_{};  // requests of ours under way
   std::uint64_t next_order_ = 0;
 };

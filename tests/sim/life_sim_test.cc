@@ -167,22 +167,25 @@ TEST_CASE("cancelled requests free their credit and disturb no others") {
 
 TEST_CASE("ten thousand small requests pass bulk in both directions") {
   Scene scene(18, {.rate = 100_Mbps, .delay = 25ms});
-  scene.requester->start({.up = true, .total = 48 << 20, .message = 1 << 20, .window = 32});
-  scene.requester->start({.up = false, .total = 48 << 20, .message = 1 << 20, .window = 32,
+  constexpr double kIdle = 50;  // ms
+  scene.requester->start({.up = true, .total = 96 << 20, .message = 1 << 20, .window = 32});
+  scene.requester->start({.up = false, .total = 96 << 20, .message = 1 << 20, .window = 32,
                           .priority = Priority::ahead});
-  scene.world.run_for(1s);
+  scene.world.run_for(3s);  // both directions have found the link's capacity
   std::vector<double> times;
   for (int i = 0; i < 10000; ++i) {
-    scene.world.after(std::chrono::microseconds(300 * i), [&] {
+    scene.world.after(std::chrono::microseconds(400 * i), [&] {
       scene.requester->ask(Priority::urgent, 64, 200,
                            [&](Duration took) { times.push_back(seconds(took) * 1e3); });
     });
   }
   REQUIRE(scene.world.run_until([&] { return times.size() == 10000; }, 30s));
+  CHECK_FALSE(scene.requester->bulk_done());
   std::sort(times.begin(), times.end());
   CAPTURE(times[5000], times[9000], times[9900], times.back());
-  CHECK(times[5000] < 1.2 * 50);
-  CHECK(times[9900] < 1.6 * 50);  // the queues that bulk makes in both directions while it probes
+  CHECK(times[5000] < 1.05 * kIdle);
+  CHECK(times[9000] < 1.5 * kIdle);
+  CHECK(times.back() < kIdle + 1.2 * kIdle);  // while bulk probes for more capacity
   REQUIRE(scene.finish(30s));
 }
 

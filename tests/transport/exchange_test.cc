@@ -167,6 +167,21 @@ TEST_CASE("a message of a higher class overtakes those of lower ones") {
   CHECK_FALSE(client.exchange.next_is_urgent());
 }
 
+TEST_CASE("small replies do not starve behind bulk of a higher class") {
+  End client(Role::client);
+  End server(Role::server);
+  const RequestId write = client.exchange.request(Priority::behind, numbered(10));
+  const RequestId read = client.exchange.request(Priority::ahead, numbered(10));
+  deliver_both(client, server);
+  server.exchange.reply(read, numbered(100'000), server.now);
+  CHECK(server.write().frames.front().id == read.value);
+  server.exchange.reply(write, numbered(100), server.now);
+  const Packet packet = server.write();
+  REQUIRE(packet.frames.size() == 2);
+  CHECK(packet.frames[0].id == write.value);
+  CHECK(packet.frames[1].id == read.value);
+}
+
 TEST_CASE("what waits for credit does not hold up other classes") {
   End client(Role::client);
   End server(Role::server);
