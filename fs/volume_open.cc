@@ -62,6 +62,17 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
   if (int error = 0; flags.write && refuses_change(inode, error)) return reply.fail(error);
+  if (inode->releasing) {
+    // Messages overtake each other: a Release that arrives after this Open, or after an Unlink
+    // that relies on it, would let go of the file under its new user. Another question's answer
+    // is as good a moment as any to look again.
+    ask(parts_.remote, Priority::urgent, GetAttributes{inode->node},
+        [this, node, flags, reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
+          if (!answer) return reply.fail(answer.error());
+          open(node, flags, std::move(reply));
+        });
+    return;
+  }
   const bool fresh = inode->known() && parts_.time.now - inode->validated < kValidity;
   const bool ours = inode->local.operations > 0 || inode->changes_in_flight > 0;
   if (fresh || ours) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 namespace rushfs::fs::test {
@@ -47,6 +48,10 @@ class World::Link : public Carrier {
     deliver(handle, [this, handle, token, priority, body = std::move(body)]() mutable {
       if (world_.silent_ || !world_.sessions_) return;
       const std::string operation = operation_name(body);
+      if (std::getenv("RUSHFS_TRACE")) {
+        std::fprintf(stderr, "%8.3f %s\n", transport::seconds(world_.time_.now.time_since_epoch()),
+                     operation.c_str());
+      }
       ++world_.calls[operation];
       if (world_.sabotage) {
         if (const auto error = world_.sabotage(operation)) {

@@ -146,6 +146,23 @@ TEST_CASE("a file that lost its name stays usable while it is open") {
   CHECK(world.volume().queue_status().parked.empty());
 }
 
+TEST_CASE("a file without a name stays usable over a restart of the server") {
+  World world;
+  write_file(world.exported() / "scratch", "old contents");
+  const auto opened = world.open("scratch", {.read = true, .write = true}).value();
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().unlink(kRootNode, "scratch", std::move(reply)); }));
+  REQUIRE(world.write(opened.handle, 4, "CONTENTS"));
+  world.kill_server();
+  world.start_server();
+  CHECK(world.read(opened.handle, 0, 100).value() == "old CONTENTS");
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().sync(opened.handle, std::move(reply)); }));
+  REQUIRE(world.close(opened.handle));
+  world.run_for(10s);
+  CHECK(world.volume().queue_status().operations == 0);
+}
+
 TEST_CASE("open finds out that somebody else changed the file") {
   World world;
   write_file(world.exported() / "bin.avb", footage(500'000, 'a'));
