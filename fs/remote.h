@@ -42,7 +42,8 @@ class Remote {
   /// Sends one encoded request (fs/messages.h). The handler gets the encoded reply, or
   /// ETIMEDOUT (deadline), ECANCELED (cancel), ENOTCONN (the mount is being taken down).
   /// `number`: the one inside the request, from number_call(), else 0.
-  virtual CallId call(Priority, Patience, Buffer request, ReplyHandler, std::uint64_t number = 0) = 0;
+  virtual CallId call(Priority, Patience, Buffer request, ReplyHandler,
+                      std::uint64_t number = 0) = 0;
   /// The answer is no longer wanted: its handler is called with ECANCELED, from inside cancel().
   /// Whether the server carried it out is unknown. An answered call: nothing happens.
   virtual void cancel(CallId) = 0;

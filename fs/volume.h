@@ -107,7 +107,8 @@ class Volume : private WritebackListener {
   void make_directory(NodeNumber parent, std::string name, Caller, std::uint32_t mode,
                       Reply<NodeReference> reply);
   void make_node(NodeNumber parent, std::string name, Caller, std::uint32_t mode,
-                 std::uint32_t device_major, std::uint32_t device_minor, Reply<NodeReference> reply);
+                 std::uint32_t device_major, std::uint32_t device_minor,
+                 Reply<NodeReference> reply);
   void symlink(NodeNumber parent, std::string name, Caller, std::string target,
                Reply<NodeReference> reply);
   void link(NodeNumber node, NodeNumber parent, std::string name, Reply<NodeReference> reply);

@@ -6,8 +6,8 @@
 
 namespace rushfs::transport {
 
-// A message that loses packets takes two or three round trips to be whole, and its credit another to
-// get back to the peer: a window that turns over in fewer than this was the limit itself.
+// A message that loses packets takes two or three round trips to be whole, and its credit another
+// to get back to the peer: a window that turns over in fewer than this was the limit itself.
 constexpr int kFullSpeedRounds = 6;
 
 SendCredit::SendCredit(const std::array<Bytes, kPriorities>& initial) {

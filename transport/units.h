@@ -36,7 +36,7 @@ struct BitRate {
   static constexpr BitRate infinite() { return {std::numeric_limits<double>::infinity()}; }
 };
 constexpr BitRate operator*(BitRate rate, double factor) { return {rate.bits_per_second * factor}; }
-constexpr BitRate operator/(BitRate rate, double divisor) { return {rate.bits_per_second / divisor}; }
+constexpr BitRate operator/(BitRate rate, double by) { return {rate.bits_per_second / by}; }
 constexpr BitRate operator""_Mbps(unsigned long long n) { return {static_cast<double>(n) * 1e6}; }
 
 constexpr double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
