@@ -257,7 +257,7 @@ class Exerciser {
 }  // namespace
 
 TEST_CASE("random operations with crashes on both sides leave what the model has") {
-  std::uint64_t first = 1, count = 40;
+  std::uint64_t first = 1, count = 20;
   if (const char* seed = std::getenv("RUSHFS_SEED")) {
     first = std::strtoull(seed, nullptr, 10);
     count = 1;
