@@ -67,7 +67,8 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
     // that relies on it, would let go of the file under its new user. Another question's answer
     // is as good a moment as any to look again.
     ask(parts_.remote, Priority::urgent, GetAttributes{inode->node},
-        [this, node, flags, reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
+        [this, node, flags,
+         reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
           if (!answer) return reply.fail(answer.error());
           open(node, flags, std::move(reply));
         });

@@ -129,7 +129,9 @@ void Writeback::take_back(const NodeId& id, Node& node, std::size_t from) {
   node.sent.resize(from);
   node.reported = std::min(node.reported, from);
   // A commit may have been answered before the operations it covers.
-  if (!taken.empty()) node.committed = std::min(node.committed, taken.front().sequences.front() - 1);
+  if (!taken.empty()) {
+    node.committed = std::min(node.committed, taken.front().sequences.front() - 1);
+  }
   for (auto sent = taken.rbegin(); sent != taken.rend(); ++sent) {
     node.unsent.insert(node.unsent.begin(), sent->sequences.begin(), sent->sequences.end());
     node.uncommitted -= sent->bytes;
