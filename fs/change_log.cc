@@ -46,9 +46,13 @@ void ChangeLog::append(Change change) {
   parts_.queue_loop.run(
       [&queue = parts_.queue, change = std::move(change), name = std::move(name), time]() mutable {
         const cache::Origin origin{change.inode->node.bytes, name, time};
-        auto sequence = change.write
-                            ? queue.append_write(origin, change.offset, change.bytes)
-                            : queue.append_attributes(origin, change.bytes, change.set_size);
+        const auto put = [&] {
+          return change.write ? queue.append_write(origin, change.offset, change.bytes)
+                              : queue.append_attributes(origin, change.bytes, change.set_size);
+        };
+        auto sequence = put();
+        // What has arrived gives its space back with a commit only.
+        if (!sequence && sequence.error().value() == ENOSPC && queue.commit()) sequence = put();
         return Appended{std::move(change), sequence};
       },
       [this](Appended result) { appended(std::move(result.change), result.sequence); });
