@@ -175,7 +175,8 @@ void add_bench(CLI::App& program, Action& action) {
       ->check(CLI::Range(0.1, 86400.0));
   command->add_flag("--json", arguments->as_json, "one object, or a list of two");
   command->add_option("-o", arguments->options,
-                      "identity=FILE,known_hosts=FILE,timeout=TIME,rate=RATE,policy=...");
+                      "identity=FILE,known_hosts=FILE,timeout=TIME,rate=RATE,policy=...")
+      ->allow_extra_args(false);
   command->callback([&action, arguments] { action = [arguments] { return bench(*arguments); }; });
 }
 

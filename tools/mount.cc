@@ -185,7 +185,8 @@ void add_mount(CLI::App& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   command->add_option("source", arguments->source, "HOST[:PORT]:/NAME[/SUB]")->required();
   command->add_option("dir", arguments->directory, "the folder to mount on")->required();
-  command->add_option("-o", arguments->options, "mount options, see below");
+  command->add_option("-o", arguments->options, "mount options, see below")
+      ->allow_extra_args(false);
   command->add_flag("--foreground,-f", arguments->foreground,
                     "stay in the foreground and log to the terminal");
   command->callback([&action, arguments] { action = [arguments] { return mount(*arguments); }; });

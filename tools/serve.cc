@@ -79,7 +79,8 @@ void add_serve(CLI::App& program, Action& action) {
       "The firewall must let UDP port 7874 in.");
   auto arguments = std::make_shared<Arguments>();
   command->add_option("--listen", arguments->listen, "ADDR:PORT; *:7874 if not given");
-  command->add_option("--export", arguments->exports, "NAME=DIR[,ro]; as often as needed");
+  command->add_option("--export", arguments->exports, "NAME=DIR[,ro]; as often as needed")
+      ->allow_extra_args(false);
   command->add_option("--identity", arguments->identity, "our private key");
   command->add_option("--authorized-keys", arguments->authorized_keys, "who may connect");
   command->add_option("--state", arguments->state, "where to remember answers over a restart");

@@ -54,7 +54,8 @@ void add_set(CLI::App& program, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   command->add_option("dir", arguments->directory, "the mounted directory")->required();
   command->add_option("-o", arguments->options,
-                      "rate=RATE,min_rate=RATE,policy=fixed|high|fair|low");
+                      "rate=RATE,min_rate=RATE,policy=fixed|high|fair|low")
+      ->allow_extra_args(false);
   command->add_flag("--retry", arguments->retry, "try again now what was refused or waits");
   command->add_option("--discard", arguments->discard, "drop a refused operation for ever");
   command->callback([&action, arguments] { action = [arguments] { return set(*arguments); }; });

@@ -111,7 +111,9 @@ void add_trust(CLI::App& program, Action& action) {
   command->add_option("server", arguments->server, "HOST[:PORT]")->required();
   command->add_option("--fingerprint", arguments->fingerprint,
                       "trust this key and no other, without asking");
-  command->add_option("-o", arguments->options, "identity=FILE,known_hosts=FILE,timeout=TIME");
+  command
+      ->add_option("-o", arguments->options, "identity=FILE,known_hosts=FILE,timeout=TIME")
+      ->allow_extra_args(false);
   command->callback([&action, arguments] { action = [arguments] { return trust(*arguments); }; });
 }
 

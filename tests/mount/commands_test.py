@@ -139,6 +139,15 @@ class LifeTest(harness.TestCase):
         self.assertEqual((self.server.folder / "a").read_bytes(), b"x" * 3_000_000)
         wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), 10, "the process ended")
 
+    def test_options_may_stand_before_the_words(self):
+        mount = harness.Mount(self.place, self.server)
+        own = mount.option_list().split(",", 1)
+        done = subprocess.run([RUSHFS, "mount", "-o", own[0], "-o", own[1], mount.source(),
+                               str(mount.folder)], capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.place.janitor.tell("process", mount.status()["pid"])
+        rushfs("unmount", str(mount.folder))
+
     def test_mount_says_that_it_is_mounted_already(self):
         mount = self.mount()
         again = subprocess.run(mount.command(), capture_output=True, text=True, timeout=30)
