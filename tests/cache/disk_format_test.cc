@@ -5,13 +5,14 @@
 
 #include "cache/queue_log.h"
 #include "cache/write_queue.h"
-#include "tests/cache/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 #ifndef RUSHFS_DOCS
 #error "RUSHFS_DOCS names the folder docs/"
 #endif
 
 namespace rushfs::cache {
+using testing::TemporaryFolder;
 namespace {
 
 std::string text_of(std::span<const std::uint8_t> bytes) {

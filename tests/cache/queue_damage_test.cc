@@ -9,9 +9,10 @@
 #include "cache/queue_log.h"
 #include "cache/write_queue.h"
 #include "tests/cache/bytes.h"
-#include "tests/cache/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace rushfs::cache {
+using testing::TemporaryFolder;
 namespace {
 
 constexpr std::uint64_t kPlenty = 1ULL << 40;

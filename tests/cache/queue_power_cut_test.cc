@@ -6,9 +6,10 @@
 #include "cache/write_queue.h"
 #include "tests/cache/bytes.h"
 #include "tests/cache/power_cut.h"
-#include "tests/cache/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace rushfs::cache {
+using testing::TemporaryFolder;
 namespace {
 
 constexpr std::uint64_t kPlenty = 1ULL << 40;

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "tests/cache/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace rushfs::cache {
 
@@ -30,7 +30,7 @@ class SmallDisk {
   const std::filesystem::path& path() const { return folder_.path(); }
 
  private:
-  TemporaryFolder folder_;
+  testing::TemporaryFolder folder_;
   bool mounted_ = false;
 };
 

@@ -22,7 +22,7 @@
 #include "fs/server_sessions.h"
 #include "fs/session.h"
 #include "fs/volume.h"
-#include "temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 /// How a failed check shows a result: its error, if any.
 template <class T>

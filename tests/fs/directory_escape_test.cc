@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "fs/directory_store.h"
-#include "tests/fs/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 using namespace rushfs::fs;
 using namespace rushfs::testing;

@@ -13,7 +13,7 @@
 #include <functional>
 #include <set>
 
-#include "tests/fs/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 using namespace rushfs::fs;
 using namespace rushfs::testing;

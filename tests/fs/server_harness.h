@@ -9,7 +9,7 @@
 
 #include "fs/directory_store.h"
 #include "fs/server_sessions.h"
-#include "tests/fs/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace rushfs::testing {
 

@@ -8,9 +8,10 @@
 #include <fstream>
 
 #include "tests/transport/hex.h"
-#include "tests/transport/scratch_folder.h"
+#include "tests/temporary_folder.h"
 
 using namespace rushfs::transport;
+using rushfs::testing::TemporaryFolder;
 
 namespace {
 
@@ -57,7 +58,7 @@ TEST_CASE("the base64 of a key has exactly one spelling") {
 }
 
 TEST_CASE("a saved identity is loaded again, and only its owner can read it") {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path() / "id_ed25519";
   const Identity identity = Identity::generate();
   identity.save(path);
@@ -69,7 +70,7 @@ TEST_CASE("a saved identity is loaded again, and only its owner can read it") {
 }
 
 TEST_CASE("an existing identity is never overwritten") {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path() / "id_ed25519";
   sample().save(path);
   CHECK_THROWS_WITH(Identity::generate().save(path), Catch::Contains("id_ed25519"));
@@ -77,7 +78,7 @@ TEST_CASE("an existing identity is never overwritten") {
 }
 
 TEST_CASE("a private key that others may have read is refused, with the remedy") {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path() / "id_ed25519";
   sample().save(path);
   for (const mode_t mode : {0640, 0604, 0660, 0602, 0610, 0777}) {
@@ -90,7 +91,7 @@ TEST_CASE("a private key that others may have read is refused, with the remedy")
 
 TEST_CASE("a private key of another user is refused") {
   if (::geteuid() != 0) return;  // only root can give a file away
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path() / "id_ed25519";
   sample().save(path);
   REQUIRE(::chown(path.c_str(), 12345, 12345) == 0);
@@ -98,7 +99,7 @@ TEST_CASE("a private key of another user is refused") {
 }
 
 TEST_CASE("what is not an Ed25519 private key is refused, naming the file") {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path() / "key";
   CHECK_THROWS_WITH(Identity::load(path), Catch::Contains("key: no such file"));
   write(path, "", 0600);

@@ -7,9 +7,10 @@
 #include <fstream>
 #include <random>
 
-#include "tests/transport/scratch_folder.h"
+#include "tests/temporary_folder.h"
 
 using namespace rushfs::transport;
+using rushfs::testing::TemporaryFolder;
 
 namespace {
 
@@ -87,7 +88,7 @@ TEST_CASE("a bad line is reported by number and spoils no other line") {
 }
 
 TEST_CASE("an added host is found again, also after a line without an end") {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path() / "new" / "known_hosts";
   CHECK(KnownHosts::load(path).look_up("a:1", key(1)) == HostTrust::unknown);
   KnownHosts::add(path, "a:1", key(1));
@@ -104,7 +105,7 @@ TEST_CASE("an added host is found again, also after a line without an end") {
 }
 
 TEST_CASE("a trust file that others may have written is refused") {
-  const ScratchFolder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path() / "authorized_keys";
   CHECK_THROWS_WITH(AuthorizedKeys::load(path), Catch::Contains("no such file"));
   std::ofstream(path) << line(1) << "\n";
