@@ -2,7 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "transport/exchange.h"
+#include "tests/transport/exchange_feed.h"
 
 using namespace rushfs::transport;
 
@@ -14,18 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   exchange.request(Priority::demand, Buffer(100));
   std::vector<NumberRange> scratch;
   FrameReader reader({data, size}, scratch);
-  Violation violation;
   while (const auto frame = reader.next()) {
-    if (const auto* message = std::get_if<MessageFrame>(&*frame)) {
-      violation = exchange.on_message(*message, now);
-    } else if (const auto* cancel = std::get_if<CancelFrame>(&*frame)) {
-      violation = exchange.on_cancel(*cancel, now);
-    } else if (const auto* reset = std::get_if<ResetFrame>(&*frame)) {
-      violation = exchange.on_reset(*reset, now);
-    } else if (const auto* credit_frame = std::get_if<CreditFrame>(&*frame)) {
-      exchange.on_credit(*credit_frame);
-    }
-    if (violation) break;
+    if (rushfs::testing::feed(exchange, *frame, now)) break;
     std::array<std::uint8_t, 1200> space;
     FrameWriter writer(space);
     std::vector<SentFrame> sent;

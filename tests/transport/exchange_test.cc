@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+#include "tests/transport/exchange_feed.h"
+
 using namespace rushfs::transport;
 using namespace std::chrono_literals;
 
@@ -34,17 +36,8 @@ struct End {
   }
   Violation take(const Packet& packet) {
     FrameReader reader(packet.payload, scratch);
-    Violation violation;
     while (const auto frame = reader.next()) {
-      if (const auto* message = std::get_if<MessageFrame>(&*frame)) {
-        violation = exchange.on_message(*message, now);
-      } else if (const auto* cancel = std::get_if<CancelFrame>(&*frame)) {
-        violation = exchange.on_cancel(*cancel, now);
-      } else if (const auto* reset = std::get_if<ResetFrame>(&*frame)) {
-        violation = exchange.on_reset(*reset, now);
-      } else if (const auto* credit = std::get_if<CreditFrame>(&*frame)) {
-        exchange.on_credit(*credit);
-      }
+      const Violation violation = rushfs::testing::feed(exchange, *frame, now);
       if (violation) return violation;
     }
     REQUIRE_FALSE(reader.error());
