@@ -55,7 +55,6 @@ std::string sentence(const HostPort& host_port, const boost::system::error_code&
 
 HostPort parse_host_port(std::string_view text) {
   HostPort result;
-  std::string_view port;
   if (text.starts_with('[')) {
     const auto close = text.find(']');
     if (close == std::string_view::npos) complain(text, "\"]\" is missing");
