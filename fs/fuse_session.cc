@@ -11,10 +11,10 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
 #include <stdexcept>
 
 #include "fs/fuse_kernel.h"
+#include "fs/mount_info.h"
 
 namespace rushfs::fs {
 
@@ -44,16 +44,12 @@ bool being_killed(pid_t thread) {
   return false;
 }
 
-/// "major:minor" of the mount, from /proc/self/mountinfo (proc(5)): asking the mount itself would
-/// wait for us.
+/// "major:minor" of the mount; asking the mount itself would wait for us.
 std::string device_of(const std::string& mount_point) {
-  std::ifstream mounts("/proc/self/mountinfo");
   std::string device;
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream fields(line);
-    std::string id, parent, numbers, root, path;
-    fields >> id >> parent >> numbers >> root >> path;
-    if (path == mount_point) device = numbers;
+  for (const MountInfo& info : read_mount_info()) {
+    if (info.point != mount_point) continue;
+    device = std::to_string(info.device_major) + ":" + std::to_string(info.device_minor);
   }
   return device;
 }

@@ -8,7 +8,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
-#include <fstream>
 #include <future>
 #include <stdexcept>
 #include <thread>
@@ -17,6 +16,7 @@
 #include "cache/write_queue.h"
 #include "fs/asio_loop.h"
 #include "fs/fuse_session.h"
+#include "fs/mount_memory.h"
 #include "fs/session.h"
 #include "fs/udp_carrier.h"
 #include "fs/volume.h"
@@ -33,6 +33,11 @@ using namespace std::chrono_literals;
 constexpr auto kPathInterval = 100ms;
 /// What housekeeping (validity, commits, releases) is done in.
 constexpr auto kHousekeeping = 1s;
+/// Who was connected before waits no longer than this for a server: a handshake and a repeat of it
+/// over 600 ms.
+constexpr auto kPatienceWithMemory = 4s;
+/// The network's refusals (ICMP) can be forged or pass; so many per address mean it.
+constexpr std::uint64_t kRefusalsBelieved = 3;
 /// How long a farewell may take: it is one datagram.
 constexpr auto kFarewell = 500ms;
 
@@ -66,24 +71,6 @@ cache::WriteQueue::Options queue_options(const MountConfig& config) {
   return {config.cache_directory / "queue", config.queue_size ? config.queue_size : kUnlimited};
 }
 
-void make_private(const std::filesystem::path& folder) {
-  std::filesystem::create_directories(folder);
-  std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
-}
-
-// What waits for one export must never be sent to another.
-void check_export(const MountConfig& config, const cache::WriteQueue& queue) {
-  const auto path = config.cache_directory / "export";
-  std::string last;
-  std::getline(std::ifstream(path), last);
-  if (!last.empty() && last != config.export_name && queue.stats().operations > 0) {
-    throw std::runtime_error("'" + config.cache_directory.string() +
-                             "' holds changes that wait to be sent to export '" + last +
-                             "'; mount that one first, or give another cache_dir");
-  }
-  std::ofstream(path) << config.export_name << "\n";
-}
-
 }  // namespace
 
 class Mount::Implementation {
@@ -91,7 +78,7 @@ class Mount::Implementation {
   explicit Implementation(MountConfig config);
   ~Implementation();
 
-  void connect(std::chrono::milliseconds patience);
+  bool connect(std::chrono::milliseconds patience);
   void start();
   void run();
   void stop();
@@ -108,6 +95,10 @@ class Mount::Implementation {
   void on_timer();
   void on_event(transport::DriverEvent event);
   void ask_path();
+  void attached(const AttachReply& reply, bool restarted);
+  transport::KeyJudge judge();
+  bool network_refuses() const;
+  void throw_failure() const;
   void finish();
 
   MountConfig config_;
@@ -133,15 +124,18 @@ class Mount::Implementation {
   std::optional<transport::PathReport> path_;
   transport::UdpReport udp_;
   CacheStatus cache_;
+  std::optional<transport::PublicKey> unexpected_key_;
 };
 
 Mount::Implementation::Implementation(MountConfig config)
     : config_(std::move(config)),
-      blocks_((make_private(config_.cache_directory), blocks_options(config_))),
+      blocks_((make_cache_folder(config_.cache_directory), blocks_options(config_))),
       queue_(queue_options(config_)),
       queue_capacity_(config_.queue_size),
-      carrier_(config_.servers, config_.expected_server) {
-  check_export(config_, queue_);
+      carrier_(config_.servers, judge()) {
+  claim_cache_folder(config_.cache_directory, config_.export_name, queue_.stats().operations > 0);
+  cache_.bytes = blocks_.stats().used_bytes;
+  cache_.budget = config_.cache_size;
   refresh();
   driver = std::make_unique<transport::UdpDriver>(
       network_context_, config_.endpoint, config_.udp, [this](transport::DriverEvent event) {
@@ -159,7 +153,7 @@ Mount::Implementation::Implementation(MountConfig config)
   session_config.timeout = config_.timeout;
   session = std::make_unique<Session>(
       std::move(session_config), carrier_, time_, system_random,
-      [this](const AttachReply& reply, bool restarted) { volume->attached(reply, restarted); });
+      [this](const AttachReply& reply, bool restarted) { attached(reply, restarted); });
   carrier_.attach(*driver, *session);
   volume = std::make_unique<Volume>(Volume::Parts{*session, blocks_loop_, blocks_, queue_loop_,
                                                   queue_, time_, nullptr, config_.timeout,
@@ -237,23 +231,60 @@ void Mount::Implementation::ask_path() {
   });
 }
 
-void Mount::Implementation::connect(std::chrono::milliseconds patience) {
+void Mount::Implementation::attached(const AttachReply& reply, bool restarted) {
+  volume->attached(reply, restarted);
+  queue_loop_.run([folder = config_.cache_directory,
+                   memory = MountMemory{config_.servers, reply}] { remember(folder, memory); });
+}
+
+// Asked on the network loop; the key that was not expected is for the person who mounts.
+transport::KeyJudge Mount::Implementation::judge() {
+  return [this, expected = config_.expected_server](const transport::PublicKey& key) {
+    if (expected(key)) return true;
+    asio::post(file_context, [this, key] { unexpected_key_ = key; });
+    return false;
+  };
+}
+
+bool Mount::Implementation::network_refuses() const {
+  return udp_.last_error && udp_.last_error->count >= kRefusalsBelieved * config_.servers.size();
+}
+
+void Mount::Implementation::throw_failure() const {
+  const auto refusal = session->refusal();
+  const auto reason = session->close_reason();
+  if (refusal && !reason) throw std::runtime_error(config_.server_name + ": " + *refusal);
+  const auto sentence = session->status().reason;
+  ConnectFailure failure(config_.server_name + ": " +
+                         (sentence.empty() ? "the server does not answer" : sentence));
+  failure.reason = reason.value_or(
+      transport::CloseReason{transport::CloseCode::handshake_timeout, false, ""});
+  failure.server_key = unexpected_key_;
+  if (udp_.last_error) failure.network_error = udp_.last_error->error;
+  throw failure;
+}
+
+bool Mount::Implementation::connect(std::chrono::milliseconds patience) {
   refresh();
-  const auto until = time_.now + patience;
+  const auto memory = recall(config_.cache_directory);
+  const auto until =
+      time_.now +
+      (memory ? std::min<transport::Duration>(patience, kPatienceWithMemory) : patience);
   const auto work = asio::make_work_guard(file_context);
   session->start();
   arm();
   while (!session->attached()) {
-    if (const auto refusal = session->refusal()) {
-      throw std::runtime_error(config_.server_name + ": " + *refusal);
+    if (session->refusal()) throw_failure();
+    if (network_refuses() || transport::Clock::now() >= until) {
+      if (!memory) throw_failure();
+      volume->remembered(memory->attached);
+      return false;
     }
-    if (transport::Clock::now() >= until) {
-      const auto reason = session->status().reason;
-      throw std::runtime_error(config_.server_name + ": " +
-                               (reason.empty() ? "the server does not answer" : reason));
-    }
-    file_context.run_one_until(until);
+    file_context.run_one_until(std::min(until, transport::Clock::now() + kPathInterval));
+    refresh();
+    if (time_.now >= next_path_) ask_path();
   }
+  return true;
 }
 
 void Mount::Implementation::start() {
@@ -331,7 +362,9 @@ MountStatus Mount::Implementation::status() const {
 Mount::Mount(MountConfig config)
     : implementation_(std::make_unique<Implementation>(std::move(config))) {}
 Mount::~Mount() = default;
-void Mount::connect(std::chrono::milliseconds patience) { implementation_->connect(patience); }
+bool Mount::connect(std::chrono::milliseconds patience) {
+  return implementation_->connect(patience);
+}
 void Mount::start() { implementation_->start(); }
 void Mount::run() { implementation_->run(); }
 void Mount::stop() { implementation_->stop(); }

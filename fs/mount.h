@@ -2,7 +2,7 @@
 // joins them, and nothing else. tools/mount.cc builds a MountConfig, and then:
 //
 //   Mount mount(config);      // opens cache and queue; throws if they cannot be used
-//   mount.connect(30s);       // throws, naming server and reason; retried for ever afterwards
+//   mount.connect(30s);       // throws, with the reason; retried for ever afterwards
 //   mount.start();            // the file system is there; throws if it cannot be mounted
 //   mount.run();              // until unmounted or stop()
 //
@@ -19,6 +19,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -26,12 +27,13 @@
 #include "fs/remote.h"
 #include "transport/address.h"
 #include "transport/endpoint.h"
+#include "transport/identity.h"
 #include "transport/udp_driver.h"
 
 namespace rushfs::fs {
 
 struct MountConfig {
-  std::vector<transport::Address> servers;  // tried in turn; at least one
+  std::vector<transport::Address> servers;  // of one server, tried at once; at least one
   std::string server_name;                  // as the user wrote it: messages, source column
   std::string export_name;
   std::string subdirectory;                 // of the export, "" for all of it
@@ -51,6 +53,14 @@ struct MountConfig {
   std::vector<std::string> fuse_options;    // generic ones, passed on as -o: noexec, nodev ...
 };
 
+/// Why connect() failed, in parts that can be explained to people.
+struct ConnectFailure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+  transport::CloseReason reason;                   // code handshake_timeout: no answer
+  std::optional<transport::PublicKey> server_key;  // that was not the expected one
+  int network_error = 0;                           // errno of the network's last refusal, or 0
+};
+
 class Mount {
  public:
   /// Opens block cache and write queue. Throws std::system_error or std::runtime_error naming the
@@ -62,9 +72,11 @@ class Mount {
   Mount(const Mount&) = delete;
   Mount& operator=(const Mount&) = delete;
 
-  /// Connects and attaches to the export. Throws std::runtime_error with a sentence for the user:
-  /// unknown client, other server key, no such export, no answer.
-  void connect(std::chrono::milliseconds patience);
+  /// Connects and attaches to the export: true. False: the server cannot be reached now, but this
+  /// mount was attached to it before; it comes up with what it remembers and goes on trying.
+  /// Throws ConnectFailure: no answer and nothing remembered, unknown client, other server key,
+  /// other version; std::runtime_error with a sentence: no such export.
+  bool connect(std::chrono::milliseconds patience);
   /// Mounts. Throws std::runtime_error naming mount point and reason. When this returns, programs
   /// see the file system, and are answered as soon as run() runs.
   void start();

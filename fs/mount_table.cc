@@ -9,46 +9,19 @@
 #include <array>
 #include <climits>
 #include <cstring>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <system_error>
 #include <vector>
+
+#include "fs/mount_info.h"
 
 namespace rushfs::fs {
 namespace {
 
-struct MountPoint {
-  std::uint64_t mount = 0;
-  std::string path;
-};
-
-/// proc_pid_mountinfo(5) writes space, tab, newline and backslash as three octal digits.
-std::string unescape(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      out.push_back(static_cast<char>(std::stoi(text.substr(i + 1, 3), nullptr, 8)));
-      i += 3;
-    } else {
-      out.push_back(text[i]);
-    }
-  }
-  return out;
-}
-
-std::vector<MountPoint> mounts_beneath(const std::string& root) {
-  std::vector<MountPoint> found;
-  std::ifstream file("/proc/self/mountinfo");
+std::vector<MountInfo> mounts_beneath(const std::string& root) {
   const std::string prefix = root == "/" ? root : root + "/";
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream fields(line);
-    MountPoint point;
-    std::string parent, device, inside, path;
-    if (!(fields >> point.mount >> parent >> device >> inside >> path)) continue;
-    point.path = unescape(path);
-    if (point.path.starts_with(prefix)) found.push_back(std::move(point));
-  }
+  auto found = read_mount_info();
+  std::erase_if(found, [&](const MountInfo& info) { return !info.point.starts_with(prefix); });
   return found;
 }
 
@@ -137,11 +110,11 @@ const FileSystem& MountTable::of(int fd, std::uint64_t mount, std::uint64_t devi
 }
 
 void MountTable::add_mounts() {
-  for (const MountPoint& point : mounts_beneath(path_of(root_))) {
+  for (const MountInfo& info : mounts_beneath(path_of(root_))) {
     // O_PATH first: what is mounted may be a single device node, which must not be opened.
-    const Descriptor reached(::open(point.path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    const Descriptor reached(::open(info.point.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     Place place;
-    if (!reached || !place_of(reached.get(), place) || place.mount != point.mount) continue;
+    if (!reached || !place_of(reached.get(), place) || place.mount != info.mount) continue;
     if (find(place.mount, place.device) != nullptr) continue;
     Descriptor directory(::openat(reached.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (directory) add(reached.get(), place.mount, place.device, std::move(directory));

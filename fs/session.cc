@@ -125,6 +125,7 @@ void Session::attach_answered(Buffer body) {
       why = "the server has no export '" + config_.export_name + "'" +
             (config_.subpath.empty() ? "" : " with a folder '" + config_.subpath + "' in it");
     }
+    close_reason_.reset();
     wait_to_retry(std::move(why), true);
     carrier_.disconnect({});
     return;
@@ -145,6 +146,7 @@ void Session::attach_answered(Buffer body) {
 
 void Session::closed(const transport::CloseReason& reason) {
   if (state_ == State::stopped || state_ == State::idle || state_ == State::waiting) return;
+  close_reason_ = reason;
   wait_to_retry(sentence(reason), needs_a_person(reason.code));
 }
 

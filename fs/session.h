@@ -79,8 +79,11 @@ class Session : public Remote {
   LinkStatus status() const;
   bool attached() const { return state_ == State::ready; }
   std::uint64_t calls_made() const { return next_call_ - 1; }
-  /// The last reason to be refused, for connect(); none while there is hope.
+  /// The last reason to be refused, a sentence; none while there is hope.
   std::optional<std::string> refusal() const;
+  /// How the last connection, or attempt at one, ended; none when it was the file protocol that
+  /// refused us, or nothing ended yet.
+  const std::optional<transport::CloseReason>& close_reason() const { return close_reason_; }
 
  private:
   enum class State : std::uint8_t { idle, connecting, attaching, ready, waiting, stopped };
@@ -112,6 +115,7 @@ class Session : public Remote {
   transport::Duration backoff_{};
   bool refused_ = false;
   std::string reason_;
+  std::optional<transport::CloseReason> close_reason_;
   std::uint64_t reconnections_ = 0;
   std::optional<InstanceId> instance_;
 

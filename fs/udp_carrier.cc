@@ -7,15 +7,21 @@ namespace {
 /// Tokens of connections, apart from those of calls.
 constexpr std::uint64_t kConnectionToken = 1ULL << 63;
 
+bool says_more(const transport::CloseReason& reason) {
+  return reason.code != transport::CloseCode::handshake_timeout &&
+         reason.code != transport::CloseCode::none;
+}
+
 }  // namespace
 
 void UdpCarrier::connect() {
-  const auto& server = servers_[attempt_ % servers_.size()];
-  ++attempt_;
-  wanted_ = true;
-  up_ = false;
-  connection_.reset();
-  driver_->connect(server, expected_server_, {kConnectionToken | attempt_});
+  give_up({});
+  failure_ = {transport::CloseCode::handshake_timeout, false, ""};
+  for (const auto& server : servers_) {
+    const std::uint64_t token = kConnectionToken | ++last_token_;
+    attempts_[token] = std::nullopt;
+    driver_->connect(server, expected_server_, {token});
+  }
 }
 
 void UdpCarrier::request(std::uint64_t token, Priority priority, Buffer body) {
@@ -31,24 +37,35 @@ void UdpCarrier::reply(transport::RequestId id, Buffer body) {
 }
 
 void UdpCarrier::disconnect(transport::CloseReason reason) {
-  wanted_ = false;
-  up_ = false;
-  if (connection_) driver_->close(*connection_, std::move(reason));
+  give_up(reason);
+}
+
+// Attempts whose handle is not known yet are closed when it comes.
+void UdpCarrier::give_up(const transport::CloseReason& reason) {
+  for (const auto& [token, handle] : attempts_) {
+    if (handle) driver_->close(*handle, reason);
+  }
+  attempts_.clear();
+  if (connection_) driver_->close(*connection_, reason);
+  connection_.reset();
 }
 
 void UdpCarrier::on_event(transport::DriverEvent event) {
   if (const auto* started = std::get_if<transport::Connecting>(&event.body)) {
-    if (started->token.value != (kConnectionToken | attempt_)) return;
-    connection_ = event.connection;
-    if (!wanted_) driver_->close(event.connection, {});
-    return;
+    const auto attempt = attempts_.find(started->token.value);
+    if (attempt == attempts_.end()) return driver_->close(event.connection, {});
+    attempt->second = event.connection;
+  } else if (connection_ && event.connection == *connection_) {
+    on_connection(std::move(event));
+  } else {
+    on_attempt(event);
   }
-  if (!connection_ || event.connection != *connection_) return;  // of an earlier connection
-  if (auto* closed = std::get_if<transport::Closed>(&event.body)) return on_closed(closed->reason);
-  if (!wanted_) return;
-  if (std::holds_alternative<transport::Connected>(event.body)) {
-    up_ = true;
-    session_->connected();
+}
+
+void UdpCarrier::on_connection(transport::DriverEvent event) {
+  if (auto* closed = std::get_if<transport::Closed>(&event.body)) {
+    connection_.reset();
+      session_->closed(closed->reason);
   } else if (auto* answer = std::get_if<transport::CallAnswered>(&event.body)) {
     session_->answered(answer->token.value, std::move(answer->body));
   } else if (auto* asked = std::get_if<transport::RequestArrived>(&event.body)) {
@@ -56,12 +73,21 @@ void UdpCarrier::on_event(transport::DriverEvent event) {
   }
 }
 
-void UdpCarrier::on_closed(const transport::CloseReason& reason) {
-  connection_.reset();
-  up_ = false;
-  if (!wanted_) return;
-  wanted_ = false;
-  session_->closed(reason);
+void UdpCarrier::on_attempt(const transport::DriverEvent& event) {
+  auto attempt = attempts_.begin();
+  while (attempt != attempts_.end() && attempt->second != event.connection) ++attempt;
+  if (attempt == attempts_.end()) return;  // given up
+  if (std::holds_alternative<transport::Connected>(event.body)) {
+    attempts_.erase(attempt);
+    give_up({transport::CloseCode::none, false, "another address was faster"});
+    connection_ = event.connection;
+    session_->connected();
+  } else if (const auto* closed = std::get_if<transport::Closed>(&event.body)) {
+    attempts_.erase(attempt);
+    if (says_more(closed->reason)) failure_ = closed->reason;
+    if (!attempts_.empty()) return;
+      session_->closed(failure_);
+  }
 }
 
 }  // namespace rushfs::fs

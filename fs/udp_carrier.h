@@ -1,8 +1,9 @@
-// UdpCarrier carries a Session's messages over a UdpDriver: one connection at a time, to the
-// servers of a list in turn. The driver works on the network loop; its events are posted to the
-// file loop, where everything here runs.
+// UdpCarrier carries a Session's messages over a UdpDriver: one connection at a time. A server may
+// have several addresses; all are tried at once, and the first that answers stays. The driver works
+// on the network loop; its events are posted to the file loop, where everything here runs.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -24,9 +25,7 @@ class UdpCarrier : public Carrier {
   void on_event(transport::DriverEvent event);
 
   /// The connection calls go over now.
-  std::optional<transport::ConnectionHandle> connection() const {
-    return up_ ? connection_ : std::nullopt;
-  }
+  std::optional<transport::ConnectionHandle> connection() const { return connection_; }
 
   void connect() override;
   void request(std::uint64_t token, Priority, Buffer body) override;
@@ -35,16 +34,18 @@ class UdpCarrier : public Carrier {
   void disconnect(transport::CloseReason) override;
 
  private:
-  void on_closed(const transport::CloseReason& reason);
+  void give_up(const transport::CloseReason& reason);
+  void on_connection(transport::DriverEvent event);
+  void on_attempt(const transport::DriverEvent& event);
 
   std::vector<transport::Address> servers_;
   transport::KeyJudge expected_server_;
   transport::UdpDriver* driver_ = nullptr;
   Session* session_ = nullptr;
-  std::uint64_t attempt_ = 0;
-  bool wanted_ = false;  // the current attempt or connection was not given up
-  bool up_ = false;
-  std::optional<transport::ConnectionHandle> connection_;
+  std::uint64_t last_token_ = 0;
+  std::map<std::uint64_t, std::optional<transport::ConnectionHandle>> attempts_;  // by token
+  std::optional<transport::ConnectionHandle> connection_;  // that was established
+  transport::CloseReason failure_;  // of the attempts that failed, the one that says most
 };
 
 }  // namespace rushfs::fs

@@ -33,12 +33,16 @@ void Volume::restore() {
   writeback_.restore(nodes, parts_.queue.parked());
 }
 
-void Volume::attached(const AttachReply& reply, bool restarted) {
+void Volume::remembered(const AttachReply& reply) {
   inodes_.set_root(reply.root, reply.attributes);
   server_read_only_ = reply.read_only;
   squashed_ = reply.squashed;
   max_read_ = std::min(reply.max_read, kMaxTransfer);
   reader_.attached(reply.max_read);
+}
+
+void Volume::attached(const AttachReply& reply, bool restarted) {
+  remembered(reply);
   if (restarted) hold_again();
   writeback_.attached(reply.max_write, restarted);
 }
@@ -208,6 +212,7 @@ void Volume::wait_file(std::string path, Reply<void> reply) {
   auto found = [this, reply = std::move(reply)](Result<NodeNumber> number) mutable {
     if (!number) return reply.fail(number.error());
     const auto inode = inodes_.find(*number);
+    if (inode->directory()) return wait_all(std::move(reply));
     log_.flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
       if (!result) return reply.fail(result.error());
       writeback_.wait(inode->node,

@@ -94,6 +94,8 @@ class Volume : private WritebackListener {
   /// Takes up what an earlier run left in the queue. Before anything else, while the queue loop
   /// does not run yet.
   void restore();
+  /// Before the first attach: what the server said last time, so that there is a root.
+  void remembered(const AttachReply& reply);
   /// From Session, at every attach.
   void attached(const AttachReply& reply, bool restarted);
   void set_path(const transport::PathReport& report);
@@ -150,6 +152,7 @@ class Volume : private WritebackListener {
 
   // For `rushfs wait` and status.
   void wait_all(Reply<void> reply);
+  /// For a folder as wait_all().
   void wait_file(std::string path, Reply<void> reply);
   void retry_now() { writeback_.retry_now(); }
   void discard_parked(std::uint64_t operation, Reply<void> reply);

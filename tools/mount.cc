@@ -13,6 +13,7 @@
 #include <cstring>
 #include <memory>
 
+#include "fs/mount_memory.h"
 #include "tools/command.h"
 #include "tools/control_client.h"
 #include "tools/credentials.h"
@@ -28,11 +29,21 @@ namespace {
 
 namespace file = std::filesystem;
 
+/// Nobody waits longer than this for a first answer, whatever the deadline of file operations.
+constexpr auto kConnectPatience = std::chrono::seconds(12);
+
 struct Arguments {
   std::string source;
   std::string directory;
   std::vector<std::string> options;
   bool foreground = false;
+};
+
+/// What connecting, and explaining why it failed, takes.
+struct Connecting {
+  transport::HostPort server;
+  Credentials credentials;
+  std::chrono::milliseconds patience;
 };
 
 /// The directory as the kernel will name it. It must be there, and not be a mount of ours already.
@@ -65,11 +76,20 @@ std::vector<std::string> fuse_options(const MountOptions& options) {
   return result;
 }
 
+/// Where the name cannot be looked up (a laptop without a network), the addresses of last time.
+std::vector<transport::Address> find_server(const transport::HostPort& server,
+                                            const file::path& cache_directory) {
+  try {
+    return resolve_server(server);
+  } catch (const CommandError&) {
+    if (auto memory = fs::recall(cache_directory)) return std::move(memory->servers);
+    throw;
+  }
+}
+
 fs::MountConfig mount_config(const RemoteLocation& location, const file::path& mount_point,
-                             const MountOptions& options, const Credentials& credentials,
-                             std::vector<transport::Address> servers) {
+                             const MountOptions& options, const Credentials& credentials) {
   fs::MountConfig config;
-  config.servers = std::move(servers);
   config.server_name = transport::to_string(location.server);
   config.export_name = location.export_name;
   config.subdirectory = location.subdirectory;
@@ -80,6 +100,7 @@ fs::MountConfig mount_config(const RemoteLocation& location, const file::path& m
   const file::path cache = options.cache_dir ? file::absolute(*options.cache_dir)
                                              : default_cache_directory();
   config.cache_directory = mount_cache_directory(cache, location, mount_point);
+  config.servers = find_server(location.server, config.cache_directory);
   config.cache_size = options.cache_size.count;
   config.timeout = std::chrono::duration_cast<std::chrono::seconds>(options.connect.timeout);
   config.allow_other = options.allow_other;
@@ -88,20 +109,19 @@ fs::MountConfig mount_config(const RemoteLocation& location, const file::path& m
   return config;
 }
 
-/// Before anything else exists: a first connection finds out whether the server is there and the
-/// keys are right, while there is a terminal to say so on. The address that answered comes first.
-std::vector<transport::Address> try_server(const RemoteLocation& location,
-                                           const Credentials& credentials,
-                                           const MountOptions& options) {
-  ServerConnection connection(credentials.identity, options.rate);
-  const transport::Address answering =
-      connect_or_explain(connection, location.server, credentials, options.connect.timeout);
-  connection.close();
-  std::vector<transport::Address> servers{answering};
-  for (const transport::Address& address : resolve_server(location.server)) {
-    if (address != answering) servers.push_back(address);
+/// While there is a terminal to say on what is wrong.
+void connect(fs::Mount& mount, const Connecting& connecting) {
+  try {
+    if (mount.connect(connecting.patience)) return;
+  } catch (const fs::ConnectFailure& failure) {
+    throw explain_failure(connecting.server,
+                          {{}, failure.server_key, failure.reason, failure.network_error},
+                          connecting.credentials, key_comment());
   }
-  return servers;
+  fmt::print(stderr,
+             "rushfs: {} cannot be reached now. The folder is there with what is known of it; "
+             "the rest comes when the server does. rushfs status tells.\n",
+             transport::to_string(connecting.server));
 }
 
 /// Finds the mount just made, by its place.
@@ -113,7 +133,7 @@ MountEntry own_entry(const file::path& mount_point) {
                      mount_point.string() + " was unmounted again at once by somebody else.");
 }
 
-void run_mount(fs::MountConfig config, bool foreground) {
+void run_mount(fs::MountConfig config, const Connecting& connecting, bool foreground) {
   Daemon daemon(foreground);
   if (foreground) {
     log_to_terminal();
@@ -121,11 +141,9 @@ void run_mount(fs::MountConfig config, bool foreground) {
     log_to_system("rushfs");
   }
   const file::path mount_point = config.mount_point;
-  const auto patience = std::min<std::chrono::milliseconds>(config.timeout,
-                                                            std::chrono::seconds(20));
   file::create_directories(config.cache_directory.parent_path());
   fs::Mount mount(std::move(config));
-  mount.connect(patience);
+  connect(mount, connecting);
   mount.start();
   const MountEntry entry = own_entry(mount_point);
   const auto socket = runtime_directory() / fmt::format("{}-{}.sock", entry.device_major,
@@ -147,10 +165,12 @@ ExitCode mount(const Arguments& arguments) {
   const MountOptions options = parse_mount_options(arguments.options);
   const file::path mount_point = check_mount_point(arguments.directory);
   const Credentials credentials = load_credentials(options.connect);
-  auto servers = try_server(location, credentials, options);
+  const auto patience = std::min<std::chrono::milliseconds>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(options.connect.timeout),
+      kConnectPatience);
   protect_process();
-  run_mount(mount_config(location, mount_point, options, credentials, std::move(servers)),
-            arguments.foreground);
+  run_mount(mount_config(location, mount_point, options, credentials),
+            {location.server, credentials, patience}, arguments.foreground);
   return ExitCode::success;
 }
 
@@ -165,8 +185,9 @@ void add_mount(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand(
       "mount",
       "Mount an export of a server on a local folder. Connects first and says what is wrong; then\n"
-      "goes to the background and returns when the folder can be used. What is written is sent in\n"
-      "the background and survives a crash: rushfs wait and rushfs status tell what has arrived.");
+      "goes to the background and returns when the folder can be used. A folder that was mounted\n"
+      "before is mounted again also while its server cannot be reached. What is written is sent\n"
+      "in the background and survives a crash: rushfs wait and rushfs status tell what arrived.");
   command->footer(
       "Options after -o, separated by commas (sizes 500M, 64G; rates 500M = 500 Mbit/s):\n"
       "  identity=FILE     our private key              known_hosts=FILE  servers we trust\n"

@@ -1,5 +1,4 @@
-// One connection to a server, driven on the calling thread: for trust, bench, and for mount to try
-// its luck before it goes to the background.
+// One connection to a server, driven on the calling thread: for trust and bench.
 #pragma once
 
 #include <absl/functional/any_invocable.h>

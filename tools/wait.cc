@@ -16,12 +16,11 @@ struct Arguments {
   std::string timeout;
 };
 
-/// The path below the mount's root; none: it is the root or a directory, so the whole mount.
+/// The path below the mount's root; none: it is the root. The mount knows what is a folder; asking
+/// the file system could wait for a dead link.
 std::optional<std::string> file_in(const MountEntry& mount, const std::string& path) {
   const auto absolute = absolute_path(path, {mount});
-  if (absolute == mount.mount_point || std::filesystem::is_directory(absolute)) {
-    return std::nullopt;
-  }
+  if (absolute == mount.mount_point) return std::nullopt;
   return absolute.lexically_relative(mount.mount_point).string();
 }
 

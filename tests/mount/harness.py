@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -83,10 +84,11 @@ def make_file(path, size, seed):
 
 def mount_of(folder):
     """The line of mountinfo for a mount point, or None. Does not touch the mount."""
-    name = str(folder).replace(" ", "\\040")
-    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
-        if line.split()[4] == name:
-            return line
+    wanted = os.fsencode(folder)
+    for line in pathlib.Path("/proc/self/mountinfo").read_bytes().splitlines():
+        point = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4])
+        if point == wanted:
+            return line.decode(errors="surrogateescape")
     return None
 
 
@@ -118,11 +120,11 @@ class Janitor:
         told = b""
         while piece := os.read(theirs, 4096):
             told += piece
-        self.clean_up(told.decode().splitlines())
+        self.clean_up(os.fsdecode(told).split("\n")[:-1])
         os._exit(0)
 
     def tell(self, kind, value):
-        os.write(self.ours, f"{kind} {value}\n".encode())
+        os.write(self.ours, os.fsencode(f"{kind} {value}\n"))
 
     @staticmethod
     def clean_up(told):

@@ -1,0 +1,75 @@
+#include "fs/mount_memory.h"
+
+#include <spdlog/spdlog.h>
+
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <stdexcept>
+
+#include "transport/resolve.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+constexpr const char* kName = "server";
+
+}  // namespace
+
+void make_cache_folder(const std::filesystem::path& cache_directory) {
+  std::filesystem::create_directories(cache_directory);
+  std::filesystem::permissions(cache_directory, std::filesystem::perms::owner_all);
+}
+
+void claim_cache_folder(const std::filesystem::path& cache_directory,
+                        const std::string& export_name, bool queued) {
+  const auto path = cache_directory / "export";
+  std::string last;
+  std::getline(std::ifstream(path), last);
+  if (!last.empty() && last != export_name && queued) {
+    throw std::runtime_error("'" + cache_directory.string() +
+                             "' holds changes that wait to be sent to export '" + last +
+                             "'; mount that one first, or give another cache_dir");
+  }
+  std::ofstream(path) << export_name << "\n";
+}
+
+std::optional<MountMemory> recall(const std::filesystem::path& cache_directory) {
+  std::ifstream in(cache_directory / kName, std::ios::binary);
+  MountMemory memory;
+  std::string line;
+  if (!std::getline(in, line)) return std::nullopt;
+  try {
+    std::istringstream words(line);
+    for (std::string word; words >> word;) {
+      memory.servers.push_back(transport::parse_address(word));
+    }
+  } catch (const std::runtime_error&) {
+    return std::nullopt;
+  }
+  const Buffer rest(std::istreambuf_iterator<char>(in), {});
+  auto reply = decode_reply<AttachReply>(rest);
+  if (!reply || memory.servers.empty()) return std::nullopt;
+  memory.attached = std::move(*reply);
+  return memory;
+}
+
+void remember(const std::filesystem::path& cache_directory, const MountMemory& memory) {
+  const auto path = cache_directory / kName, fresh = cache_directory / "server.new";
+  std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
+  for (const auto& server : memory.servers) out << transport::to_string(server) << ' ';
+  out << '\n';
+  const Buffer reply = encode_reply(memory.attached);
+  out.write(reinterpret_cast<const char*>(reply.data()),
+            static_cast<std::streamsize>(reply.size()));
+  out.close();
+  std::error_code error;
+  if (out) std::filesystem::rename(fresh, path, error);
+  if (!out || error) {
+    spdlog::warn("'{}' could not be written: a mount without connection will not be possible",
+                 path.string());
+  }
+}
+
+}  // namespace rushfs::fs
