@@ -1,5 +1,5 @@
 // The cache folder of a mount, and what the mount remembers there of its server so that the next
-// one can come up while the server cannot be reached. docs/disk-format.md, "What a mount remembers".
+// can come up while the server cannot be reached. docs/disk-format.md, "What a mount remembers".
 #pragma once
 
 #include <filesystem>
