@@ -39,7 +39,8 @@ Version version_of(const struct statx& status) {
 }  // namespace
 
 Attributes DirectoryStore::describe(const struct statx& status,
-                                    const FileSystem& file_system) const {
+                                    const FileSystem& file_system, int at,
+                                    const char* name) const {
   Attributes out;
   out.version = version_of(status);
   out.inode = status.stx_ino;
@@ -57,6 +58,7 @@ Attributes DirectoryStore::describe(const struct statx& status,
   out.mtime = timestamp(status.stx_mtime);
   out.ctime = timestamp(status.stx_ctime);
   if ((status.stx_mask & STATX_BTIME) != 0) out.btime = timestamp(status.stx_btime);
+  out.traits = traits_of(at, name);
   return out;
 }
 
@@ -65,7 +67,8 @@ Result<Attributes> DirectoryStore::attributes(const Node& node) const {
   constexpr unsigned kMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
   if (::statx(reach(node), "", AT_EMPTY_PATH, kMask, &status) != 0) return last_error();
   const auto device = makedev(status.stx_dev_major, status.stx_dev_minor);
-  return describe(status, mounts_.of(reach(node), status.stx_mnt_id, device));
+  const FileSystem& file_system = mounts_.of(reach(node), status.stx_mnt_id, device);
+  return describe(status, file_system, reach(node), "");
 }
 
 bool DirectoryStore::has_name(const Node& node) const {

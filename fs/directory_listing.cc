@@ -59,7 +59,7 @@ Result<DirectoryEntry> DirectoryStore::list_entry(const ReadDirectory& request,
     const FileSystem& file_system = mounts_.of(fd, status.stx_mnt_id, device);
     auto id = identify(fd, name, file_system, status);
     if (!id) return id.error();
-    entry.entry = Entry{std::move(*id), describe(status, file_system)};
+    entry.entry = Entry{std::move(*id), describe(status, file_system, fd, name)};
   }
   return entry;
 }

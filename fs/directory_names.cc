@@ -123,9 +123,16 @@ Result<void> DirectoryStore::rename(const Node& from_directory, const std::strin
                                     RenameMode mode) const {
   if (hidden(from_directory, from_name)) return errno_code(ENOENT);
   if (hidden(to_directory, to_name)) return errno_code(EPERM);
-  const unsigned flags = mode == RenameMode::no_replace ? RENAME_NOREPLACE
-                         : mode == RenameMode::exchange ? RENAME_EXCHANGE
-                                                        : 0;
+  const auto flags = [mode]() -> unsigned {
+    switch (mode) {
+      case RenameMode::replace: return 0;
+      case RenameMode::no_replace: return RENAME_NOREPLACE;
+      case RenameMode::exchange: return RENAME_EXCHANGE;
+      case RenameMode::whiteout: return RENAME_WHITEOUT;
+      case RenameMode::no_replace_whiteout: return RENAME_NOREPLACE | RENAME_WHITEOUT;
+    }
+    return 0;
+  }();
   return outcome(::renameat2(reach(from_directory), from_name.c_str(), reach(to_directory),
                              to_name.c_str(), flags));
 }

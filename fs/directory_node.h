@@ -1,5 +1,6 @@
 // The parts of DirectoryStore its source files share: directory_store.cc (opening, node ids),
-// directory_attributes.cc, directory_listing.cc, directory_names.cc, directory_data.cc.
+// directory_attributes.cc, directory_listing.cc, directory_names.cc, directory_data.cc,
+// directory_xattrs.cc, directory_space.cc.
 #pragma once
 
 #include <fcntl.h>
@@ -53,6 +54,8 @@ inline int descriptor(StoreFile& file) {
 inline std::string proc_path(int fd) {
   return "/proc/self/fd/" + std::to_string(fd);
 }
+/// What Attributes::traits says of the file `name` in `at`, or of `at` itself if it is empty.
+std::uint32_t traits_of(int at, const char* name);
 int open_beneath(int directory, const char* name, std::uint64_t flags, std::uint64_t mode = 0);
 
 class DirectoryStore final : public Store {
@@ -99,6 +102,22 @@ class DirectoryStore final : public Store {
                       const Node& to_directory, const std::string& to_name,
                       RenameMode mode) const override;
 
+  Result<std::vector<Xattr>> list_xattrs(const Node& node) const override;
+  Result<std::string> get_xattr(const Node& node, const std::string& name) const override;
+  Result<void> set_xattr(const Node& node, const std::string& name,
+                         const std::optional<std::string>& value, XattrMode mode) const override;
+  Result<void> allocate(StoreFile& file, std::uint32_t mode, std::uint64_t offset,
+                        std::uint64_t length) const override;
+  Result<DataRangesReply> data_ranges(StoreFile& file, std::uint64_t offset,
+                                      std::uint32_t count) const override;
+  Result<std::uint64_t> copy_range(StoreFile& from, std::uint64_t from_offset, StoreFile& to,
+                                   std::uint64_t to_offset, std::uint64_t length) const override;
+  Result<std::uint64_t> append(StoreFile& file, const Append& request) const override;
+  Result<Created> create_unnamed(const Node& directory, const Caller& caller,
+                                 std::uint32_t mode) const override;
+  Result<std::uint32_t> file_flags(const Node& node,
+                                   std::optional<std::uint32_t> set) const override;
+
   Result<void> keep_orphan(const Node& node, const std::string& orphan) const override;
   void drop_orphan(const std::string& orphan) const override;
   std::vector<OrphanFile> orphans() const override;
@@ -114,7 +133,9 @@ class DirectoryStore final : public Store {
   bool beneath_by_walking_up(int directory) const;
   bool is_root(const Node& node) const { return node.id() == root_id_; }
   bool hidden(const Node& directory, const std::string& name) const;
-  Attributes describe(const struct statx& status, const FileSystem& file_system) const;
+  /// `at`, `name`: what `status` is of, as for statx(2).
+  Attributes describe(const struct statx& status, const FileSystem& file_system, int at,
+                      const char* name) const;
   Result<DirectoryEntry> list_entry(const ReadDirectory& request, const Node& directory, int fd,
                                     std::uint64_t mount, const char* name) const;
   Result<void> change_link(const Node& node, int directory, const std::string& name) const;

@@ -130,9 +130,10 @@ Result<Found> DirectoryStore::found(Descriptor reach) const {
   const FileSystem& file_system = mounts_.of(reach.get(), status.stx_mnt_id, device_of(status));
   auto id = identify(reach.get(), "", file_system, status);
   if (!id) return id.error();
+  const Attributes attributes = describe(status, file_system, reach.get(), "");
   return Found{
       std::make_shared<DirectoryNode>(std::move(*id), status.stx_mode & S_IFMT, std::move(reach)),
-      describe(status, file_system)};
+      attributes};
 }
 
 Result<Descriptor> DirectoryStore::open_handle(const NodeIdentity& identity) const {

@@ -1,5 +1,6 @@
 // The inside of Export, shared by its source files: export.cc (clients, leases), export_jobs.cc
-// (nodes and workers), export_reads.cc, export_names.cc, export_queue.cc, export_commit.cc.
+// (nodes and workers), export_reads.cc, export_extended.cc, export_names.cc, export_queue.cc,
+// export_commit.cc.
 #pragma once
 
 #include <deque>
@@ -120,6 +121,13 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   void on(RequestContext, Write&, Buffer, Responder);
   void on(RequestContext, SetAttributes&, Buffer, Responder);
   void on(RequestContext, Commit&, Buffer, Responder);
+  void on(RequestContext, ListXattrs&, Buffer, Responder);
+  void on(RequestContext, GetXattr&, Buffer, Responder);
+  void on(RequestContext, DataRanges&, Buffer, Responder);
+  void on(RequestContext, FileFlags&, Buffer, Responder);
+  void on(RequestContext, SetXattr&, Buffer, Responder);
+  void on(RequestContext, Allocate&, Buffer, Responder);
+  void on(RequestContext, Append&, Buffer, Responder);
   template <class R>
   void on(RequestContext context, R& request, Buffer, Responder respond) {
     names(std::move(context), Request(std::move(request)), std::move(respond));
@@ -134,6 +142,11 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   void remember_names(const NameCall& call, const NameOutcome& outcome);
 
   // Queued changes: export_queue.cc, export_commit.cc.
+  template <class R>
+  void call_or_queue(RequestContext context, R& request, Buffer body, Responder respond);
+  template <class R>
+  void queue(RequestContext context, const QueuePosition& position, R& request, Buffer body,
+             Responder respond);
   void queue(RequestContext context, const NodeId& node, QueuedOperation operation);
   void answer_applied(const NodeId& node, Responder respond);
   void pump(const ClientTag& tag, const NodeId& node);

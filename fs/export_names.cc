@@ -82,8 +82,7 @@ void Export::Implementation::names_act(std::shared_ptr<Naming> naming) {
       naming->context.priority, job,
       [naming](const Store& store, Job& mine) {
         NameCall& acting = naming->call;
-        const auto* change = std::get_if<SetAttributes>(&acting.request);
-        if (change != nullptr && change->size && !mine.writing) {
+        if (needs_file(acting.request) && !mine.writing) {
           auto opened = store.open(*mine.nodes[0], true);
           if (!opened) {
             naming->outcome.reply = encode_error(opened.error().value());
@@ -113,6 +112,11 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
     if (const auto* create = std::get_if<Create>(&call.request);
         create != nullptr && create->hold) {
       held_.hold(holder(naming->context.client), outcome.found[0].node);
+    }
+    if (std::holds_alternative<CreateUnnamed>(call.request)) {
+      const NodeRef& made = outcome.found[0].node;
+      held_.hold(holder(naming->context.client), made);
+      if (!outcome.orphan.empty()) held_.set_orphan(made->id(), outcome.orphan);
     }
     if (const Found* losing = loser(call)) {
       const NodeId& lost = losing->node->id();

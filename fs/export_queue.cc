@@ -1,4 +1,6 @@
 // Queued changes: held back until their turn, then applied in runs, one node at a time.
+#include <fcntl.h>
+
 #include "fs/export_implementation.h"
 
 namespace rushfs::fs {
@@ -11,22 +13,44 @@ struct Applied {
   bool failed = false;
 };
 
+/// Each kind of queued operation, carried out. `file`: open for writing where needs_file() says so.
+struct ApplyOne {
+  const Store& store;
+  const Node& node;
+  StoreFile* file;
+
+  Result<void> operator()(const Write& write) const {
+    return store.write(*file, write.offset, write.data, write.drop_set_id);
+  }
+  Result<void> operator()(const SetAttributes& change) const {
+    return store.set_attributes(node, file,
+                                {change.mode, change.uid, change.gid, change.size, change.atime,
+                                 change.mtime, change.drop_set_id});
+  }
+  Result<void> operator()(const SetXattr& change) const {
+    return store.set_xattr(node, change.name, change.value, change.mode);
+  }
+  Result<void> operator()(const Allocate& change) const {
+    return store.allocate(*file, change.mode, change.offset, change.length);
+  }
+  Result<void> operator()(const Append& append) const {
+    auto put = store.append(*file, append);
+    return put ? Result<void>() : Result<void>(put.error());
+  }
+  template <class Other>
+  Result<void> operator()(const Other&) const {
+    return errno_code(EINVAL);
+  }
+};
+
 Result<void> apply_one(const Store& store, Job& job, const Request& request) {
   const Node& node = *job.nodes[0];
-  const auto* write = std::get_if<Write>(&request);
-  const auto* change = std::get_if<SetAttributes>(&request);
-  const bool needs_file = write != nullptr || change->size.has_value();
-  if (needs_file && !job.writing) {
+  if (needs_file(request) && !job.writing) {
     auto opened = store.open(node, true);
     if (!opened) return opened.error();
     job.writing = std::move(*opened);
   }
-  if (write != nullptr) {
-    return store.write(*job.writing, write->offset, write->data, write->drop_set_id);
-  }
-  return store.set_attributes(node, job.writing.get(),
-                              {change->mode, change->uid, change->gid, change->size, change->atime,
-                               change->mtime, change->drop_set_id});
+  return std::visit(ApplyOne{store, node, job.writing.get()}, request);
 }
 
 void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>& run,
@@ -44,9 +68,7 @@ void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>&
     }
     out.through = operation.position.sequence;
     const Change change{before, *attributes};
-    out.replies.push_back(std::holds_alternative<Write>(operation.request)
-                              ? encode_reply(WriteReply{change})
-                              : encode_reply(ChangeReply{change}));
+    out.replies.push_back(encode_reply(ChangeReply{change}));  // WriteReply is laid out alike
   }
 }
 
@@ -55,21 +77,51 @@ void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>&
 void Export::Implementation::on(RequestContext context, Write& request, Buffer body,
                                 Responder respond) {
   if (request.data.size() > options_.max_write) return std::move(respond)(encode_error(EINVAL));
-  const NodeId node = request.node;
-  const QueuePosition position = request.position;
-  queue(std::move(context), node,
-        {position, Request(std::move(request)), std::move(body), std::move(respond)});
+  queue(std::move(context), request.position, request, std::move(body), std::move(respond));
+}
+
+void Export::Implementation::on(RequestContext context, Append& request, Buffer body,
+                                Responder respond) {
+  if (request.data.size() > options_.max_write) return std::move(respond)(encode_error(EINVAL));
+  queue(std::move(context), request.position, request, std::move(body), std::move(respond));
 }
 
 void Export::Implementation::on(RequestContext context, SetAttributes& request, Buffer body,
                                 Responder respond) {
+  call_or_queue(std::move(context), request, std::move(body), std::move(respond));
+}
+
+void Export::Implementation::on(RequestContext context, SetXattr& request, Buffer body,
+                                Responder respond) {
+  call_or_queue(std::move(context), request, std::move(body), std::move(respond));
+}
+
+void Export::Implementation::on(RequestContext context, Allocate& request, Buffer body,
+                                Responder respond) {
+  // Moving what follows is no change that can be repeated after a restart.
+  constexpr std::uint32_t kMoving = FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
+  const bool queued = std::holds_alternative<QueuePosition>(request.order);
+  if (queued && (request.mode & kMoving) != 0) return std::move(respond)(encode_error(EINVAL));
+  call_or_queue(std::move(context), request, std::move(body), std::move(respond));
+}
+
+template <class R>
+void Export::Implementation::call_or_queue(RequestContext context, R& request, Buffer body,
+                                           Responder respond) {
   const auto* position = std::get_if<QueuePosition>(&request.order);
-  if (position == nullptr)
+  if (position == nullptr) {
     return names(std::move(context), Request(std::move(request)), std::move(respond));
+  }
+  queue(std::move(context), *position, request, std::move(body), std::move(respond));
+}
+
+template <class R>
+void Export::Implementation::queue(RequestContext context, const QueuePosition& position,
+                                   R& request, Buffer body, Responder respond) {
   const NodeId node = request.node;
-  const QueuePosition place = *position;
-  queue(std::move(context), node,
-        {place, Request(std::move(request)), std::move(body), std::move(respond)});
+  QueuedOperation operation{position, Request(), std::move(body), std::move(respond)};
+  operation.request = std::move(request);
+  queue(std::move(context), node, std::move(operation));
 }
 
 void Export::Implementation::queue(RequestContext context, const NodeId& node,

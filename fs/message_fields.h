@@ -58,6 +58,7 @@ void fields(A& a, In<A, Attributes>& m) {
   fields(a, m.mtime);
   fields(a, m.ctime);
   fields(a, m.btime);
+  a.number(m.traits);
 }
 template <class A>
 void fields(A& a, In<A, Entry>& m) {
@@ -95,6 +96,36 @@ void maybe(A& a, M& part) {
       fields(a, inner);
     }
   });
+}
+
+/// A list: how many, then each. No reply makes us allocate beyond its size.
+template <class A, class M>
+void list(A& a, M& items, std::size_t smallest) {
+  if constexpr (A::kReads) {
+    std::uint64_t count = 0;
+    a.number(count, a.left() / smallest);
+    for (std::uint64_t i = 0; i < count && a.ok(); ++i) fields(a, items.emplace_back());
+  } else {
+    a.number(items.size());
+    for (const auto& item : items) fields(a, item);
+  }
+}
+/// Who gives the change its place: a call, or the queue.
+template <class A, class M>
+void order_field(A& a, M& order) {
+  bool queued = false;
+  if constexpr (!A::kReads) queued = std::holds_alternative<QueuePosition>(order);
+  a.flag(queued);
+  if constexpr (A::kReads) {
+    if (queued) order = QueuePosition{};
+  }
+  std::visit([&a](auto& each) { fields(a, each); }, order);
+}
+template <class A, class M>
+void enumeration(A& a, M& value, std::remove_const_t<M> largest) {
+  auto number = static_cast<std::uint8_t>(value);
+  a.number(number, static_cast<std::uint8_t>(largest));
+  if constexpr (A::kReads) value = static_cast<M>(number);
 }
 
 // Looking and reading.
@@ -173,15 +204,8 @@ template <class A>
 void fields(A& a, In<A, ReadDirectoryReply>& m) {
   fields(a, m.directory);
   a.flag(m.end);
-  if constexpr (A::kReads) {
-    constexpr std::size_t kSmallestEntry = 12;  // bytes: no reply makes us allocate beyond its size
-    std::uint64_t count = 0;
-    a.number(count, a.left() / kSmallestEntry);
-    for (std::uint64_t i = 0; i < count && a.ok(); ++i) fields(a, m.entries.emplace_back());
-  } else {
-    a.number(m.entries.size());
-    for (const auto& entry : m.entries) fields(a, entry);
-  }
+  constexpr std::size_t kSmallestEntry = 12;  // bytes
+  list(a, m.entries, kSmallestEntry);
 }
 template <class A>
 void fields(A& a, In<A, StatFs>& m) {
@@ -254,13 +278,7 @@ void fields(A& a, In<A, CommitReply>& m) {
 }
 template <class A>
 void fields(A& a, In<A, SetAttributes>& m) {
-  bool queued = false;
-  if constexpr (!A::kReads) queued = std::holds_alternative<QueuePosition>(m.order);
-  a.flag(queued);
-  if constexpr (A::kReads) {
-    if (queued) m.order = QueuePosition{};
-  }
-  std::visit([&a](auto& order) { fields(a, order); }, m.order);
+  order_field(a, m.order);
   fields(a, m.node);
   maybe(a, m.mode);
   maybe(a, m.uid);
@@ -345,9 +363,7 @@ void fields(A& a, In<A, Rename>& m) {
   a.text(m.from_name, kMaxName);
   fields(a, m.to_directory);
   a.text(m.to_name, kMaxName);
-  auto mode = static_cast<std::uint8_t>(m.mode);
-  a.number(mode, static_cast<std::uint8_t>(RenameMode::exchange));
-  if constexpr (A::kReads) m.mode = static_cast<RenameMode>(mode);
+  enumeration(a, m.mode, RenameMode::no_replace_whiteout);
   a.flag(m.hold_replaced);
 }
 template <class A>

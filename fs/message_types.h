@@ -54,6 +54,16 @@ struct Timestamp {
   auto operator<=>(const Timestamp&) const = default;
 };
 
+/// What of a file's extended attributes matters without asking for them: bits of
+/// Attributes::traits.
+enum Trait : std::uint32_t {
+  kHasXattrs = 1,       // there are some
+  kHasAcl = 2,          // system.posix_acl_access is one of them
+  kHasDefaultAcl = 4,   // system.posix_acl_default
+  kHasCapability = 8,   // security.capability
+  kNoXattrSupport = 16  // the file system has none at all
+};
+
 struct Attributes {
   Version version;
   std::uint64_t inode = 0;  // unique in the export, also across mounts inside it
@@ -65,6 +75,7 @@ struct Attributes {
   std::uint64_t blocks = 0;        // of 512 bytes
   std::uint32_t block_size = 0;    // preferred for I/O
   Timestamp atime, mtime, ctime, btime;  // btime all 0: unknown
+  std::uint32_t traits = 0;              // of Trait
   bool operator==(const Attributes&) const = default;
 };
 
@@ -80,6 +91,17 @@ struct Change {
   Version before;
   Attributes after;
   bool operator==(const Change&) const = default;
+};
+
+// Replies that several requests have.
+struct ChangeReply {
+  Change change;
+};
+/// A new name, what it names, and the directory it is in.
+struct EntryReply {
+  Entry entry;
+  bool existed = false;  // Create without `exclusive` found the file; it was truncated if asked
+  Change directory;
 };
 
 /// Who creates, as the kernel told the client.

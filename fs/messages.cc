@@ -5,15 +5,15 @@
 #include <cassert>
 #include <cerrno>
 
-#include "fs/message_fields.h"
+#include "fs/extended_fields.h"
 
 namespace rushfs::fs {
 namespace {
 
 constexpr int kLargestErrno = 4095;  // MAX_ERRNO of Linux
 
-/// Numbers on the wire never change their meaning. 32 to 63 are kept for extended attributes,
-/// locks, space allocation and server-side copies; 128 to 255 for what a server says unasked.
+/// Numbers on the wire never change their meaning. 44 to 63 are kept for locks; 128 to 255 for what
+/// a server says unasked.
 template <class R>
 constexpr std::uint8_t kOperation = 0;
 template <>
@@ -60,11 +60,33 @@ template <>
 constexpr std::uint8_t kOperation<Rename> = 21;
 template <>
 constexpr std::uint8_t kOperation<Measure> = 22;
+template <>
+constexpr std::uint8_t kOperation<ListXattrs> = 32;
+template <>
+constexpr std::uint8_t kOperation<GetXattr> = 33;
+template <>
+constexpr std::uint8_t kOperation<SetXattr> = 34;
+template <>
+constexpr std::uint8_t kOperation<Allocate> = 35;
+template <>
+constexpr std::uint8_t kOperation<DataRanges> = 36;
+template <>
+constexpr std::uint8_t kOperation<CopyRange> = 37;
+template <>
+constexpr std::uint8_t kOperation<Append> = 38;
+template <>
+constexpr std::uint8_t kOperation<CreateUnnamed> = 39;
+template <>
+constexpr std::uint8_t kOperation<FileFlags> = 40;
 
-constexpr std::array<const char*, 23> kNames = {
-    "?",     "attach",  "detach", "lookup", "getattr", "readlink", "readdir", "statfs",
-    "open",  "release", "read",   "write",  "commit",  "setattr",  "create",  "mkdir",
-    "mknod", "symlink", "link",   "unlink", "rmdir",   "rename",   "measure"};
+constexpr std::array<const char*, 41> kNames = {
+    "?",        "attach",   "detach",     "lookup",    "getattr", "readlink",
+    "readdir",  "statfs",   "open",       "release",   "read",    "write",
+    "commit",   "setattr",  "create",     "mkdir",     "mknod",   "symlink",
+    "link",     "unlink",   "rmdir",      "rename",    "measure", "?",
+    "?",        "?",        "?",          "?",         "?",       "?",
+    "?",        "?",        "listxattrs", "getxattr",  "setxattr", "allocate",
+    "dataranges", "copyrange", "append",  "tmpfile",   "fileflags"};
 
 template <class R>
 std::variant<Request, DecodeError> decode_as(std::span<const std::uint8_t> body) {
@@ -197,6 +219,15 @@ RUSHFS_MESSAGE(Unlink);
 RUSHFS_MESSAGE_SHARED_REPLY(RemoveDirectory);
 RUSHFS_MESSAGE(Rename);
 RUSHFS_MESSAGE(Measure);
+RUSHFS_MESSAGE(ListXattrs);
+RUSHFS_MESSAGE(GetXattr);
+RUSHFS_MESSAGE_SHARED_REPLY(SetXattr);
+RUSHFS_MESSAGE_SHARED_REPLY(Allocate);
+RUSHFS_MESSAGE(DataRanges);
+RUSHFS_MESSAGE(CopyRange);
+RUSHFS_MESSAGE_SHARED_REPLY(Append);
+RUSHFS_MESSAGE_SHARED_REPLY(CreateUnnamed);
+RUSHFS_MESSAGE(FileFlags);
 
 #undef RUSHFS_MESSAGE
 #undef RUSHFS_MESSAGE_SHARED_REPLY

@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "fs/extended_messages.h"
 #include "fs/message_types.h"
 
 namespace rushfs::fs {
@@ -182,9 +183,6 @@ struct Commit {
 
 // ---- Changes that are waited for ----------------------------------------------------------------
 
-struct ChangeReply {
-  Change change;
-};
 struct SetAttributes {
   using Reply = ChangeReply;
   std::variant<CallNumber, QueuePosition> order;  // a call, or an operation of the queue
@@ -196,12 +194,6 @@ struct SetAttributes {
   bool drop_set_id = false;  // with size: the caller lacks CAP_FSETID
 };
 
-/// A new name, what it names, and the directory it is in.
-struct EntryReply {
-  Entry entry;
-  bool existed = false;  // Create without `exclusive` found the file; it was truncated if asked
-  Change directory;
-};
 struct Create {
   using Reply = EntryReply;
   CallNumber call;
@@ -264,7 +256,14 @@ struct RemoveDirectory {
   std::string name;
 };
 
-enum class RenameMode : std::uint8_t { replace = 0, no_replace = 1, exchange = 2 };
+/// As renameat2(2); a whiteout is what overlay file systems leave under the old name.
+enum class RenameMode : std::uint8_t {
+  replace = 0,
+  no_replace = 1,
+  exchange = 2,
+  whiteout = 3,
+  no_replace_whiteout = 4
+};
 struct RenameReply {
   Change from_directory, to_directory;  // the same twice when they are one
   Entry moved;
@@ -299,7 +298,8 @@ struct Measure {
 using Request = std::variant<Attach, Detach, Lookup, GetAttributes, Readlink, ReadDirectory, StatFs,
                              Open, Release, Read, Write, Commit, SetAttributes, Create,
                              MakeDirectory, MakeNode, Symlink, Link, Unlink, RemoveDirectory,
-                             Rename, Measure>;
+                             Rename, Measure, ListXattrs, GetXattr, SetXattr, Allocate, DataRanges,
+                             CopyRange, Append, CreateUnnamed, FileFlags>;
 
 /// The request as bytes. Defined for every alternative of Request.
 template <class R>

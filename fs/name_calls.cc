@@ -1,5 +1,6 @@
 #include "fs/name_calls.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cassert>
@@ -30,6 +31,10 @@ std::optional<NodeId> id_of(const std::optional<Found>& found) {
   return found->node->id();
 }
 
+bool replaces(RenameMode mode) {
+  return mode == RenameMode::replace || mode == RenameMode::whiteout;
+}
+
 /// One call being carried out. Each act() makes the change and encodes the answer.
 class Acting {
  public:
@@ -41,9 +46,7 @@ class Acting {
   void act(const SetAttributes& request) {
     AttributeChanges changes{request.mode,  request.uid,   request.gid,        request.size,
                              request.atime, request.mtime, request.drop_set_id};
-    if (auto done = store_.set_attributes(node(0), file_, changes); !done)
-      return fail(done.error());
-    if (auto change = change_of(0)) succeed(ChangeReply{*change});
+    changed(store_.set_attributes(node(0), file_, changes));
   }
 
   void act(const Create& request) {
@@ -95,7 +98,7 @@ class Acting {
   }
   void act(const Rename& request) {
     if (!renamed_before(request)) {
-      if (request.mode == RenameMode::replace) keep_if_last(call_.second);
+      if (replaces(request.mode)) keep_if_last(call_.second);
       auto done = store_.rename(node(0), request.from_name, node(1), request.to_name, request.mode);
       if (!done) return fail(done.error());
     } else {
@@ -110,6 +113,40 @@ class Acting {
     const bool same = call_.second && call_.second->node->id() == moved->node;
     if (call_.second && !same) reply.replaced = still_there(*call_.second);
     succeed(reply);
+  }
+
+  void act(const SetXattr& request) {
+    auto done = store_.set_xattr(node(0), request.name, request.value, request.mode);
+    const bool before = call_.interrupted && !done &&
+                        done.error() == errno_code(request.value ? EEXIST : ENODATA);
+    changed(before ? Result<void>() : done);
+  }
+  void act(const Allocate& request) {
+    constexpr std::uint32_t kMoving = FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
+    // Nobody knows whether it happened before the server was killed; twice would be wrong.
+    if (call_.interrupted && (request.mode & kMoving) != 0) return fail(errno_code(EIO));
+    changed(store_.allocate(*file_, request.mode, request.offset, request.length));
+  }
+  void act(const CopyRange& request) {
+    auto from = store_.open(node(1), false);
+    if (!from) return fail(from.error());
+    auto copied = store_.copy_range(**from, request.from_offset, *file_, request.to_offset,
+                                    request.length);
+    if (!copied) return fail(copied.error());
+    if (auto change = change_of(0)) succeed(CopyRangeReply{*copied, *change});
+  }
+  void act(const FileFlags& request) {
+    auto flags = store_.file_flags(node(0), request.set);
+    if (!flags) return fail(flags.error());
+    if (auto change = change_of(0)) succeed(FileFlagsReply{*flags, *change});
+  }
+  void act(const CreateUnnamed& request) {
+    auto made = store_.create_unnamed(node(0), request.caller, request.mode);
+    if (!made) return fail(made.error());
+    outcome_.file = std::move(made->file);
+    const std::string name = orphan_name(made->found.node->id());
+    if (store_.keep_orphan(*made->found.node, name)) outcome_.orphan = name;
+    made_entry(std::move(made->found), false);
   }
 
   template <class Other>
@@ -131,6 +168,10 @@ class Acting {
     outcome_.reply = encode_reply(reply);
   }
 
+  void changed(const Result<void>& done) {
+    if (!done) return fail(done.error());
+    if (auto change = change_of(0)) succeed(ChangeReply{*change});
+  }
   /// None: failed.
   std::optional<Change> change_of(std::size_t index) {
     auto after = visible_attributes(store_, node(index), call_.orphans[index]);
@@ -242,7 +283,9 @@ Result<Attributes> visible_attributes(const Store& store, const Node& node, bool
 }
 
 std::vector<NodeId> needed_nodes(const Request& request) {
-  return std::visit(Overloaded{[](const SetAttributes& r) { return std::vector<NodeId>{r.node}; },
+  return std::visit(Overloaded{[](const CopyRange& r) {
+                                 return std::vector<NodeId>{r.to, r.from};
+                               },
                                [](const Link& r) {
                                  return std::vector<NodeId>{r.directory, r.node};
                                },
@@ -250,33 +293,39 @@ std::vector<NodeId> needed_nodes(const Request& request) {
                                  return std::vector<NodeId>{r.from_directory, r.to_directory};
                                },
                                [](const auto& r) {
-                                 if constexpr (requires {
-                                                 r.call;
-                                                 r.directory;
-                                               })
+                                 if constexpr (requires { r.directory; })
                                    return std::vector<NodeId>{r.directory};
-                                 return std::vector<NodeId>{};
+                                 else if constexpr (requires { r.node; })
+                                   return std::vector<NodeId>{r.node};
+                                 else
+                                   return std::vector<NodeId>{};
                                }},
                     request);
 }
 
 const CallNumber& call_number(const Request& request) {
   static const CallNumber kNone;
-  return std::visit(Overloaded{[](const SetAttributes& r) -> const CallNumber& {
-                                 return std::get<CallNumber>(r.order);
-                               },
-                               [](const auto& r) -> const CallNumber& {
-                                 if constexpr (requires { r.call; }) return r.call;
-                                 return kNone;
-                               }},
-                    request);
+  return std::visit(
+      [](const auto& r) -> const CallNumber& {
+        if constexpr (requires { r.call; }) return r.call;
+        if constexpr (requires { r.order; }) return std::get<CallNumber>(r.order);
+        return kNone;
+      },
+      request);
+}
+
+bool needs_file(const Request& request) {
+  const auto* change = std::get_if<SetAttributes>(&request);
+  return (change != nullptr && change->size) || std::holds_alternative<Write>(request) ||
+         std::holds_alternative<Append>(request) || std::holds_alternative<Allocate>(request) ||
+         std::holds_alternative<CopyRange>(request);
 }
 
 const Found* loser(const NameCall& call) {
   const std::optional<Found>* losing = nullptr;
   if (std::holds_alternative<Unlink>(call.request)) losing = &call.first;
   const auto* rename = std::get_if<Rename>(&call.request);
-  if (rename != nullptr && rename->mode == RenameMode::replace) losing = &call.second;
+  if (rename != nullptr && replaces(rename->mode)) losing = &call.second;
   if (losing == nullptr || !*losing || (*losing)->node->type() != S_IFREG) return nullptr;
   // Renaming a file over another name of itself removes neither (rename(2)).
   if (rename != nullptr && id_of(call.first) == id_of(call.second)) return nullptr;
@@ -304,18 +353,18 @@ Result<void> look(const Store& store, NameCall& call) {
     return 0;
   };
   const int error =
-      std::visit(Overloaded{[](const SetAttributes&) { return 0; },
-                            [&](const Rename& r) {
+      std::visit(Overloaded{[&](const Rename& r) {
                               const int first = take(0, r.from_name, call.first);
                               return first != 0 ? first : take(1, r.to_name, call.second);
                             },
                             [&](const auto& r) {
                               if constexpr (requires {
-                                              r.call;
+                                              r.directory;
                                               r.name;
                                             })
                                 return take(0, r.name, call.first);
-                              return EINVAL;
+                              else
+                                return 0;
                             }},
                  call.request);
   if (error != 0) return errno_code(error);

@@ -14,7 +14,7 @@
 namespace rushfs::fs {
 
 struct NameCall {
-  Request request;             // SetAttributes or one with a CallNumber and a name
+  Request request;             // one with a CallNumber
   std::vector<NodeRef> nodes;  // what needed_nodes() asked for
   std::vector<bool> orphans;   // of each: its number of links shows one less
 
@@ -32,13 +32,15 @@ struct NameOutcome {
   Buffer reply;  // encoded, success or error
   bool changed = false;
   std::vector<Found> found;  // nodes met
-  FileRef file;              // Create: open for writing, of found[0]
-  std::string orphan;        // hidden name given to what lost its name
+  FileRef file;              // Create, CreateUnnamed: open for writing, of found[0]
+  std::string orphan;        // hidden name given to what lost its name, or never had one
 };
 
 /// Nodes the request names, in the order act() expects.
 std::vector<NodeId> needed_nodes(const Request& request);
 const CallNumber& call_number(const Request& request);
+/// The first node must be open for writing.
+bool needs_file(const Request& request);
 /// Who loses a name by this call (after look()); null: nobody, or not a regular file.
 const Found* loser(const NameCall& call);
 /// The client itself holds the loser.

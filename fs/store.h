@@ -141,6 +141,34 @@ class Store {
                               const Node& to_directory, const std::string& to_name,
                               RenameMode mode) const = 0;
 
+  // Extended attributes, of any node.
+  virtual Result<std::vector<Xattr>> list_xattrs(const Node& node) const = 0;
+  virtual Result<std::string> get_xattr(const Node& node, const std::string& name) const = 0;
+  /// No value: removes it.
+  virtual Result<void> set_xattr(const Node& node, const std::string& name,
+                                 const std::optional<std::string>& value,
+                                 XattrMode mode) const = 0;
+
+  // Space, holes and copies. `file` is open for writing, but where it is only looked at.
+  virtual Result<void> allocate(StoreFile& file, std::uint32_t mode, std::uint64_t offset,
+                                std::uint64_t length) const = 0;
+  /// Fills in all but the attributes.
+  virtual Result<DataRangesReply> data_ranges(StoreFile& file, std::uint64_t offset,
+                                              std::uint32_t count) const = 0;
+  /// Returns how much was copied.
+  virtual Result<std::uint64_t> copy_range(StoreFile& from, std::uint64_t from_offset,
+                                           StoreFile& to, std::uint64_t to_offset,
+                                           std::uint64_t length) const = 0;
+  /// Returns where the data went: all of it, in one piece, or nothing and an error.
+  virtual Result<std::uint64_t> append(StoreFile& file, const Append& request) const = 0;
+
+  /// A file without a name; `found` has no links.
+  virtual Result<Created> create_unnamed(const Node& directory, const Caller& caller,
+                                         std::uint32_t mode) const = 0;
+  /// As FileFlags.
+  virtual Result<std::uint32_t> file_flags(const Node& node,
+                                           std::optional<std::uint32_t> set) const = 0;
+
   // Files that lost their last name while a client holds them get a hidden one, so that they
   // outlive this process. Names are chosen by the caller.
   virtual Result<void> keep_orphan(const Node& node, const std::string& orphan) const = 0;

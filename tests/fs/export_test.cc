@@ -62,7 +62,7 @@ TEST_CASE("a malformed message closes the connection with a reason, others go on
 
 TEST_CASE("an operation that does not exist yet is answered ENOSYS") {
   Studio studio;
-  const auto id = studio.anna.send(Buffer{40, 1, 2});
+  const auto id = studio.anna.send(Buffer{120, 1, 2});
   CHECK(error_of(*studio.anna.answer<GetAttributes>(id)) == ENOSYS);
 }
 

@@ -33,6 +33,7 @@ Attributes attributes() {
   a.mtime = {1700000000, 1};
   a.ctime = {std::numeric_limits<std::int64_t>::min(), 0};
   a.btime = {std::numeric_limits<std::int64_t>::max(), 5};
+  a.traits = kHasXattrs | kNoXattrSupport;
   return a;
 }
 
@@ -72,7 +73,17 @@ std::vector<Request> samples() {
           Unlink{call, node('q'), "n", true},
           RemoveDirectory{call, node('r'), "n"},
           Rename{call, node('s'), "n", node('t'), "m", RenameMode::exchange, true},
-          Measure{100, kData}};
+          Measure{100, kData},
+          ListXattrs{node('a')},
+          GetXattr{node('b'), "user.reel"},
+          SetXattr{call, node('c'), "user.reel", std::string("\0A", 2), XattrMode::replace},
+          SetXattr{QueuePosition{9, 8, 7}, node('c'), "user.reel", std::nullopt, XattrMode::any},
+          Allocate{QueuePosition{9, 8, 7}, node('d'), 3, 1ULL << 40, 4096},
+          DataRanges{node('e'), 1ULL << 40, 100},
+          CopyRange{call, node('f'), 1, node('g'), 2, 3},
+          Append{node('h'), {3, 2, 1}, 77, true, kData},
+          CreateUnnamed{call, node('i'), caller, 0600},
+          FileFlags{call, node('j'), 0x10}};
 }
 
 Buffer bytes_of(const Request& request) {
@@ -145,6 +156,11 @@ TEST_CASE("every reply is understood as it was said, and nothing shorter or long
   check_reply(RemoveReply{change, entry});
   check_reply(RenameReply{change, change, entry, entry});
   check_reply(MeasureReply{kData});
+  check_reply(ListXattrsReply{attributes(), {{"user.a", "value"}, {"user.b", std::nullopt}}});
+  check_reply(GetXattrReply{attributes(), std::string("\0", 1)});
+  check_reply(DataRangesReply{attributes(), 99, {{1, 2}, {3, 1ULL << 40}}});
+  check_reply(CopyRangeReply{1ULL << 30, change});
+  check_reply(FileFlagsReply{0x10, change});
 }
 
 TEST_CASE("an error arrives as the errno it was") {

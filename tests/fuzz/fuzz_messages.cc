@@ -35,5 +35,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_reply<EntryReply>(bytes);
   check_reply<RemoveReply>(bytes);
   check_reply<RenameReply>(bytes);
+  check_reply<ListXattrsReply>(bytes);
+  check_reply<DataRangesReply>(bytes);
+  check_reply<CopyRangeReply>(bytes);
+  check_reply<FileFlagsReply>(bytes);
   return 0;
 }
