@@ -34,9 +34,10 @@ Result<Found> walk_to(const Store& store, const std::string& subpath) {
 
 }  // namespace
 
-Export::Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers)
-    : implementation_(
-          std::make_shared<Implementation>(std::move(options), std::move(store), home, workers)) {
+Export::Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers,
+               TimePoint now)
+    : implementation_(std::make_shared<Implementation>(std::move(options), std::move(store), home,
+                                                       workers, now)) {
   implementation_->start();
 }
 Export::~Export() = default;
@@ -63,10 +64,11 @@ void Export::tick(TimePoint now) {
 }
 
 Export::Implementation::Implementation(ExportOptions options, std::shared_ptr<const Store> store,
-                                       Loop& home, Loop& workers)
+                                       Loop& home, Loop& workers, TimePoint now)
     : options_(std::move(options)),
       store_(std::move(store)),
       work_(std::make_shared<WorkQueue>(home, workers, options_.workers)),
+      now_(now),
       replies_(reply_file(options_)) {
   assert(options_.max_read <= kMaxTransfer && options_.max_write <= kMaxTransfer);
 }

@@ -61,8 +61,10 @@ struct RequestContext {
 class Export {
  public:
   /// Throws std::system_error naming the state folder's file if it cannot be used. `workers` runs
-  /// jobs on several threads at once. The loops outlive the export and all jobs it posted.
-  Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers);
+  /// jobs on several threads at once. The loops outlive the export and all jobs it posted. Leases of
+  /// what a former server left run from `now`.
+  Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers,
+         transport::TimePoint now);
   ~Export();
   Export(const Export&) = delete;
   Export& operator=(const Export&) = delete;

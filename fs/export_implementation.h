@@ -63,7 +63,7 @@ struct SyncWanted {
 class Export::Implementation : public std::enable_shared_from_this<Implementation> {
  public:
   Implementation(ExportOptions options, std::shared_ptr<const Store> store, Loop& home,
-                 Loop& workers);
+                 Loop& workers, TimePoint now);
 
   void start();
   const ExportOptions& options() const { return options_; }
@@ -164,7 +164,7 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   std::shared_ptr<const Store> store_;  // null: what is exported has vanished
   std::shared_ptr<const Store> lost_;   // then: whom to ask for it again
   std::shared_ptr<WorkQueue> work_;
-  TimePoint now_{};
+  TimePoint now_;  // as last told
   TimePoint presence_checked_{};
   bool reopening_ = false;
   std::function<void()> replaced_;

@@ -136,7 +136,8 @@ void Server::open_exports(const ServerConfig& config, const transport::Identity&
     const fs::DirectoryOptions directory{exported.directory, node_key(identity, exported.name),
                                          preserve};
     exports_.push_back(std::make_unique<fs::Export>(
-        std::move(options), fs::open_directory_store(directory), home_, workers_));
+        std::move(options), fs::open_directory_store(directory), home_, workers_,
+        transport::Clock::now()));
     sessions_->add(*exports_.back());
     spdlog::info("Exporting {} as {}{}", exported.directory.string(), exported.name,
                  exported.read_only ? ", read only" : "");

@@ -186,7 +186,7 @@ void World::start_server() {
   directory.root = exported_;
   directory.preserve_identity = options.preserve_identity;
   export_ = std::make_unique<Export>(options, open_directory_store(directory), server_loop_,
-                                     worker_loop_);
+                                     worker_loop_, time_.now);
   sessions_ = std::make_unique<ServerSessions>(
       [](const auto&, const auto&) { return ExportGrant{}; }, *this);
   sessions_->add(*export_);

@@ -78,7 +78,8 @@ TEST_CASE("clients that create, write, rename, read and remove at once do not di
     ExportOptions options;
     options.name = "footage";
     options.state_folder = state.path();
-    Export served(options, open_directory_store(directory), home, workers);
+    Export served(options, open_directory_store(directory), home, workers,
+                  rushfs::transport::Clock::now());
     ServerSessions sessions(
         [](const rushfs::transport::PublicKey&, const std::string&) { return ExportGrant{}; },
         replies);

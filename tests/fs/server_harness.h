@@ -57,7 +57,8 @@ class ServerHarness : public ConnectionOutput {
     directory.node_key.fill(7);
     directory.preserve_identity = options.preserve_identity;
     export_ =
-        std::make_unique<Export>(export_options, open_directory_store(directory), home_, workers_);
+        std::make_unique<Export>(export_options, open_directory_store(directory), home_, workers_,
+                                 now);
     sessions_.add(*export_);
     settle();
   }
