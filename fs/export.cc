@@ -182,6 +182,15 @@ void Export::Implementation::on(RequestContext context, Detach&, Buffer, Respond
 void Export::Implementation::handle(RequestContext context, Request request, Buffer body,
                                     Responder respond) {
   now_ = context.now;
+  if (restoring_) {
+    // A file without a name is only found among those.
+    auto asked = std::make_shared<Request>(std::move(request));
+    unrestored_.push_back([self = shared_from_this(), context = std::move(context), asked,
+                           body = std::move(body), respond = std::move(respond)]() mutable {
+      self->handle(std::move(context), std::move(*asked), std::move(body), std::move(respond));
+    });
+    return;
+  }
   std::visit([&](auto& each) { on(std::move(context), each, std::move(body), std::move(respond)); },
              request);
 }

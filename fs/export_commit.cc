@@ -72,8 +72,20 @@ void Export::Implementation::on(RequestContext context, Commit& request, Buffer,
       [self = shared_from_this(), node = request.node, through, data_only = request.data_only,
        respond = std::move(respond)](bool applied) mutable {
         if (!applied) return std::move(respond)(encode_error(ECANCELED));
-        self->sync_later(node, data_only, through, std::move(respond));
+        self->meet(node, [self, node, data_only, through, respond = std::move(respond)]() mutable {
+          self->sync_later(node, data_only, through, std::move(respond));
+        });
       });
+}
+
+/// A store that needs paths is asked to search for a node it has not met in this life: a batch of
+/// commits does not stop for that.
+void Export::Implementation::meet(const NodeId& node, Loop::Job then) {
+  const bool known = held_.is_held(node) || nodes_.find(node) != nullptr;
+  if (known || !store_ || !store_->needs_paths()) return std::move(then)();
+  run(
+      Priority::behind, job_on({node}), [](const Store&, Job&) {},
+      [then = std::move(then)](Job&) mutable { std::move(then)(); });
 }
 
 void Export::Implementation::sync_later(const NodeId& node, bool data_only, std::uint64_t through,

@@ -153,6 +153,7 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   void apply(const ClientTag& tag, const NodeId& node, std::vector<QueuedOperation> run,
              std::uint64_t pass);
   void sync_later(const NodeId& node, bool data_only, std::uint64_t through, Responder respond);
+  void meet(const NodeId& node, Loop::Job then);
   void start_syncs();
   void note_sync(const NodeId& node, bool done);
   void sync_batch(std::vector<SyncWanted> batch);
@@ -164,6 +165,8 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   std::shared_ptr<const Store> store_;  // null: what is exported has vanished
   std::shared_ptr<const Store> lost_;   // then: whom to ask for it again
   std::shared_ptr<WorkQueue> work_;
+  bool restoring_ = false;            // files without a name are being looked for
+  std::vector<Loop::Job> unrestored_;  // requests that wait for that
   TimePoint now_;  // as last told
   TimePoint presence_checked_{};
   bool reopening_ = false;

@@ -226,14 +226,18 @@ void Export::Implementation::returned(std::shared_ptr<const Store> store) {
 
 void Export::Implementation::restore_orphans() {
   if (options_.read_only) return;
+  restoring_ = true;
   work_->run(
       Priority::urgent, [store = store_] { return store->orphans(); },
       [self = shared_from_this()](std::vector<OrphanFile> orphans) {
+        self->restoring_ = false;
         for (const OrphanFile& orphan : orphans) {
           if (!self->held_.is_held(orphan.node->id())) {
             self->held_.restore(orphan, self->now_ + kHoldLease);
           }
         }
+        auto waiting = std::exchange(self->unrestored_, {});
+        for (Loop::Job& job : waiting) std::move(job)();
       });
 }
 

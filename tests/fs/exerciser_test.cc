@@ -167,6 +167,8 @@ class Exerciser {
 
   void rename() {
     const auto from = random_name(), to = random_name();
+    look_up(from);
+    look_up(to);
     const auto result = world_.await<void>([&](auto reply) {
       world_.volume().rename(kRootNode, from, kRootNode, to, RenameMode::replace,
                              std::move(reply));
@@ -183,6 +185,7 @@ class Exerciser {
 
   void unlink() {
     const auto name = random_name();
+    look_up(name);
     const auto result = world_.await<void>(
         [&](auto reply) { world_.volume().unlink(kRootNode, name, std::move(reply)); });
     if (files_.contains(name)) {
@@ -204,6 +207,12 @@ class Exerciser {
     }
   }
 
+  // The kernel knows a name before it asks to change it.
+  void look_up(const std::string& name) {
+    const auto found = world_.find(name);
+    REQUIRE((found || found.error().value() == ENOENT));
+  }
+
   void restart_server() {
     world_.kill_server();
     world_.run_for(std::chrono::milliseconds(pick(4000)));
@@ -221,6 +230,7 @@ class Exerciser {
         ++it;
         continue;
       }
+      look_up(it->first);
       REQUIRE(world_.await<void>(
           [&](auto reply) { world_.volume().unlink(kRootNode, it->first, std::move(reply)); }));
       it = files_.erase(it);

@@ -412,6 +412,7 @@ TEST_CASE("an ordinary user's server knows its clients' files again after a rest
     files::remove(exported / "day one/gone");
     ServerHarness server(exported.path(), state.path(), options);
     anna.connect_and_attach(server);
+    if (!anna.call(Commit{clip, 0, false})) return 6;
     if (anna.read(clip) != "frames") return 1;
     if (!anna.call(anna.write(clip, 1, 0, 6, " more"))) return 2;
     if (read_file(exported / "day one/cam/clip") != "frames more") return 3;

@@ -212,6 +212,7 @@ def free_port():
 class Server:
     def __init__(self, place, name="server", exports=None, port=None):
         self.place, self.name = place, name
+        self.user = None
         self.port = port or free_port()
         self.folder = place.path(name + "-files")
         self.folder.mkdir()
@@ -220,6 +221,15 @@ class Server:
         self.authorized_keys = place.path(name + "-authorized_keys")
         self.authorized_keys.touch(mode=0o600)
         self.process = None
+
+    def become(self, user):
+        """From the next start on it is an ordinary user's."""
+        self.user = user
+        self.place.folder.chmod(0o755)
+        state = self.place.path(self.name + "-state")
+        state.mkdir(exist_ok=True)
+        for path in (self.folder, self.key, self.authorized_keys, state, *state.rglob("*")):
+            os.chown(path, user, user)
 
     def allow(self, key, options=""):
         line = key.with_suffix(".pub").read_text()
@@ -235,7 +245,8 @@ class Server:
              "--authorized-keys", str(self.authorized_keys),
              "--state", str(self.place.path(self.name + "-state")),
              *[word for export in self.exports for word in ("--export", export)]],
-            self.name + ".log")
+            self.name + ".log", user=self.user, group=self.user,
+            extra_groups=[] if self.user else None)
         wait_until(lambda: self.process.poll() is not None or self.log().count("Listening on"), 20,
                    "the server listens")
         if self.process.poll() is not None:

@@ -11,6 +11,7 @@ import harness
 KILLS = int(os.environ.get("RUSHFS_TEST_KILLS") or
             (1000 if harness.LONG else 60 if os.environ.get("RUSHFS_SANITIZE") else 200))
 NAMES = 10
+NOBODY = 65534  # of an ordinary user
 LARGEST = 1 << 20
 
 
@@ -126,6 +127,22 @@ class KillTest(harness.TestCase):
             self.check(closed, kill, "closed")
         self.assertGreater(len(closed), 0)
         print(f"{KILLS} kills in {time.monotonic() - started:.0f} s", flush=True)
+
+    def test_an_ordinary_users_server_knows_the_files_again(self):
+        """It cannot open files by their handles, and after a kill it has not met any of them."""
+        self.server.kill()
+        self.server.become(NOBODY)
+        self.server.start()
+        self.mount_ = self.mount()
+        closed = {}
+        for kill in range(KILLS // 10):
+            writer = Writer(self.mount_, self.random, closed)
+            writer.start()
+            time.sleep(self.random.random() * 0.6)
+            self.kill_server(writer, kill)
+            self.mount_.wait(seconds=60)
+            self.check(closed, kill, "closed")
+        self.assertGreater(len(closed), 0)
 
 
 if __name__ == "__main__":
