@@ -34,7 +34,7 @@ struct Studio {
 };
 
 Append append(const NodeId& node, std::uint64_t sequence, std::uint64_t after,
-              std::uint64_t expected, const std::string& data) {
+              std::uint64_t expected, std::string_view data) {
   return {node, {sequence, after, 0}, expected, false,
           {reinterpret_cast<const std::uint8_t*>(data.data()), data.size()}};
 }
