@@ -175,6 +175,7 @@ Mount::Implementation::~Implementation() {
   file_context.poll();
   volume.reset();
   fuse_.reset();
+  driver.reset();  // it says so to the network's loop, a later member
 }
 
 void Mount::Implementation::refresh() {

@@ -65,7 +65,7 @@ void UdpCarrier::on_event(transport::DriverEvent event) {
 void UdpCarrier::on_connection(transport::DriverEvent event) {
   if (auto* closed = std::get_if<transport::Closed>(&event.body)) {
     connection_.reset();
-      session_->closed(closed->reason);
+    session_->closed(closed->reason);
   } else if (auto* answer = std::get_if<transport::CallAnswered>(&event.body)) {
     session_->answered(answer->token.value, std::move(answer->body));
   } else if (auto* asked = std::get_if<transport::RequestArrived>(&event.body)) {
@@ -86,7 +86,7 @@ void UdpCarrier::on_attempt(const transport::DriverEvent& event) {
     attempts_.erase(attempt);
     if (says_more(closed->reason)) failure_ = closed->reason;
     if (!attempts_.empty()) return;
-      session_->closed(failure_);
+    session_->closed(failure_);
   }
 }
 

@@ -52,7 +52,7 @@ class DatagramTest(harness.TestCase):
         options = f"identity={self.place.path('client-key')},known_hosts={hosts}"
         print_file = self.server.key.with_suffix(".print").read_text().strip()
         rushfs("trust", f"127.0.0.1:{proxy.port}", "--fingerprint", print_file, "-o", options)
-        rushfs("bench", f"127.0.0.1:{proxy.port}:/files", "--up", "--seconds", "0.3", "-o",
+        rushfs("bench", f"127.0.0.1:{proxy.port}:/files", "--up", "--seconds", "1", "-o",
                options + ",rate=20M")
         proxy.ended = True
         proxy.join()
