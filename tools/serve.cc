@@ -10,13 +10,14 @@
 #include "tools/error.h"
 #include "tools/log.h"
 #include "tools/process.h"
+#include "tools/quantity.h"
 #include "tools/server.h"
 
 namespace rushfs::tools {
 namespace {
 
 struct Arguments {
-  std::string config, listen, identity, authorized_keys, state;
+  std::string config, listen, identity, authorized_keys, state, max_rate, max_rate_per_client;
   std::vector<std::string> exports;
 };
 
@@ -34,6 +35,10 @@ ServerConfig gather(const Arguments& arguments) {
   if (!arguments.identity.empty()) config.identity = arguments.identity;
   if (!arguments.authorized_keys.empty()) config.authorized_keys = arguments.authorized_keys;
   if (!arguments.state.empty()) config.state = arguments.state;
+  if (!arguments.max_rate.empty()) config.max_rate = parse_rate(arguments.max_rate);
+  if (!arguments.max_rate_per_client.empty()) {
+    config.max_rate_per_client = parse_rate(arguments.max_rate_per_client);
+  }
   for (const std::string& text : arguments.exports) config.exports.push_back(parse_export(text));
   if (config.exports.empty()) {
     throw usage_error(fmt::format("Nothing to export. Give --export NAME=DIR, or write {}.",
@@ -84,6 +89,10 @@ void add_serve(CLI::App& program, Action& action) {
   command->add_option("--identity", arguments->identity, "our private key");
   command->add_option("--authorized-keys", arguments->authorized_keys, "who may connect");
   command->add_option("--state", arguments->state, "where to remember answers over a restart");
+  command->add_option("--max-rate", arguments->max_rate,
+                      "of all clients together, each way, shared fairly: 500M is 500 Mbit/s");
+  command->add_option("--max-rate-per-client", arguments->max_rate_per_client,
+                      "of each client, each way; max-rate= in authorized_keys sets it for one");
   command->add_option("--config", arguments->config, "read all this from a file");
   command->callback([&action, arguments] { action = [arguments] { return serve(*arguments); }; });
 }

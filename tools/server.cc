@@ -36,10 +36,6 @@ SharedKeys load_keys(const std::filesystem::path& file) {
   for (const transport::BadLine& line : keys->bad_lines()) {
     spdlog::warn("{}:{} is ignored: {}", file.string(), line.number, line.reason);
   }
-  for (const transport::AuthorizedKey& key : keys->keys()) {
-    if (!key.max_rate) continue;
-    spdlog::warn("{}: max-rate of {} is not enforced by this version", file.string(), key.comment);
-  }
   return keys;
 }
 
@@ -149,13 +145,18 @@ void Server::open_socket(const ServerConfig& config,
   network_keys_ = std::make_shared<SharedKeys>(std::move(keys));
   transport::EndpointConfig endpoint;
   endpoint.identity = std::move(identity);
+  endpoint.max_rate = config.max_rate;
+  endpoint.max_rate_per_client = config.max_rate_per_client;
   endpoint.accept_client = [keys_now = network_keys_](const transport::PublicKey& key,
                                                       const transport::Address& from) {
     const transport::AuthorizedKey* const entry = (*keys_now)->find(key);
-    return entry != nullptr && entry->may_come_from(from);
+    transport::Admission admission = entry != nullptr && entry->may_come_from(from);
+    if (admission.admitted && entry->max_rate) admission.max_rate = *entry->max_rate;
+    return admission;
   };
   transport::UdpOptions udp;
   udp.listen = transport::parse_address(config.listen);
+  udp.dscp = static_cast<std::uint8_t>(config.dscp);
   driver_ = std::make_unique<transport::UdpDriver>(
       network_loop_, std::move(endpoint), udp,
       [this](transport::DriverEvent event) { on_network_event(std::move(event)); });

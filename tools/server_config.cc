@@ -8,12 +8,14 @@
 
 #include "tools/default_files.h"
 #include "tools/error.h"
+#include "tools/quantity.h"
 
 namespace rushfs::tools {
 namespace {
 
 namespace file = std::filesystem;
 
+constexpr std::int64_t kLargestDscp = 63;
 constexpr std::size_t kLongestExportName = 255;  // bytes: docs/file-protocol.md
 
 void check_name(const std::string& name) {
@@ -69,6 +71,16 @@ void take(ServerConfig& config, std::string_view key, const toml::node& value,
     config.authorized_keys = path.parent_path() / text_of(value, path, key);
   } else if (key == "state") {
     config.state = path.parent_path() / text_of(value, path, key);
+  } else if (key == "max_rate") {
+    config.max_rate = parse_rate(text_of(value, path, key));
+  } else if (key == "max_rate_per_client") {
+    config.max_rate_per_client = parse_rate(text_of(value, path, key));
+  } else if (key == "dscp") {
+    const auto number = value.value<std::int64_t>();
+    if (!number || *number < 0 || *number > kLargestDscp) {
+      throw at(path, value, "dscp is a number from 0 to 63.");
+    }
+    config.dscp = static_cast<unsigned>(*number);
   } else if (key == "identity_mapping") {
     config.identity_mapping = text_of(value, path, key);
     if (config.identity_mapping != "auto" && config.identity_mapping != "preserve" &&
@@ -81,7 +93,8 @@ void take(ServerConfig& config, std::string_view key, const toml::node& value,
     }
   } else {
     throw at(path, value, fmt::format("{} is not known: listen, identity, authorized_keys, "
-                                      "state, identity_mapping and [exports] are.", key));
+                                      "state, max_rate, max_rate_per_client, dscp, "
+                                      "identity_mapping and [exports] are.", key));
   }
 }
 

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "transport/units.h"
+
 namespace rushfs::tools {
 
 struct ExportConfig {
@@ -22,6 +24,9 @@ struct ServerConfig {
   std::filesystem::path identity;
   std::filesystem::path authorized_keys;
   std::filesystem::path state;  // where answers are remembered over a restart
+  transport::BitRate max_rate = transport::BitRate::infinite();  // of all clients, each way
+  transport::BitRate max_rate_per_client = transport::BitRate::infinite();
+  unsigned dscp = 0;                      // of what we send: RFC 2474
   std::string identity_mapping = "auto";  // preserve, squash, or auto: preserve when root
   bool operator==(const ServerConfig&) const = default;
 };

@@ -10,6 +10,13 @@ namespace {
 // its way (RFC 9000, section 10.2).
 constexpr int kLingerProbeTimeouts = 3;
 
+// A network loop that is at work for this share of the time has nothing left to give.
+constexpr double kFullLoad = 0.9;
+// Loss beyond this, not explained by chance and without a queue, is the mark of a policer.
+constexpr double kPolicerLoss = 0.01;
+// What the peer said of its sending is old after this.
+constexpr Duration kPeerSendingLife = std::chrono::seconds(2);
+
 TransportParameters own_parameters(const ConnectionContext& context, const ConnectionStart& start) {
   TransportParameters parameters;
   parameters.original_destination = start.original_destination;
@@ -89,7 +96,7 @@ void Connection::on_keys(TimePoint now) {
   protection_ = PacketProtection::for_data(tls_.cipher_suite(), secrets, role_, now);
   const Bytes largest =
       std::min(context_.config.largest_datagram, Bytes{peer_parameters_->max_datagram});
-  recovery_.emplace(Recovery::Config{.limits = rate_,
+  recovery_.emplace(Recovery::Config{.limits = rate_.effective(),
                                      .largest_datagram = largest,
                                      .seed = random_number(context_.random),
                                      .remembered = {}});
@@ -101,6 +108,7 @@ void Connection::on_keys(TimePoint now) {
                                      .peer_credit = peer_parameters_->initial_credit});
   exchange_->set_round_trip(recovery_->round_trip().smoothed());
   if (role_ == Role::server) {
+    max_rate_ = context_.config.accept_client(*tls_.peer_key(), peer_address_).max_rate;
     handshake_done_owed_ = true;
     become_connected();
   }
@@ -237,13 +245,48 @@ void Connection::cancel(RequestId id, TimePoint now) {
 void Connection::close(CloseReason reason, TimePoint now) { end(std::move(reason), now); }
 
 void Connection::set_rate(const RateLimits& limits) {
-  rate_ = limits;
-  if (recovery_) recovery_->set_limits(limits);
+  rate_.set_limits(limits);
+  apply_rate();
+}
+
+void Connection::cap_rates(BitRate sending, BitRate receiving, TimePoint now) {
+  rate_.cap_sending(sending);
+  rate_.cap_receiving(receiving, now);
+  apply_rate();
+}
+
+void Connection::apply_rate() {
+  if (recovery_) recovery_->set_limits(rate_.effective());
+}
+
+void Connection::on_datagram_too_large(Bytes size, TimePoint now) {
+  if (recovery_) recovery_->on_datagram_too_large(size, now);
+}
+
+// What the path's model says, seen together with the hosts at both ends of it.
+SendLimit Connection::send_limit(const PathReport& path) const {
+  switch (path.limit) {
+    case SendLimit::receiver_credit: return path.limit;
+    case SendLimit::target_rate:
+      return rate_.is_remote() || rate_.is_capped_here() ? SendLimit::remote_cap : path.limit;
+    case SendLimit::application:
+      return exchange_->is_waited_for() ? SendLimit::sender_storage : path.limit;
+    default: break;
+  }
+  if (context_.load >= kFullLoad) return SendLimit::processor;
+  const bool drops_without_queue = path.loss_ratio > kPolicerLoss &&
+                                   path.loss_floor < path.loss_ratio / 2 &&
+                                   path.standing_queue < path.minimum_round_trip / 20;
+  return drops_without_queue ? SendLimit::policer : path.limit;
 }
 
 PathReport Connection::report(TimePoint now) const {
   PathReport report;
-  if (recovery_) report = recovery_->report(now);
+  if (recovery_) {
+    report = recovery_->report(now);
+    report.limit = send_limit(report);
+  }
+  if (now - peer_sending_since_ < kPeerSendingLife) report.peer = peer_sending_;
   report.packets_received = packets_received_;
   report.bytes_received = Bytes{bytes_received_};
   if (exchange_) report.bytes_retransmitted = Bytes{exchange_->bytes_retransmitted()};

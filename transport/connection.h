@@ -23,6 +23,7 @@
 #include "transport/packet_protection.h"
 #include "transport/path_report.h"
 #include "transport/path_validation.h"
+#include "transport/rate_caps.h"
 #include "transport/received_packets.h"
 #include "transport/recovery.h"
 #include "transport/tls_handshake.h"
@@ -35,6 +36,8 @@ struct ConnectionContext {
   const EndpointConfig& config;
   const TlsContext& tls;  // of the connection's role
   const RandomSource& random;
+  const double& load;     // Endpoint::set_load()
+  EndpointCounters& counters;
 };
 
 /// What distinguishes one from its birth.
@@ -78,6 +81,9 @@ class Connection {
   void cancel(RequestId id, TimePoint now);
   void close(CloseReason reason, TimePoint now);
   void set_rate(const RateLimits& limits);
+  /// The server's caps for this client: on what we send, and on what the client may.
+  void cap_rates(BitRate sending, BitRate receiving, TimePoint now);
+  void on_datagram_too_large(Bytes size, TimePoint now);
 
   const Address& peer_address() const { return peer_address_; }
   const std::optional<PublicKey>& peer_key() const { return tls_.peer_key(); }
@@ -89,6 +95,8 @@ class Connection {
   /// Nothing more will be sent; late packets need not be recognised any more.
   bool is_finished() const { return state_ == State::finished; }
   PathReport report(TimePoint now) const;
+  /// What authorized_keys says of the client; a server's, once connected.
+  BitRate max_rate() const { return max_rate_; }
 
  private:
   enum class State : std::uint8_t { handshaking, connected, closing, draining, finished };
@@ -107,6 +115,8 @@ class Connection {
   void violate(std::string_view sentence, TimePoint now);
   void tick_liveness(TimePoint now);
   void tick_recovery(TimePoint now);
+  void apply_rate();
+  SendLimit send_limit(const PathReport& path) const;
   Duration probe_timeout() const;
   Duration idle_timeout() const { return idle_timeout_; }
   bool is_open() const { return state_ == State::handshaking || state_ == State::connected; }
@@ -121,6 +131,7 @@ class Connection {
   void on_frame_acknowledged(const SentFrame& frame);
   void on_frame_lost(const SentFrame& frame);
   void on_packet_while_closing();
+  bool may_come_from(const Address& address) const;
 
   // connection_transmit.cc
   bool has_data();
@@ -133,6 +144,7 @@ class Connection {
   Content next_content(TimePoint now);
   std::size_t write_packet(std::span<std::uint8_t> space, Content content, TimePoint now);
   void write_data_frames(FrameWriter& writer, TimePoint now);
+  void write_rates(FrameWriter& writer, TimePoint now);
   void write_ack(FrameWriter& writer, TimePoint now);
   void prepare_probe();
   /// Seals what `writer` put behind the header into `space` and records it. The packet's size.
@@ -175,7 +187,11 @@ class Connection {
   bool close_owed_ = false;
   std::uint64_t packets_while_closing_ = 0;
 
-  RateLimits rate_;
+  RateCaps rate_;
+  BitRate max_rate_ = BitRate::infinite();
+  std::optional<PeerSending> peer_sending_;
+  TimePoint peer_sending_since_{};
+  TimePoint next_sending_{};  // when to say what holds us back
   Duration idle_timeout_;
   TimePoint started_;
   TimePoint last_heard_;                   // an authentic packet

@@ -80,6 +80,14 @@ bool Connection::receive_data(std::span<std::uint8_t> packet, const DataHeader& 
     return false;
   }
   if (received_.is_duplicate(opened->packet_number)) return false;
+  if (from != peer_address_ && !may_come_from(from)) {
+    ++context_.counters.forbidden_address;
+    return true;
+  }
+  if (!rate_.admit(packet.size(), now)) {
+    ++context_.counters.over_cap;
+    return true;
+  }
   ++packets_received_;
   bytes_received_ += packet.size();
   last_heard_ = now;
@@ -121,6 +129,17 @@ Violation Connection::on_frame(const Frame& frame, const Address& from, TimePoin
           },
           [&](const CancelFrame& cancel) { return exchange_->on_cancel(cancel, now); },
           [&](const ResetFrame& reset) { return exchange_->on_reset(reset, now); },
+          [&](const RateFrame& rate) -> Violation {
+            if (rate_.on_frame(rate)) apply_rate();
+            return {};
+          },
+          [&](const SendingFrame& sending) -> Violation {
+            peer_sending_ = PeerSending{sending.limit,
+                                        {static_cast<double>(sending.bandwidth)},
+                                        static_cast<double>(sending.loss) / 1e4};
+            peer_sending_since_ = now;
+            return {};
+          },
           [&](const HandshakeDoneFrame& done) -> Violation {
             if (role_ == Role::server) return "a HANDSHAKE_DONE, which is the server's to send";
             if (state_ != State::handshaking) return {};
@@ -182,8 +201,15 @@ void Connection::on_frame_acknowledged(const SentFrame& frame) {
 void Connection::on_frame_lost(const SentFrame& frame) {
   switch (frame.kind) {
     case SentFrame::Kind::handshake_done: handshake_done_owed_ = true; return;
+    case SentFrame::Kind::rate: rate_.on_lost(frame.id); return;
     default: exchange_->on_lost(frame); return;
   }
+}
+
+// A client may move only to where it could have connected from. What comes from elsewhere counts as
+// lost, so that nobody on the path can end a connection by sending a packet on from there.
+bool Connection::may_come_from(const Address& address) const {
+  return role_ == Role::client || context_.config.accept_client(*tls_.peer_key(), address).admitted;
 }
 
 // A new port on the same host is the same path behind another NAT entry (RFC 9000, section 9.4).

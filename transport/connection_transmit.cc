@@ -19,6 +19,9 @@ constexpr std::size_t kPathDatagram = 1200;
 // cannot have seen (RFC 9000, section 21.4). Rare, because each leaves a gap in the peer's ACKs.
 constexpr std::uint64_t kSkipInterval = 8192;
 
+// A person who looks at the other end wants to see what is, not what was.
+constexpr Duration kSendingInterval = std::chrono::milliseconds(250);
+
 // Least payload of a packet: for the sample of header protection, and, of those that ask for an
 // answer, to be larger than a stateless reset even with the shortest packet number.
 constexpr std::size_t kMinPayload = 4;
@@ -132,7 +135,8 @@ bool Connection::transmit_data(TransmitBatch& batch, TimePoint now) {
 }
 
 bool Connection::has_data() {
-  return handshake_done_owed_ || ping_owed_ || (exchange_ && exchange_->has_data());
+  return handshake_done_owed_ || ping_owed_ || rate_.has_news() ||
+         (exchange_ && exchange_->has_data());
 }
 
 Connection::Content Connection::next_content(TimePoint now) {
@@ -174,6 +178,7 @@ void Connection::write_data_frames(FrameWriter& writer, TimePoint now) {
     handshake_done_owed_ = false;
     sent_scratch_.push_back({.kind = SentFrame::Kind::handshake_done});
   }
+  write_rates(writer, now);
   exchange_->write(writer, sent_scratch_);
   const bool nothing = sent_scratch_.size() == before;
   if ((ping_owed_ || nothing) && writer.ping()) {
@@ -185,6 +190,26 @@ void Connection::write_data_frames(FrameWriter& writer, TimePoint now) {
   const bool has_ack =
       !sent_scratch_.empty() && sent_scratch_.front().kind == SentFrame::Kind::ack;
   if (!has_ack && received_.has_news() && writer.room() >= kRoomForAck) write_ack(writer, now);
+}
+
+// The cap for the peer, and, beside bulk, what holds us back from being faster.
+void Connection::write_rates(FrameWriter& writer, TimePoint now) {
+  constexpr std::size_t kLongestRateFrame = 17;
+  if (writer.room() < kLongestRateFrame) return;
+  if (rate_.has_news()) {
+    const RateFrame frame = rate_.take_news();
+    writer.rate(frame);
+    sent_scratch_.push_back({.kind = SentFrame::Kind::rate, .id = frame.number});
+  }
+  if (now < next_sending_ || !exchange_->has_data() || writer.room() < kLongestRateFrame) return;
+  next_sending_ = now + kSendingInterval;
+  const PathReport path = report(now);
+  constexpr double kMaxBandwidth = 1e15;  // bits per second, where it is not known yet
+  writer.sending({path.limit,
+                  static_cast<std::uint64_t>(
+                      std::clamp(path.bandwidth.bits_per_second, 0.0, kMaxBandwidth)),
+                  static_cast<std::uint32_t>(std::clamp(path.loss_ratio, 0.0, 1.0) * 1e4)});
+  sent_scratch_.push_back({.kind = SentFrame::Kind::sending});
 }
 
 void Connection::write_ack(FrameWriter& writer, TimePoint now) {

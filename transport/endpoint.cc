@@ -11,7 +11,8 @@ Endpoint::Implementation::Implementation(EndpointConfig config, RandomSource ran
       random_(std::move(random)),
       client_tls_(Role::client, *config_.identity),
       server_tls_(Role::server, *config_.identity),
-      reset_tokens_(*config_.identity) {}
+      reset_tokens_(*config_.identity),
+      shares_(config_.max_rate, config_.max_rate_per_client) {}
 
 ConnectionId Endpoint::Implementation::new_id() {
   ConnectionId id;
@@ -37,7 +38,7 @@ Endpoint::Implementation::Entry& Endpoint::Implementation::add(const TlsContext&
                                                                ConnectionStart start,
                                                                TimePoint now) {
   const ConnectionHandle handle{next_handle_++};
-  const ConnectionContext context{config_, tls, random_};
+  const ConnectionContext context{config_, tls, random_, load_, counters_};
   auto entry = std::make_unique<Entry>(handle, context, std::move(start), now);
   Entry& added = *entry;
   connections_.emplace(handle.value, std::move(entry));
@@ -46,7 +47,7 @@ Endpoint::Implementation::Entry& Endpoint::Implementation::add(const TlsContext&
     by_original_.emplace(OriginalKey{added.connection.original_destination(),
                                      added.connection.peer_address()},
                          &added);
-    ++half_open_;
+    half_open_.begin(added.half_open.emplace(added.connection.peer_address()));
   } else {
     outgoing_.push_back(handle.value);
   }
@@ -63,8 +64,9 @@ Endpoint::Implementation::Entry* Endpoint::Implementation::find(ConnectionHandle
 void Endpoint::Implementation::touch(Entry& entry) {
   const std::uint64_t handle = entry.handle.value;
   if (entry.half_open && !entry.connection.is_half_open()) {
-    entry.half_open = false;
-    if (entry.connection.role() == Role::server) --half_open_;
+    half_open_.end(*entry.half_open);
+    entry.half_open.reset();
+    if (entry.connection.was_connected()) begin_sharing(entry);
   }
   if (!std::exchange(entry.in_active, true)) active_.push_back(handle);
   if (!std::exchange(entry.in_stale, true)) stale_.push_back(handle);
@@ -73,7 +75,8 @@ void Endpoint::Implementation::touch(Entry& entry) {
 
 void Endpoint::Implementation::remove(Entry& entry) {
   const Connection& connection = entry.connection;
-  if (entry.half_open && connection.role() == Role::server) --half_open_;
+  if (entry.half_open) half_open_.end(*entry.half_open);
+  shares_.remove(entry.handle.value);
   if (entry.timer) timers_.erase({*entry.timer, entry.handle.value});
   by_own_id_.erase(connection.own_id());
   std::erase(outgoing_, entry.handle.value);
@@ -124,8 +127,10 @@ void Endpoint::Implementation::refresh_timers() {
 
 std::optional<TimePoint> Endpoint::Implementation::deadline() {
   refresh_timers();
-  if (timers_.empty()) return std::nullopt;
-  return timers_.begin()->first;
+  std::optional<TimePoint> earliest;
+  if (!timers_.empty()) earliest = timers_.begin()->first;
+  if (shares_.needed() && (!earliest || next_division_ < *earliest)) earliest = next_division_;
+  return earliest;
 }
 
 void Endpoint::Implementation::tick(TimePoint now) {
@@ -139,6 +144,39 @@ void Endpoint::Implementation::tick(TimePoint now) {
     entry.connection.tick(now);
     touch(entry);
     remove_if_done(entry);
+  }
+  if (shares_.needed() && next_division_ <= now) divide_rates(now);
+}
+
+void Endpoint::Implementation::begin_sharing(Entry& entry) {
+  const Connection& connection = entry.connection;
+  shares_.add(entry.handle.value, *connection.peer_key(), connection.max_rate());
+  if (shares_.needed()) divide_rates(now_);  // nobody begins without a cap
+}
+
+void Endpoint::Implementation::divide_rates(TimePoint now) {
+  next_division_ = now + kShareInterval;
+  std::vector<RateShares::Part> parts = shares_.parts();
+  for (RateShares::Part& part : parts) {
+    const PathReport report = find({part.connection})->connection.report(now);
+    part.sent = report.bytes_acknowledged;
+    part.received = report.bytes_received;
+  }
+  shares_.divide(parts, now);
+  for (const RateShares::Part& part : parts) {
+    Entry& entry = *find({part.connection});
+    entry.connection.cap_rates(part.sending, part.receiving, now);
+    touch(entry);
+  }
+}
+
+void Endpoint::Implementation::on_datagram_too_large(const Address& to, Bytes size,
+                                                     TimePoint now) {
+  now_ = now;
+  for (auto& [handle, entry] : connections_) {
+    if (entry->connection.peer_address() != to) continue;
+    entry->connection.on_datagram_too_large(size, now);
+    touch(*entry);
   }
 }
 
@@ -197,6 +235,12 @@ void Endpoint::receive(std::span<std::uint8_t> datagram, const Address& from, Ti
 bool Endpoint::transmit(TransmitBatch& batch, TimePoint now) {
   return implementation_->transmit(batch, now);
 }
+
+void Endpoint::on_datagram_too_large(const Address& to, Bytes size, TimePoint now) {
+  implementation_->on_datagram_too_large(to, size, now);
+}
+
+void Endpoint::set_load(double share) { implementation_->set_load(share); }
 
 std::optional<TimePoint> Endpoint::deadline() const { return implementation_->deadline(); }
 void Endpoint::tick(TimePoint now) { implementation_->tick(now); }

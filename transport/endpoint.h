@@ -41,6 +41,9 @@ struct EndpointConfig {
   Bytes largest_datagram = 1472_B;      // upper bound of path MTU search (UDP payload)
   Bytes credit_window_limit = 256_MiB;  // most a peer may have in flight towards us, all classes
   std::size_t max_connections = 1024;
+  // A server's, each way, shared fairly: docs/protocol.md, "Rate caps".
+  BitRate max_rate = BitRate::infinite();            // of all clients together
+  BitRate max_rate_per_client = BitRate::infinite();  // of the connections of one key
 };
 
 struct Event {
@@ -67,12 +70,10 @@ struct EndpointCounters {
   std::uint64_t version_negotiations_sent = 0;
   std::uint64_t stateless_resets_sent = 0;
   std::uint64_t refused_busy = 0;       // over max_connections or too many half-open
+  std::uint64_t forbidden_address = 0;  // authentic, but this client may not come from there
+  std::uint64_t over_cap = 0;           // authentic, but beyond the rate the client was told
   std::uint64_t handshakes_failed = 0;  // of clients that never became connected
 };
-
-/// Clients in the middle of their handshake, which takes them a few round trips. More are turned
-/// away; each has shown a cookie, so this bounds what hosts with real addresses can make us keep.
-inline constexpr std::size_t kMaxHalfOpen = 256;
 
 class Endpoint {
  public:
@@ -91,6 +92,11 @@ class Endpoint {
   /// request(), reply() or deadline(). Call until false. Hand in the same batch again, as it is:
   /// its memory is used again.
   bool transmit(TransmitBatch& batch, TimePoint now);
+  /// The host refused to send a datagram of this size to this address (EMSGSIZE).
+  void on_datagram_too_large(const Address& to, Bytes size, TimePoint now);
+  /// The share of time in which this endpoint's loop was at work lately: 1 means that it can do no
+  /// more. Reported as what limits a transfer.
+  void set_load(double share);
   /// When to call tick() at the latest.
   std::optional<TimePoint> deadline() const;
   void tick(TimePoint now);

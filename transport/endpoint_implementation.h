@@ -16,7 +16,9 @@
 #include "transport/connection.h"
 #include "transport/cookie.h"
 #include "transport/endpoint.h"
+#include "transport/half_open.h"
 #include "transport/identity.h"
+#include "transport/rate_shares.h"
 #include "transport/stateless_reset.h"
 #include "transport/tls_context.h"
 
@@ -33,6 +35,8 @@ class Endpoint::Implementation {
   void tick(TimePoint now);
   std::optional<Event> poll();
   void set_rate(const RateLimits& limits);
+  void on_datagram_too_large(const Address& to, Bytes size, TimePoint now);
+  void set_load(double share) { load_ = share; }
 
   /// Null if the connection is gone. Whoever uses it calls touch() afterwards.
   struct Entry;
@@ -48,7 +52,7 @@ class Endpoint::Implementation {
     ConnectionHandle handle;
     Connection connection;
     std::optional<TimePoint> timer;  // as registered in timers_
-    bool half_open = true;
+    std::optional<Address> half_open;  // of a client in its handshake: counted under this
     bool in_active = false;
     bool in_stale = false;
     bool in_event_ready = false;
@@ -70,6 +74,8 @@ class Endpoint::Implementation {
   void remove_if_done(Entry& entry);
   bool take_event(Entry& entry, std::optional<Event>& event);
   void refresh_timers();
+  void begin_sharing(Entry& entry);
+  void divide_rates(TimePoint now);
 
   // endpoint_receive.cc
   void receive_handshake(std::span<std::uint8_t> rest, const HandshakeHeader& header,
@@ -111,7 +117,10 @@ class Endpoint::Implementation {
   std::set<std::pair<TimePoint, std::uint64_t>> timers_;
   std::deque<Reply> replies_;
   std::uint64_t next_handle_ = 1;
-  std::size_t half_open_ = 0;
+  HalfOpenClients half_open_;
+  RateShares shares_;
+  TimePoint next_division_{};
+  double load_ = 0;
   std::size_t resets_left_ = 0;                // in the present second
   TimePoint resets_refilled_{};
 };

@@ -154,7 +154,7 @@ void Endpoint::Implementation::receive_first(std::span<std::uint8_t> packet,
     const Cookie cookie = cookies_->make(from, header.source, header.destination, now);
     return reply(from, make_retry(header.source, header.destination, cookie));
   }
-  if (connections_.size() >= config_.max_connections || half_open_ >= kMaxHalfOpen) {
+  if (connections_.size() >= config_.max_connections || !half_open_.has_room_for(from)) {
     return turn_away(header, from, now);
   }
   ConnectionStart start;
@@ -164,7 +164,9 @@ void Endpoint::Implementation::receive_first(std::span<std::uint8_t> packet,
   start.original_destination = header.destination;
   start.peer_id = header.source;
   start.reset_token = reset_tokens_.of(start.own_id);
-  start.judge = [this, from](const PublicKey& key) { return config_.accept_client(key, from); };
+  start.judge = [this, from](const PublicKey& key) {
+    return config_.accept_client(key, from).admitted;
+  };
   Entry& entry = add(server_tls_, std::move(start), now);
   entry.connection.receive_handshake(packet, header, from, now);
   touch(entry);

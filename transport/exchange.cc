@@ -133,6 +133,16 @@ void Exchange::on_lost(const SentFrame& frame) {
   }
 }
 
+bool Exchange::is_waited_for() const {
+  for (const auto& [id, answering] : answering_) {
+    if (answering.state == Answering::State::delivered &&
+        priority_of({id}) != Priority::urgent) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void Exchange::close_count(RequestId id, Answering& answering) {
   if (!answering.counted) return;
   answering.counted = false;

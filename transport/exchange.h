@@ -73,6 +73,8 @@ class Exchange {
   std::uint64_t bytes_retransmitted() const { return bytes_retransmitted_; }
   /// Bytes of messages that the peer makes us hold, and ours that are not acknowledged yet.
   std::uint64_t bytes_held_for_peer() const { return receive_credit_.outstanding(); }
+  /// The peer waits for bulk replies that our application has not given yet.
+  bool is_waited_for() const;
   std::size_t messages_to_send() const { return outbox_.size(); }
 
  private:

@@ -23,10 +23,14 @@ constexpr std::uint8_t kReply = 0x31;
 constexpr std::uint8_t kCancel = 0x32;
 constexpr std::uint8_t kReset = 0x33;
 constexpr std::uint8_t kCredit = 0x34;
+constexpr std::uint8_t kRate = 0x35;
+constexpr std::uint8_t kSending = 0x36;
 }  // namespace frame_type
 
 // A longer delay says nothing about the path; a correct peer acknowledges within milliseconds.
 constexpr std::uint64_t kMaxAckDelayMicroseconds = 1 << 20;
+
+constexpr std::uint64_t kMaxLoss = 10'000;  // all of it
 
 }  // namespace
 
@@ -71,6 +75,8 @@ std::optional<Frame> FrameReader::next() {
     case frame_type::kCancel: return ending<CancelFrame>();
     case frame_type::kReset: return ending<ResetFrame>();
     case frame_type::kCredit: return credit();
+    case frame_type::kRate: return rate();
+    case frame_type::kSending: return sending();
     default: return fail("a frame of an unknown type");
   }
 }
@@ -172,6 +178,24 @@ std::optional<Frame> FrameReader::credit() {
   if (!window || !limit) return fail("a CREDIT that ends early");
   if (window->front() >= kCreditWindows) return fail("a CREDIT for an unknown window");
   return CreditFrame{CreditWindow::from_index(window->front()), *limit};
+}
+
+std::optional<Frame> FrameReader::rate() {
+  const auto number = integer();
+  const auto rate = integer();
+  if (!number || !rate) return fail("a RATE that ends early");
+  if (*number == 0) return fail("a RATE without a number");
+  return RateFrame{*number, *rate};
+}
+
+std::optional<Frame> FrameReader::sending() {
+  const auto limit = bytes(1);
+  const auto bandwidth = integer();
+  const auto loss = integer();
+  if (!limit || !bandwidth || !loss) return fail("a SENDING that ends early");
+  if (limit->front() >= kSendLimits || *loss > kMaxLoss) return fail("a SENDING out of bounds");
+  return SendingFrame{static_cast<SendLimit>(limit->front()), *bandwidth,
+                      static_cast<std::uint32_t>(*loss)};
 }
 
 void FrameWriter::put_byte(std::uint8_t byte) { space_[used_++] = byte; }
@@ -311,6 +335,23 @@ bool FrameWriter::credit(const CreditFrame& frame) {
   put_byte(frame_type::kCredit);
   put_byte(static_cast<std::uint8_t>(frame.window.index()));
   put_integer(frame.limit);
+  return true;
+}
+
+bool FrameWriter::rate(const RateFrame& frame) {
+  if (room() < 1 + varint_length(frame.number) + varint_length(frame.rate)) return false;
+  put_byte(frame_type::kRate);
+  put_integer(frame.number);
+  put_integer(frame.rate);
+  return true;
+}
+
+bool FrameWriter::sending(const SendingFrame& frame) {
+  if (room() < 2 + varint_length(frame.bandwidth) + varint_length(frame.loss)) return false;
+  put_byte(frame_type::kSending);
+  put_byte(static_cast<std::uint8_t>(frame.limit));
+  put_integer(frame.bandwidth);
+  put_integer(frame.loss);
   return true;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "transport/message.h"
+#include "transport/path_report.h"
 #include "transport/range_set.h"
 #include "transport/units.h"
 
@@ -102,9 +103,22 @@ struct CreditFrame {
   std::uint64_t limit = 0;  // cumulative bytes since the connection began
 };
 
+/// What the sender of this frame takes at most of its receiver. A later number replaces an earlier.
+struct RateFrame {
+  std::uint64_t number = 0;  // from 1
+  std::uint64_t rate = 0;    // bits per second of UDP payload; 0: no cap
+};
+/// What holds back the sender of this frame, for the receiver's user. Not repeated when lost.
+struct SendingFrame {
+  SendLimit limit = SendLimit::application;
+  std::uint64_t bandwidth = 0;     // bits per second of goodput, as the sender estimates
+  std::uint32_t loss = 0;          // of what it sent lately, in 1/10,000
+};
+
 using Frame = std::variant<PaddingFrame, PingFrame, AckFrame, HandshakeDataFrame,
                            PathChallengeFrame, PathResponseFrame, CloseFrame, HandshakeDoneFrame,
-                           MessageFrame, CancelFrame, ResetFrame, CreditFrame>;
+                           MessageFrame, CancelFrame, ResetFrame, CreditFrame, RateFrame,
+                           SendingFrame>;
 
 /// Whether the peer answers a packet with this frame by an ACK (RFC 9000, section 13.2).
 bool is_ack_eliciting(const Frame& frame);
@@ -134,6 +148,8 @@ class FrameReader {
   template <class Ending>
   std::optional<Frame> ending();
   std::optional<Frame> credit();
+  std::optional<Frame> rate();
+  std::optional<Frame> sending();
 
   std::span<const std::uint8_t> rest_;
   std::vector<NumberRange>& ranges_;
@@ -166,6 +182,8 @@ class FrameWriter {
   bool cancel(const CancelFrame& frame);
   bool reset(const ResetFrame& frame);
   bool credit(const CreditFrame& frame);
+  bool rate(const RateFrame& frame);
+  bool sending(const SendingFrame& frame);
 
  private:
   void put_byte(std::uint8_t byte);

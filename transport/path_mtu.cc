@@ -27,8 +27,14 @@ PathMtu::PathMtu(Bytes largest) : largest_(largest.count), known_bad_(largest.co
 void PathMtu::next_candidate() {
   attempts_ = 0;
   candidate_ = 0;
-  // The largest first: most paths carry it, and then one probe is all.
-  if (current_ < largest_ && largest_ < known_bad_) candidate_ = largest_;
+  // Ethernet's first, which most paths carry, then at once the largest.
+  const auto try_first = [this](std::uint64_t size) {
+    if (candidate_ == 0 && current_ < size && size < known_bad_ && size <= largest_) {
+      candidate_ = size;
+    }
+  };
+  try_first(kEthernetDatagram.count);
+  try_first(largest_);
   for (auto size = kSizes.rbegin(); size != kSizes.rend() && candidate_ == 0; ++size) {
     if (*size > current_ && *size < known_bad_ && *size <= largest_) candidate_ = *size;
   }
@@ -53,8 +59,9 @@ void PathMtu::on_probe_acknowledged(Bytes size, TimePoint now) {
 }
 
 void PathMtu::on_probe_lost(Bytes size, TimePoint now) {
+  if (size.count != candidate_) return;  // given up already
   in_flight_ = false;
-  if (size.count != candidate_ || ++attempts_ < kMaxAttempts) return;
+  if (++attempts_ < kMaxAttempts) return;
   known_bad_ = std::min(known_bad_, size.count);
   next_candidate();
   if (candidate_ == 0) finish(now);
@@ -88,9 +95,12 @@ void PathMtu::on_lost(Bytes size, TimePoint now) {
 void PathMtu::on_too_large(Bytes size, TimePoint now) {
   in_flight_ = false;
   known_bad_ = std::min(known_bad_, std::max(size.count, kBaseDatagram.count + 1));
-  current_ = std::min(current_, kBaseDatagram.count);
-  next_probe_ = now;
+  if (size.count <= current_) {  // the path became narrower
+    current_ = kBaseDatagram.count;
+    next_probe_ = now;
+  }
   next_candidate();
+  if (candidate_ == 0) finish(now);
 }
 
 void PathMtu::black_hole(TimePoint now) {

@@ -13,6 +13,8 @@ namespace rushfs::transport {
 
 /// Every path must carry this (RFC 9000, section 14).
 inline constexpr Bytes kBaseDatagram = 1200_B;
+/// What fits Ethernet's 1500 bytes over IPv4.
+inline constexpr Bytes kEthernetDatagram = 1472_B;
 
 class PathMtu {
  public:

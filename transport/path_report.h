@@ -2,23 +2,37 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "transport/units.h"
 
 namespace rushfs::transport {
 
-/// What keeps the sender from being faster right now.
+/// What keeps the sender from being faster right now. The numbers are on the wire (SENDING).
 enum class SendLimit : std::uint8_t {
-  application,      // nothing to send
-  network,          // the path's capacity, as the model sees it
-  random_loss,      // the path's capacity, of which noticeable loss takes a share
-  congestion,       // loss or delay caused by us or others: backing off
-  target_rate,      // the user's target
-  receiver_credit,  // the receiver grants no more
-  starting,         // still searching for the path's capacity
+  application = 0,      // nothing to send
+  network = 1,          // the path's capacity, as the model sees it
+  random_loss = 2,      // the path's capacity, of which noticeable loss takes a share
+  congestion = 3,       // loss or delay caused by us or others: backing off
+  target_rate = 4,      // the user's target
+  receiver_credit = 5,  // the receiver's disk or program takes no more
+  starting = 6,         // still searching for the path's capacity
+  policer = 7,          // the path drops what exceeds a rate, without a queue
+  remote_cap = 8,       // the other end's max-rate, or ours for this client
+  processor = 9,        // this host computes as fast as it can
+  sender_storage = 10,  // this host waits for its disk
 };
+inline constexpr std::uint8_t kSendLimits = 11;
 
+/// A few words for the user: `rushfs status`, "limited by ...".
 const char* name_of(SendLimit limit);
+
+/// What the other end says of its sending: docs/protocol.md, SENDING.
+struct PeerSending {
+  SendLimit limit = SendLimit::application;
+  BitRate bandwidth;
+  double loss_ratio = 0;
+};
 
 struct PathReport {
   Duration smoothed_round_trip{};
@@ -43,6 +57,7 @@ struct PathReport {
   Bytes bytes_lost;
   Bytes bytes_retransmitted;  // filled by Connection
   SendLimit limit = SendLimit::application;
+  std::optional<PeerSending> peer;  // filled by Connection; none: it sends nothing worth saying
 };
 
 }  // namespace rushfs::transport

@@ -7,27 +7,10 @@ namespace rushfs::transport {
 namespace {
 // After so many probe timeouts without an answer large datagrams are suspected to be the reason.
 constexpr int kShrinkAfter = 3;
+// Jumbo datagrams are for bulk: a probe waits until this many times its size is in flight. Alone it
+// would also pass for what the path carries.
+constexpr std::uint64_t kJumboShare = 4;
 }  // namespace
-
-const char* name_of(SendLimit limit) {
-  switch (limit) {
-    case SendLimit::application:
-      return "application";
-    case SendLimit::network:
-      return "network";
-    case SendLimit::random_loss:
-      return "random loss";
-    case SendLimit::congestion:
-      return "congestion";
-    case SendLimit::target_rate:
-      return "target rate";
-    case SendLimit::receiver_credit:
-      return "receiver credit";
-    case SendLimit::starting:
-      return "starting";
-  }
-  return "unknown";
-}
 
 Recovery::Recovery(const Config& config)
     : config_(config),
@@ -57,7 +40,11 @@ bool Recovery::may_send(bool urgent, TimePoint now) const {
 }
 
 std::optional<Bytes> Recovery::path_mtu_probe(TimePoint now) const {
-  return loss_.probe_count() == 0 ? mtu_.probe(now) : std::nullopt;
+  if (loss_.probe_count() > 0) return std::nullopt;
+  const auto size = mtu_.probe(now);
+  const bool jumbo = size && *size > kEthernetDatagram;
+  if (jumbo && loss_.packets().bytes_in_flight() < size->count * kJumboShare) return {};
+  return size;
 }
 
 void Recovery::on_sent(Bytes wire_size, bool ack_eliciting, std::span<const SentFrame> frames,

@@ -28,6 +28,8 @@ struct SentFrame {
     cancel,        // id: request
     reset,         // id: request
     credit,        // id: the value granted; offset: class
+    rate,          // id: number of the RATE frame
+    sending,
     ack,           // id: highest packet number acknowledged
     ping,
     path_mtu_probe,  // length: UDP payload of the probe

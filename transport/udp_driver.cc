@@ -8,6 +8,9 @@
 #include <cassert>
 #include <stdexcept>
 
+#include "transport/busy_meter.h"
+#include "transport/prompt_wakeup.h"
+
 namespace rushfs::transport {
 
 namespace {
@@ -42,9 +45,13 @@ class UdpDriver::Pump : public std::enable_shared_from_this<Pump> {
 
   boost::asio::io_context& loop() { return loop_; }
   UdpSocket& socket() { return socket_; }
+  UdpReport report() const;
   Endpoint& endpoint() { return endpoint_; }
 
-  void start() { wait_readable(); }
+  void start() {
+    ask_for_prompt_wakeup();
+    wait_readable();
+  }
   void connect(const Address& server, KeyJudge expected, CallToken token);
   void request(ConnectionHandle connection, Priority priority, Buffer body, CallToken token);
   void reply(ConnectionHandle connection, RequestId id, Buffer body);
@@ -64,6 +71,7 @@ class UdpDriver::Pump : public std::enable_shared_from_this<Pump> {
   void on_timer();
   void turn(TimePoint now);
   void transmit(TimePoint now);
+  void report_too_large(TimePoint now);
   void deliver_events();
   void deliver(Event event);
 
@@ -76,6 +84,7 @@ class UdpDriver::Pump : public std::enable_shared_from_this<Pump> {
   EventHandler handler_;
   CallTable calls_;
   std::vector<TransmitBatch> batches_;
+  BusyMeter busy_;
   bool turn_posted_ = false;
   bool writable_awaited_ = false;
   bool stopped_ = false;
@@ -122,6 +131,7 @@ void UdpDriver::Pump::turn(TimePoint now) {
   transmit(now);
   deliver_events();
   if (!stopped_) arm_timer();
+  if (busy_.worked(now, Clock::now())) endpoint_.set_load(busy_.share());
 }
 
 void UdpDriver::Pump::transmit(TimePoint now) {
@@ -130,11 +140,24 @@ void UdpDriver::Pump::transmit(TimePoint now) {
   while (filled < batches_.size() && endpoint_.transmit(batches_[filled], now)) ++filled;
   if (filled == 0) return;
   socket_.send(std::span(batches_).first(filled), now);
+  report_too_large(now);
   if (socket_.blocked()) {
     wait_writable();
   } else if (filled == batches_.size()) {
     turn_soon();
   }
+}
+
+void UdpDriver::Pump::report_too_large(TimePoint now) {
+  for (const UdpSocket::TooLarge& refused : socket_.too_large()) {
+    endpoint_.on_datagram_too_large(refused.to, refused.size, now);
+  }
+}
+
+UdpReport UdpDriver::Pump::report() const {
+  UdpReport report = socket_.report();
+  report.load = busy_.share();
+  return report;
 }
 
 void UdpDriver::Pump::wait_writable() {
@@ -146,6 +169,7 @@ void UdpDriver::Pump::wait_writable() {
                            if (error || self->stopped_) return;
                            const TimePoint now = Clock::now();
                            self->socket_.resume(now);
+                           self->report_too_large(now);
                            if (self->socket_.blocked()) self->wait_writable();
                            self->turn(now);
                          });
@@ -309,7 +333,7 @@ void UdpDriver::stop() {
 }
 
 Address UdpDriver::local_address() const { return pump_->socket().local_address(); }
-UdpReport UdpDriver::report() const { return pump_->socket().report(); }
+UdpReport UdpDriver::report() const { return pump_->report(); }
 Endpoint& UdpDriver::endpoint() { return pump_->endpoint(); }
 
 }  // namespace rushfs::transport

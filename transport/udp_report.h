@@ -40,6 +40,8 @@ struct UdpReport {
   std::uint64_t receive_calls = 0;
   std::uint64_t dropped_by_kernel = 0;  // receive buffer was full (SO_RXQ_OVFL)
   std::uint64_t send_blocked = 0;       // the send buffer was full; sending went on later
+  std::uint64_t too_large = 0;          // refused by the interface (EMSGSIZE)
+  double load = 0;  // share of time in which the network loop was at work lately
   std::optional<NetworkError> last_error;
 };
 

@@ -117,6 +117,11 @@ void UdpSocket::set_options(const UdpOptions& options) {
   report_.send_buffer =
       set_buffer(SO_SNDBUFFORCE, SO_SNDBUF, options.send_buffer, options.force_buffers);
   set_int(fd_, SOL_SOCKET, SO_RXQ_OVFL, 1);
+  constexpr int kDscpShift = 2;  // above the two bits of ECN
+  set_int(fd_, IPPROTO_IP, IP_TOS, options.dscp << kDscpShift);
+  if (family_ == AF_INET6) {
+    set_int(fd_, IPPROTO_IPV6, IPV6_TCLASS, options.dscp << kDscpShift);
+  }
   // Probe: never fragment, and let our own search decide on sizes, not the kernel's cache of
   // unauthenticated ICMP messages.
   set_int(fd_, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);

@@ -25,6 +25,7 @@ struct UdpOptions {
   bool segmentation_offload = true;  // UDP_SEGMENT; given up by itself where it does not work
   bool receive_offload = true;       // UDP_GRO
   bool force_buffers = true;         // try SO_RCVBUFFORCE first (needs CAP_NET_ADMIN)
+  std::uint8_t dscp = 0;             // differentiated services code point, 0 to 63 (RFC 2474)
 };
 
 class UdpSocket {
@@ -50,6 +51,15 @@ class UdpSocket {
   /// The send buffer was full: wait until the descriptor is writable, then resume().
   bool blocked() const { return !unsent_.empty(); }
   void resume(TimePoint now);
+
+  /// Datagrams that the last send() or resume() could not send because the interface takes none of
+  /// their size. Until the next call.
+  struct TooLarge {
+    Address to;
+    Bytes size;
+    bool operator==(const TooLarge&) const = default;
+  };
+  std::span<const TooLarge> too_large() const { return too_large_; }
 
   const UdpReport& report() const { return report_; }
 
@@ -94,6 +104,7 @@ class UdpSocket {
   std::unique_ptr<Received> received_;
   std::vector<Piece> pieces_;  // of the send() under way
   std::vector<TransmitBatch> unsent_;
+  std::vector<TooLarge> too_large_;
   bool retried_ = false;         // this piece, after an error that was not its own
   bool doubting_offload_ = false;  // the datagrams of a refused segmented piece are on trial
 };

@@ -69,6 +69,7 @@ void UdpSocket::cut_piece_into_datagrams(std::size_t index) {
 
 void UdpSocket::send_pieces(TimePoint now) {
   doubting_offload_ = retried_ = false;
+  too_large_.clear();
   for (std::size_t next = 0; next < pieces_.size();) {
     const int sent = send_some(next);
     if (sent > 0) {
@@ -112,8 +113,11 @@ UdpSocket::Refusal UdpSocket::refused(std::size_t index, int error, TimePoint no
     cut_piece_into_datagrams(index);
     return Refusal::retry;
   }
-  if (error == EMSGSIZE) {  // a probe for a larger path MTU has its answer: it is lost
+  if (error == EMSGSIZE) {  // often a probe for a larger path MTU, which has its answer
     doubting_offload_ = false;
+    ++report_.too_large;
+    const TooLarge refused{*piece.to, Bytes{piece.bytes.size()}};
+    if (too_large_.empty() || too_large_.back() != refused) too_large_.push_back(refused);
     return Refusal::dropped;
   }
   // With IP_RECVERR an ICMP error for an earlier datagram is reported here, once.

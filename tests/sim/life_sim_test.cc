@@ -218,7 +218,7 @@ TEST_CASE("replayed datagrams have no effect, now or later, from here or elsewhe
   Scene scene(20, {.rate = 100_Mbps, .delay = 10ms});
   std::vector<std::vector<std::uint8_t>> recorded;
   scene.client.on_send = [&](std::vector<std::uint8_t>& bytes, const Address&) {
-    recorded.push_back(bytes);
+    if (bytes.size() <= LinkConfig{}.mtu) recorded.push_back(bytes);  // others never arrive
     return true;
   };
   scene.requester->start({.up = true, .total = 4 << 20, .message = 50'000, .window = 16});

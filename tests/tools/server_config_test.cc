@@ -25,6 +25,9 @@ TEST_CASE("server.toml says the same, with paths relative to itself") {
       identity = "keys/server"
       authorized_keys = "/etc/rushfs/authorized_keys"
       identity_mapping = "squash"
+      max_rate = "1G"
+      max_rate_per_client = "200M"
+      dscp = 8
       [exports]
       footage = "/srv/footage"
       archive = { directory = "archive", read_only = true }
@@ -33,6 +36,9 @@ TEST_CASE("server.toml says the same, with paths relative to itself") {
   CHECK(config.identity == "/etc/rushfs/keys/server");
   CHECK(config.authorized_keys == "/etc/rushfs/authorized_keys");
   CHECK(config.identity_mapping == "squash");
+  CHECK(config.max_rate == transport::BitRate{1e9});
+  CHECK(config.max_rate_per_client == transport::BitRate{200e6});
+  CHECK(config.dscp == 8);
   REQUIRE(config.exports.size() == 2);
   CHECK(config.exports[0] == ExportConfig{"archive", "/etc/rushfs/archive", true});
   CHECK(config.exports[1] == ExportConfig{"footage", "/srv/footage", false});
@@ -46,6 +52,8 @@ TEST_CASE("a mistake in server.toml is named with its line") {
                     Catch::Contains("s.toml:2"));
   CHECK_THROWS_WITH(parse_server_config("listen = \"x", "s.toml"), Catch::Contains("s.toml:1"));
   CHECK_THROWS_AS(parse_server_config("identity_mapping = \"all\"", "s.toml"), CommandError);
+  CHECK_THROWS_AS(parse_server_config("dscp = 64", "s.toml"), CommandError);
+  CHECK_THROWS_AS(parse_server_config("max_rate = \"fast\"", "s.toml"), CommandError);
 }
 
 }  // namespace rushfs::tools

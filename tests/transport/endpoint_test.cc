@@ -6,6 +6,7 @@
 #include <random>
 
 #include "transport/cookie.h"
+#include "transport/half_open.h"
 #include "transport/identity.h"
 #include "transport/packet_header.h"
 #include "transport/path_report.h"
@@ -32,6 +33,14 @@ EndpointConfig config(std::uint8_t key, bool server) {
 Address address(std::uint8_t host) {
   Address result;
   result.ip[15] = host;
+  result.port = 1;
+  return result;
+}
+
+/// 10.0.`network`.`host`
+Address ipv4(std::uint8_t network, std::uint8_t host) {
+  Address result;
+  result.ip = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, network, host};
   result.port = 1;
   return result;
 }
@@ -134,21 +143,32 @@ TEST_CASE("a stranger gets a smaller answer than his question, and is not rememb
 TEST_CASE("clients that never finish are bounded in number and forgotten in time") {
   TimePoint now{1s};
   Endpoint server(config(2, true), seeded(2));
-  std::uint64_t answered = 0;
-  for (std::size_t i = 0; i < kMaxHalfOpen + 20; ++i) {
-    Endpoint client(config(1, false), seeded(100 + i));
+  std::uint64_t seed = 100;
+  // Goes as far as showing the cookie. True: the server began the handshake.
+  const auto knock = [&](const Address& from) {
+    Endpoint client(config(1, false), seeded(seed++));
     client.connect(address(2), [](const PublicKey&) { return true; }, now);
     TransmitBatch batch;
     REQUIRE(client.transmit(batch, now));
-    server.receive(batch.bytes, address(1), now);
+    server.receive(batch.bytes, from, now);
     REQUIRE(server.transmit(batch, now));  // the cookie
     client.receive(batch.bytes, address(2), now);
     REQUIRE(client.transmit(batch, now));
-    server.receive(batch.bytes, address(1), now);
-    while (server.transmit(batch, now)) answered += batch.bytes.size() >= kMinInitialDatagram;
+    const std::uint64_t refused = server.counters().refused_busy;
+    server.receive(batch.bytes, from, now);
+    while (server.transmit(batch, now)) {
+    }
+    return server.counters().refused_busy == refused;
+  };
+  for (std::uint8_t i = 0; i < kMaxHalfOpenOfNetwork; ++i) REQUIRE(knock(ipv4(0, i)));
+  CHECK_FALSE(knock(ipv4(0, 200)));  // its neighbours took what their network may have
+  CHECK(knock(ipv4(1, 0)));          // which is nothing to another network
+  std::size_t begun = kMaxHalfOpenOfNetwork + 1;
+  for (std::size_t i = 0; begun < kMaxHalfOpen; ++i, ++begun) {
+    REQUIRE(knock(ipv4(static_cast<std::uint8_t>(2 + i / 32), static_cast<std::uint8_t>(i % 32))));
   }
-  CHECK(answered == kMaxHalfOpen);
-  CHECK(server.counters().refused_busy == 20);
+  CHECK_FALSE(knock(ipv4(1, 1)));
+  CHECK(server.counters().refused_busy == 2);
   while (const auto deadline = server.deadline()) {
     now = std::max(now, *deadline);
     server.tick(now);
@@ -159,6 +179,7 @@ TEST_CASE("clients that never finish are bounded in number and forgotten in time
     REQUIRE(now < TimePoint{} + 60s);
   }
   CHECK(server.counters().handshakes_failed == kMaxHalfOpen);
+  CHECK(knock(ipv4(0, 200)));
 }
 
 TEST_CASE("a cookie is good for one address only") {

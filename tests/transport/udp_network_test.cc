@@ -1,0 +1,205 @@
+// Sockets and drivers on interfaces as they are in the world: of small MTU, full, wide. Each test
+// has a network namespace of its own, which needs root; without it the tests say so and pass.
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <functional>
+#include <thread>
+
+#include "tests/bench/bench_peer.h"
+#include "transport/resolve.h"
+#include "transport/socket_address.h"
+
+using namespace rushfs;
+using namespace rushfs::transport;
+using namespace std::chrono_literals;
+
+namespace {
+
+void run(const char* command) {
+  INFO(command);
+  REQUIRE(std::system(command) == 0);
+}
+
+/// Runs `body` where `commands` have made the network; the caller waits.
+void in_own_network(const std::vector<const char*>& commands, const std::function<void()>& body) {
+  bool permitted = true;
+  std::thread thread([&] {
+    permitted = ::unshare(CLONE_NEWNET) == 0;  // of this thread and what it starts
+    if (!permitted) return;
+    for (const char* command : commands) run(command);
+    body();
+  });
+  thread.join();
+  if (!permitted) WARN("not tested: a network namespace needs root");
+}
+
+UdpOptions listening(const char* address) {
+  UdpOptions options;
+  options.listen = parse_address(address);
+  return options;
+}
+
+TransmitBatch datagrams(const Address& to, std::size_t count, std::uint16_t size) {
+  return {to, size, std::vector<std::uint8_t>(count * size, 7)};
+}
+
+bool writable_within(const UdpSocket& socket, std::chrono::milliseconds time) {
+  pollfd descriptor{socket.descriptor(), POLLOUT, 0};
+  return ::poll(&descriptor, 1, static_cast<int>(time.count())) > 0;
+}
+
+EndpointConfig config(std::uint8_t seed) {
+  EndpointConfig result;
+  result.identity = bench::bench_identity(seed);
+  result.largest_datagram = 8972_B;
+  result.accept_client = [](const PublicKey&, const Address&) { return true; };
+  return result;
+}
+
+struct Outcome {
+  std::string failure;
+  PathReport path;
+  UdpReport udp;
+};
+
+/// Moves 32 MiB up between two drivers on one loop.
+Outcome transfer(const char* address) {
+  boost::asio::io_context loop(1);
+  bench::BenchServer server(loop, config(1), listening(address));
+  bench::BenchClient client(loop, config(2), {});
+  Outcome outcome;
+  bench::Load load{32_MiB, Bytes{0}};
+  client.start(server.driver().local_address(), load, [&] {
+    outcome = {client.failure(), client.path_report(Clock::now()), client.driver().report()};
+    loop.stop();
+  });
+  loop.run_for(60s);
+  return outcome;
+}
+
+}  // namespace
+
+TEST_CASE("sending goes on where it stopped when the send buffer was full") {
+  // What waits for a neighbour's link address counts against the socket that sent it.
+  in_own_network({"ip link add full0 type veth peer name full1",
+                  "ip link set full0 up && ip link set full1 up",
+                  "ip addr add 10.9.0.1/24 dev full0"},
+                 [] {
+    UdpOptions options;
+    options.send_buffer = 16_KiB;
+    options.force_buffers = false;
+    options.segmentation_offload = GENERATE(true, false);
+    UdpSocket socket(options);
+    std::vector<TransmitBatch> batch;
+    for (int i = 0; i < 200; ++i) batch.push_back(datagrams(parse_address("10.9.0.2:9"), 1, 1400));
+    socket.send(batch, Clock::now());
+    REQUIRE(socket.blocked());
+    CHECK(socket.report().send_blocked == 1);
+    const std::uint64_t sent = socket.report().datagrams_sent;
+    CHECK(sent > 0);
+    CHECK(sent < 200);
+    CHECK_FALSE(writable_within(socket, 50ms));
+    socket.resume(Clock::now());  // too early: nothing is lost and nothing sent twice
+    CHECK(socket.blocked());
+    run("ip neigh replace 10.9.0.2 lladdr 02:00:00:00:00:02 dev full0");
+    while (socket.blocked()) {
+      REQUIRE(writable_within(socket, 1000ms));
+      socket.resume(Clock::now());
+    }
+    CHECK(socket.report().datagrams_sent == 200);
+    CHECK(socket.report().bytes_sent == Bytes{200 * 1400});
+    CHECK_FALSE(socket.report().last_error);
+    run("ip neigh del 10.9.0.2 dev full0");
+  });
+}
+
+TEST_CASE("the size that an interface does not take is told, once, with its address") {
+  in_own_network({"ip link set lo up mtu 1500"}, [] {
+    UdpSocket socket{UdpOptions{}};
+    const Address to = parse_address("127.0.0.1:9");
+    std::vector<TransmitBatch> batch{datagrams(to, 5, 8972), datagrams(to, 1, 1472)};
+    socket.send(batch, Clock::now());
+    REQUIRE(socket.too_large().size() == 1);
+    CHECK(socket.too_large()[0] == UdpSocket::TooLarge{to, 8972_B});
+    CHECK(socket.report().too_large == 5);
+    CHECK(socket.report().datagrams_sent == 1);
+    std::vector<TransmitBatch> small{datagrams(to, 1, 100)};
+    socket.send(small, Clock::now());
+    CHECK(socket.too_large().empty());
+  });
+}
+
+TEST_CASE("a connection uses the datagrams that its interfaces carry, and no larger ones") {
+  struct Case {
+    const char* mtu;
+    const char* address;
+    Bytes datagram;
+  };
+  for (const Case& c : {Case{"ip link set lo up mtu 65536", "127.0.0.1:0", 8972_B},
+                        Case{"ip link set lo up mtu 1500", "127.0.0.1:0", 1472_B},
+                        Case{"ip link set lo up mtu 1500", "[::1]:0", 1452_B},
+                        Case{"ip link set lo up mtu 1300", "[::1]:0", 1232_B}}) {
+    in_own_network({c.mtu}, [&] {
+      CAPTURE(c.mtu, c.address);
+      const Outcome outcome = transfer(c.address);
+      CHECK(outcome.failure == "");
+      CHECK(outcome.path.datagram_size == c.datagram);
+      CHECK((outcome.udp.too_large > 0) == (c.datagram < 8972_B));
+    });
+  }
+}
+
+TEST_CASE("a connection goes on when its interface gets a smaller MTU") {
+  in_own_network({"ip link set lo up mtu 9000"}, [] {
+    boost::asio::io_context loop(1);
+    bench::BenchServer server(loop, config(1), listening("127.0.0.1:0"));
+    EndpointConfig slow = config(2);
+    slow.rate.target = 100_Mbps;
+    bench::BenchClient client(loop, slow, {});
+    bool done = false;
+    client.start(server.driver().local_address(), {16_MiB, Bytes{0}}, [&] { done = true; });
+    loop.run_for(400ms);
+    CHECK(client.path_report(Clock::now()).datagram_size == 8972_B);
+    run("ip link set lo mtu 1400");
+    loop.run_for(5s);
+    CHECK(done);
+    CHECK(client.failure() == "");
+    CHECK(client.path_report(Clock::now()).datagram_size <= 1372_B);
+  });
+}
+
+TEST_CASE("datagrams carry the code point that was asked for") {
+  for (const char* address : {"127.0.0.1:0", "[::1]:0"}) {
+    CAPTURE(address);
+    UdpSocket receiver(listening(address));
+    const int on = 1;
+    const int fd = receiver.descriptor();
+    REQUIRE(::setsockopt(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, &on, sizeof on) == 0);
+    REQUIRE(::setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &on, sizeof on) == 0);
+    UdpOptions options;
+    options.dscp = 8;  // CS1, "lower effort"
+    UdpSocket sender(options);
+    std::vector<TransmitBatch> batch{datagrams(receiver.local_address(), 1, 100)};
+    sender.send(batch, Clock::now());
+    std::array<std::uint8_t, 200> bytes{}, control{};
+    iovec part{bytes.data(), bytes.size()};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    REQUIRE(::recvmsg(fd, &header, 0) == 100);
+    int field = -1;
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+      if (c->cmsg_type == IP_TOS || c->cmsg_type == IPV6_TCLASS) field = *CMSG_DATA(c);
+    }
+    CHECK(field == 8 << 2);
+  }
+}

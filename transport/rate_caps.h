@@ -1,0 +1,72 @@
+// What bounds a connection's rate beside its path: the user's limits, a cap of our own application
+// on what we send, one that the peer announced (RATE frame), and one that we announced to the peer
+// and hold it to. docs/protocol.md, "Rate caps".
+//
+// Pure; owner: Connection.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "transport/frames.h"
+#include "transport/rate_limits.h"
+#include "transport/units.h"
+
+namespace rushfs::transport {
+
+/// Takes what a peer sends above its cap out of the link, as a policer would: a token bucket. A
+/// peer that heeds the cap never meets it.
+class RatePolicer {
+ public:
+  /// A higher rate counts at once, a lower one when the peer can have heard of it.
+  void set_rate(BitRate rate, TimePoint now);
+  /// Whether a datagram of `size` bytes may come in.
+  bool admit(std::size_t size, TimePoint now);
+
+ private:
+  void refill(TimePoint now);
+  double rate_ = 0;  // bytes per second, with allowance; 0: no limit
+  double next_rate_ = 0;
+  TimePoint next_from_{};
+  double tokens_ = 0;  // bytes
+  TimePoint filled_{};
+};
+
+class RateCaps {
+ public:
+  explicit RateCaps(const RateLimits& limits) : limits_(limits) {}
+
+  void set_limits(const RateLimits& limits) { limits_ = limits; }
+  /// Our application's cap on what we send.
+  void cap_sending(BitRate rate) { sending_ = rate; }
+  /// Our application's cap on what the peer sends: announced when it differs noticeably.
+  void cap_receiving(BitRate rate, TimePoint now);
+  /// The peer's cap on what we send. False: it is old news.
+  bool on_frame(const RateFrame& frame);
+  /// Whether what came may be looked at; else it counts as lost.
+  bool admit(std::size_t size, TimePoint now) { return policer_.admit(size, now); }
+
+  /// What holds for sending: the least of all.
+  RateLimits effective() const;
+  /// The peer's cap is the least, or our application's cap is.
+  bool is_remote() const { return of_peer_ < std::min(limits_.target, sending_); }
+  bool is_capped_here() const { return sending_ < std::min(limits_.target, of_peer_); }
+
+  bool has_news() const { return news_; }
+  RateFrame take_news();
+  /// The frame of this number was lost; repeated if it is still the newest.
+  void on_lost(std::uint64_t number);
+
+ private:
+  RateLimits limits_;
+  BitRate sending_ = BitRate::infinite();
+  BitRate of_peer_ = BitRate::infinite();
+  std::uint64_t peer_number_ = 0;                // of the newest frame; 0: none came
+  BitRate announced_ = BitRate::infinite();  // to the peer
+  std::uint64_t number_ = 0;
+  bool news_ = false;
+  RatePolicer policer_;
+};
+
+}  // namespace rushfs::transport
