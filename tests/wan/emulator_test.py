@@ -120,11 +120,11 @@ def pings():
 
 def cut():
     emulator, address = int(os.environ["RUSHFS_WAN_PID"]), os.environ["RUSHFS_ADDRESS_B"]
-    before = ping(address, 2)
+    before = ping(address)
     os.kill(emulator, signal.SIGUSR1)
     during = ping(address, 2)
     os.kill(emulator, signal.SIGUSR2)
-    return {"before": before, "during": during, "after": ping(address, 2)}
+    return {"before": before, "during": during, "after": ping(address)}
 
 
 # --- what is asserted ---
