@@ -13,6 +13,7 @@ constexpr double kDeviations = 3;          // beyond chance: an hour has many th
 constexpr double kMemory = 1500;           // packets that the recent loss is averaged over
 constexpr std::uint32_t kFewPackets = 10;  // no verdict on fewer
 constexpr std::uint32_t kDipPackets = 30;  // no floor from fewer
+constexpr std::uint32_t kStartupPackets = 100;  // nor a lower one from fewer in startup
 
 }  // namespace
 
@@ -40,12 +41,15 @@ void LossFloor::note(const Epoch& epoch) {
 }
 
 void LossFloor::on_startup(const Epoch& epoch) {
-  if (epoch.resolved() < kDipPackets) return;
+  startup_packets_ += epoch.resolved();
+  startup_lost_ += epoch.lost;
+  if (startup_packets_ < (startup_seen_ ? kStartupPackets : kDipPackets)) return;
   // The least of several looks is too low by chance; the more so the fewer packets it saw.
-  const double p = epoch.loss();
-  const double floor = std::min(p + uncertainty(p, epoch.resolved()) / 3, kMaxFloor);
+  const double p = startup_lost_ / startup_packets_;
+  const double floor = std::min(p + uncertainty(p, startup_packets_) / 3, kMaxFloor);
   floor_ = startup_seen_ ? std::min(floor_, floor) : floor;
   startup_seen_ = true;
+  startup_packets_ = startup_lost_ = 0;
 }
 
 void LossFloor::on_cruise(const Epoch& epoch) {

@@ -33,6 +33,7 @@ class LossFloor {
   /// The verdict of a dip. True if it shows the recent loss to be the path's own. `queued`: the
   /// queue did not empty, so what was lost may have been lost there and the floor does not rise.
   bool on_dip(const Epoch& epoch, bool queued);
+  bool startup_seen() const { return startup_seen_; }
   void reset() { *this = LossFloor(); }
 
  private:
@@ -42,6 +43,8 @@ class LossFloor {
   double recent_ = 0;
   double recent_packets_ = 0;  // weight behind recent_
   double cluster_ = 1;         // mean length of a group of losses, beyond chance
+  double startup_packets_ = 0;  // looked at together, and
+  double startup_lost_ = 0;     // lost of them
   bool startup_seen_ = false;
 };
 

@@ -22,7 +22,8 @@ constexpr double kDipGain = 0.5;
 constexpr double kPacingMargin = 0.99;
 constexpr double kHeadroom = 0.85;  // of the in-flight limit, outside of probing
 constexpr double kMinWindow = 4;    // packets
-// An epoch lasts a round trip, and at least this many packets in startup and after it.
+// An epoch lasts a round trip, in startup a quarter of one, and at least this many packets in
+// startup and after it.
 constexpr std::uint32_t kEpochPackets = 40;
 constexpr std::uint32_t kSteadyEpochPackets = 100;
 constexpr double kCarriesTarget = 0.95;
@@ -57,13 +58,7 @@ void RateControl::on_path_changed(TimePoint now) {
   initial_rate_ =
       std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip), bandwidth_.maximum() / 2);
   bandwidth_ = {};
-  startup_over_ = false;
-  plateau_ = false;
-  full_bandwidth_ = 0;
-  startup_bandwidth_ = 0;
-  startup_before_ = {};
-  startup_.reset();
-  rounds_without_growth_ = 0;
+  reset_startup();
   inflight_limit_ = std::numeric_limits<double>::infinity();
   competing_ = false;
   suspicious_ = false;
@@ -75,7 +70,7 @@ std::uint32_t RateControl::on_sent(std::uint64_t number, std::uint32_t wire_size
                                    std::uint64_t in_flight_before, TimePoint now) {
   sent_ += wire_size;
   if (in_flight_before == 0) {
-    epochs_.current().application_limited = true;
+    epochs_.current().application_limited = round_limited_ = true;
     round_end_ = number;
   }
   if (static_cast<double>(in_flight_before) > kBusyPackets * datagram_) {
@@ -86,16 +81,23 @@ std::uint32_t RateControl::on_sent(std::uint64_t number, std::uint32_t wire_size
   return epochs_.current().id;
 }
 
-void RateControl::restart_after_idle(TimePoint now) {
-  // What was known may have changed: half of it is a start, and startup finds the rest.
-  bandwidth_.scale(0.5);
+void RateControl::reset_startup() {
   startup_over_ = false;
   plateau_ = false;
   full_bandwidth_ = 0;
   startup_bandwidth_ = 0;
   startup_before_ = {};
   startup_.reset();
+  startup_queued_.reset();
+  startup_bad_epochs_ = 0;
+  startup_trips_ = {};
   rounds_without_growth_ = 0;
+}
+
+void RateControl::restart_after_idle(TimePoint now) {
+  // What was known may have changed: half of it is a start, and startup finds the rest.
+  bandwidth_.scale(0.5);
+  reset_startup();
   enter(RatePhase::startup, now);
   update_rates();
 }
@@ -141,6 +143,11 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
       outcome.acknowledged_packets.back().number >= round_end_) {
     on_round_end(next_number, now);
   }
+  if (phase_ == RatePhase::startup && queue_.known() &&
+      epochs_.current().sent >= kEpochPackets &&
+      now - epochs_.current().started >= queue_.base() / 4) {
+    epochs_.open(phase_, now);
+  }
   while (Epoch* epoch = epochs_.next_complete()) judge(*epoch, now);
   judge_early(now);
   advance(in_flight, now);
@@ -155,7 +162,9 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
 }
 
 void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
+  const bool filled = !round_limited_ && next_number - round_end_ >= kEpochPackets / 2;
   round_end_ = next_number;
+  round_limited_ = false;
   ++phase_rounds_;
   const Epoch& epoch = epochs_.current();
   if (phase_ == RatePhase::startup || phase_ == RatePhase::up) {
@@ -163,14 +172,14 @@ void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
       full_bandwidth_ = bandwidth_.maximum();
       rounds_without_growth_ = 0;
       ++rounds_of_growth_;
-    } else if (!epoch.application_limited && epoch.sent >= kEpochPackets / 2) {
+    } else if (filled) {
       ++rounds_without_growth_;
       rounds_of_growth_ = 0;
     }
   }
-  // A dip is one experiment, however many round trips it takes.
-  const std::uint32_t enough = startup_over_ ? kSteadyEpochPackets : kEpochPackets;
-  if (phase_ != RatePhase::dip && epoch.sent >= enough) epochs_.open(phase_, now);
+  // A dip is one experiment, however many round trips it takes. Startup has epochs of its own.
+  if (phase_ == RatePhase::dip || phase_ == RatePhase::startup) return;
+  if (epoch.sent >= kSteadyEpochPackets) epochs_.open(phase_, now);
 }
 
 double RateControl::gain() const {

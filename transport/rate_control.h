@@ -54,7 +54,7 @@ class RateControl {
                   std::optional<Duration> round_trip, std::uint64_t in_flight,
                   std::uint64_t next_number, TimePoint now);
   /// There is nothing to send for now.
-  void on_application_limited() { epochs_.current().application_limited = true; }
+  void on_application_limited() { epochs_.current().application_limited = round_limited_ = true; }
   void on_path_changed(TimePoint now);
   /// A first idea of the round trip, from the handshake.
   void on_first_round_trip(Duration sample, TimePoint now);
@@ -84,6 +84,8 @@ class RateControl {
   void on_round_end(std::uint64_t next_number, TimePoint now);
   void judge(const Epoch& epoch, TimePoint now);
   void judge_startup(const Epoch& epoch);
+  void reset_startup();
+  bool startup_grows() const;
   void judge_up(const Epoch& epoch, TimePoint now);
   void judge_cruise(const Epoch& epoch, TimePoint now);
   void judge_dip(const Epoch& epoch, TimePoint now);
@@ -91,6 +93,7 @@ class RateControl {
   void back_off_for_queue(const Epoch& epoch);
   void enter(RatePhase phase, TimePoint now);
   bool startup_full(TimePoint now);
+  bool startup_queued(TimePoint now);
   void leave_startup(TimePoint now);
   void advance(std::uint64_t in_flight, TimePoint now);
   void restart_after_idle(TimePoint now);
@@ -122,6 +125,7 @@ class RateControl {
   int phase_rounds_ = 0;         // round trips since the phase's first packet was sent
   Duration cruise_{};            // length of this cruise
   std::uint64_t round_end_ = 0;  // the round ends when this packet is acknowledged
+  bool round_limited_ = false;   // by the application, in this round
   TimePoint last_busy_{};
   TimePoint last_dip_{};
   TimePoint last_cut_{};  // epochs begun before say nothing new
@@ -137,11 +141,16 @@ class RateControl {
   double startup_bandwidth_ = 0;            // most delivered over a quarter of a round trip
   std::array<double, 2> startup_before_{};  // the same, one and two quarters ago
   TimePoint startup_noted_{};
+  std::optional<TimePoint> startup_queued_;  // since when startup sees a queue
+  int startup_bad_epochs_ = 0;               // of excess loss in a row
+  Epoch startup_trips_;                      // the round trips of several of its epochs
   std::uint64_t sent_ = 0;                                           // bytes
   std::uint64_t delivered_ = 0;                                      // bytes
   CircuitBreaker breaker_;                                           // of policy fixed
   double inflight_limit_ = std::numeric_limits<double>::infinity();  // up lost beyond this
   int bad_epochs_ = 0;       // cruise epochs of excess loss in a row
+  bool cut_for_loss_ = false;  // since the last probe
+  bool dipped_ = false;        // since startup
   int queued_epochs_ = 0;    // cruise epochs with a queue in spite of backing off
   bool suspicious_ = false;  // a dip should tell loss or queue apart soon
   bool competing_ = false;   // others keep the queue full

@@ -10,6 +10,10 @@ namespace {
 constexpr int kFullPipeRounds = 3;      // without growth by a quarter
 constexpr double kGrowing = 1.15;       // per quarter to half of a round trip in startup
 constexpr double kStartupExcess = 0.1;  // loss above the least of startup
+constexpr int kStartupBadEpochs = 2;    // full even where the rate still seems to grow
+constexpr int kStartupQueue = 4;        // so many such queues make a round trip
+constexpr std::uint32_t kStartupTrips = 8;  // about as many are measured in a round trip
+constexpr Duration kLump = std::chrono::milliseconds(2);
 constexpr double kMinCut = 0.5;         // per lossy epoch
 constexpr double kDelayCut = 0.3;       // strength of backing off from a queue
 constexpr double kLowDelayCut = 0.5;    // the same, for policy low
@@ -25,6 +29,7 @@ constexpr Duration kBaseStale = std::chrono::seconds(5);
 constexpr int kBaseStaleRounds = 25;
 constexpr Duration kDipSpacing = std::chrono::seconds(2);
 constexpr int kDipSpacingRounds = 10;
+constexpr Duration kFirstDip = std::chrono::milliseconds(50);  // after startup
 constexpr double kLossWorthADip = 0.005;
 constexpr double kDipPackets = 200;
 constexpr Duration kMinDip = std::chrono::milliseconds(20);
@@ -48,6 +53,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
     case RatePhase::refill:
       bandwidth_.lift();
       before_cut_ = 0;
+      cut_for_loss_ = false;
       break;
     case RatePhase::up:
       full_bandwidth_ = bandwidth_.maximum();
@@ -62,6 +68,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
       break;
     case RatePhase::dip:
       last_dip_ = now;
+      dipped_ = true;
       break;
     default:
       break;
@@ -79,19 +86,33 @@ Duration RateControl::cruise_duration() {
 
 bool RateControl::startup_full(TimePoint now) {
   if (plateau_ || rounds_without_growth_ >= kFullPipeRounds) return true;
-  const Duration quarter = queue_.base() / 4;
-  if (now - startup_noted_ >= quarter) {
+  if (now - startup_noted_ >= queue_.base() / 4) {
     startup_before_ = {startup_before_[1], startup_bandwidth_};
     startup_noted_ = now;
   }
+  return startup_queued(now);
+}
+
+bool RateControl::startup_grows() const {
+  return startup_bandwidth_ > kGrowing * startup_before_[0];
+}
+
+bool RateControl::startup_queued(TimePoint now) {
   // A queue while ever more is delivered is no queue but jitter.
-  const bool growing = startup_bandwidth_ > kGrowing * startup_before_[0];
-  return !growing &&
-         queue_.recent_queue() > std::max(2 * allowed_queue(), quarter) + queue_.jitter();
+  const Duration tolerated = std::max(2 * allowed_queue(), queue_.base() / kStartupQueue);
+  if (startup_grows() || queue_.recent_queue() <= tolerated + queue_.jitter()) {
+    startup_queued_.reset();
+    return false;
+  }
+  // ACKs that come in a lump, after a pause of either host, all tell of the same delay: a queue is
+  // still there a moment later.
+  if (!startup_queued_) startup_queued_ = now;
+  return now - *startup_queued_ >= std::max(queue_.base() / 16, kLump);
 }
 
 void RateControl::leave_startup(TimePoint now) {
   startup_over_ = true;
+  dipped_ = false;
   last_dip_ = now;  // startup has looked at loss and base
   enter(RatePhase::drain, now);
 }
@@ -119,13 +140,21 @@ void RateControl::judge(const Epoch& epoch, TimePoint now) {
 }
 
 void RateControl::judge_startup(const Epoch& epoch) {
-  if (phase_ == RatePhase::startup && rounds_without_growth_ >= 1 &&
+  const bool bad =
+      loss_.startup_seen() &&
       epoch.loss() >
-          loss_.value() + kStartupExcess + loss_.uncertainty(loss_.value(), epoch.resolved())) {
-    plateau_ = true;
-  }
+          loss_.value() + kStartupExcess + loss_.uncertainty(loss_.value(), epoch.resolved());
+  startup_bad_epochs_ = bad ? startup_bad_epochs_ + 1 : 0;
+  if (bad && (!startup_grows() || startup_bad_epochs_ >= kStartupBadEpochs)) plateau_ = true;
   loss_.on_startup(epoch);
-  queue_.on_epoch(epoch);
+  // Its epochs are too short to show how round trips spread.
+  startup_trips_.least_round_trip =
+      std::min(startup_trips_.least_round_trip, epoch.least_round_trip);
+  startup_trips_.round_trip_sum += epoch.round_trip_sum;
+  startup_trips_.round_trips += epoch.round_trips;
+  if (startup_trips_.round_trips < kStartupTrips) return;
+  queue_.on_epoch(startup_trips_);
+  startup_trips_ = {};
 }
 
 // Does not wait for all packets of a probe when it is clear that it does harm.
@@ -154,6 +183,7 @@ void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
     const double through = bandwidth_.value() * (1 - epoch.loss()) / loss_.yield();
     bandwidth_.bound(std::max(through, kMinCut * bandwidth_.value()));
     last_cut_ = now;
+    cut_for_loss_ = true;
     suspicious_ = true;
   } else if (epoch.phase == RatePhase::cruise) {
     back_off_for_queue(epoch);
@@ -206,9 +236,10 @@ void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
     competing_ = false;
     queued_epochs_ = 0;
   }
-  if (loss_.on_dip(epoch, queued) && bad_epochs_ > 0) {
+  if (loss_.on_dip(epoch, queued) && cut_for_loss_) {
     bandwidth_.unbound();  // the loss was not ours: forget what it made us do
     bad_epochs_ = 0;
+    cut_for_loss_ = false;
   }
   suspicious_ = false;
 }
@@ -217,7 +248,11 @@ bool RateControl::dip_due(TimePoint now) const {
   if (!queue_.known() || epochs_.current().application_limited) return false;
   const Duration base = queue_.base();
   const Duration since = now - last_dip_;
-  if (suspicious_) return since >= std::max(kDipSpacing / 2, kDipSpacingRounds / 2 * base);
+  if (suspicious_) {
+    // What startup saw of the loss may have been too little to judge by.
+    const Duration spacing = dipped_ ? kDipSpacing / 2 : kFirstDip;
+    return since >= std::max(spacing, kDipSpacingRounds / 2 * base);
+  }
   if (since < std::max(kDipSpacing, kDipSpacingRounds * base)) return false;
   const Duration stale = std::max(kBaseStale, kBaseStaleRounds * base);
   if (now - queue_.base_seen() > stale) return true;

@@ -59,7 +59,7 @@ TEST_CASE("bulk data arrives at every distance and loss, both ways") {
   // Nothing is sent again but what was lost.
   CHECK(report.bytes_retransmitted <= report.bytes_lost + 100'000_B);
   CHECK(report.packets_spurious <= report.packets_sent / 1000);
-  if (round_trip == 1ms) CHECK(outcome.goodput > (loss < 0.05 ? 0.85 : 0.5) * (1 - loss) * 200);
+  if (round_trip == 1ms) CHECK(outcome.goodput > 0.85 * (1 - loss) * 200);
 }
 
 // Hidden for their length: run with [long].
