@@ -163,6 +163,7 @@ std::optional<TimePoint> Connection::deadline(TimePoint now) {
   }
   keep_earlier(earliest, received_.ack_deadline());
   keep_earlier(earliest, path_validation_.deadline());
+  keep_earlier(earliest, exchange_->deadline());
   keep_earlier(earliest, recovery_->deadline(has_data(), now));
   return earliest;
 }
@@ -174,7 +175,9 @@ void Connection::tick(TimePoint now) {
   }
   if (handshake_) handshake_->tick(now);
   tick_liveness(now);
-  if (state_ == State::connected) tick_recovery(now);
+  if (state_ != State::connected) return;
+  exchange_->tick(now);
+  tick_recovery(now);
 }
 
 void Connection::tick_liveness(TimePoint now) {

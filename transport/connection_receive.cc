@@ -182,6 +182,7 @@ Violation Connection::on_ack(const AckFrame& frame, TimePoint now) {
   }
   act_on_outcome(now);
   exchange_->set_round_trip(recovery_->round_trip().smoothed());
+  exchange_->set_repeat_spacing(recovery_->repeat_spacing());
   return std::nullopt;
 }
 

@@ -179,7 +179,7 @@ void Connection::write_data_frames(FrameWriter& writer, TimePoint now) {
     sent_scratch_.push_back({.kind = SentFrame::Kind::handshake_done});
   }
   write_rates(writer, now);
-  exchange_->write(writer, sent_scratch_);
+  exchange_->write(writer, sent_scratch_, now);
   const bool nothing = sent_scratch_.size() == before;
   if ((ping_owed_ || nothing) && writer.ping()) {
     ping_owed_ = false;

@@ -70,17 +70,25 @@ bool Exchange::next_is_urgent() {
   return has_control() || outbox_.next_priority() == Priority::urgent;
 }
 
-void Exchange::write(FrameWriter& writer, std::vector<SentFrame>& sent) {
+void Exchange::write(FrameWriter& writer, std::vector<SentFrame>& sent, TimePoint now) {
   write_control(writer, sent);
   while (const auto written = outbox_.write(writer)) {
     sent.push_back(written->frame);
     if (written->again) bytes_retransmitted_ += written->frame.length;
+    if (written->started && written->finished &&
+        priority_of({written->frame.id}) == Priority::urgent) {
+      repeats_.on_sent(written->frame, now);
+    }
     if (written->frame.kind == SentFrame::Kind::request_data) {
       if (written->started) asked_.at(written->frame.id).started = true;
     } else if (written->finished) {
       close_count({written->frame.id}, answering_.at(written->frame.id));
     }
   }
+}
+
+void Exchange::tick(TimePoint now) {
+  while (const auto frame = repeats_.take_due(now)) outbox_.on_lost(*frame);
 }
 
 void Exchange::write_control(FrameWriter& writer, std::vector<SentFrame>& sent) {

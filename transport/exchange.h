@@ -24,6 +24,7 @@
 #include "transport/key_schedule.h"
 #include "transport/outbox.h"
 #include "transport/reassembly.h"
+#include "transport/repeats.h"
 #include "transport/sent_packets.h"
 
 namespace rushfs::transport {
@@ -63,9 +64,15 @@ class Exchange {
   bool next_is_urgent();
   bool is_held_back() { return outbox_.is_held_back(); }
   /// Fills the packet as far as there is something to send, and appends what went to `sent`.
-  void write(FrameWriter& writer, std::vector<SentFrame>& sent);
+  void write(FrameWriter& writer, std::vector<SentFrame>& sent, TimePoint now);
   void on_acknowledged(const SentFrame& frame);
   void on_lost(const SentFrame& frame);
+
+  /// How long after it a small urgent message is repeated; none: it is not.
+  void set_repeat_spacing(std::optional<Duration> spacing) { repeats_.set_spacing(spacing); }
+  /// When tick() has something to repeat.
+  std::optional<TimePoint> deadline() const { return repeats_.deadline(); }
+  void tick(TimePoint now);
 
   /// For the credit windows' measurements.
   void set_round_trip(Duration round_trip) { round_trip_ = round_trip; }
@@ -125,6 +132,7 @@ class Exchange {
 
   Role role_;
   Outbox outbox_;
+  Repeats repeats_;
   ReceiveCredit receive_credit_;
   absl::node_hash_map<std::uint64_t, Asked> asked_;
   absl::node_hash_map<std::uint64_t, Answering> answering_;

@@ -129,7 +129,9 @@ void LossDetection::detect(const RoundTrip& round_trip, TimePoint now, LossOutco
   loss_time_.reset();
   if (!newest_acknowledged_) return;
   const Duration window = reordering_window(round_trip);
-  const Duration patience = std::max(round_trip.latest(), round_trip.smoothed()) + window;
+  // What was acknowledged last may have found a shorter queue, and its ACK waited less.
+  Duration patience = std::max(round_trip.latest(), round_trip.smoothed()) + window;
+  if (peer_ack_delay_applies_) patience += ack_delay_for(round_trip.smoothed());
   for (std::uint64_t n = packets_.begin_number(); n < *newest_acknowledged_; ++n) {
     if (!packets_.outstanding(n)) continue;
     const SentPacket& packet = packets_.at(n);

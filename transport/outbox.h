@@ -1,7 +1,6 @@
 // The messages one end has to send, and which bytes of them to send next: strict priorities, what
 // was lost before what is new, first come first served within a priority, and only as far as the
-// receiver's credit goes. Bytes are copied once, from the message into the packet. (To send small
-// urgent messages twice, queue a part again with on_lost() some time after write() gave it.)
+// receiver's credit goes. Bytes are copied once, from the message into the packet.
 //
 // Pure; owner: Exchange.
 #pragma once
@@ -66,7 +65,8 @@ class Outbox {
 
   /// Part of a message arrived. True if with it the whole message did, and is forgotten.
   bool on_acknowledged(const SentFrame& frame);
-  /// Part of a message was lost: it goes again unless it arrived after all. The bytes to resend.
+  /// Part of a message was lost, or shall be repeated: it goes again unless it arrived after all.
+  /// The bytes to resend.
   std::uint32_t on_lost(const SentFrame& frame);
 
   std::size_t size() const { return messages_.size(); }

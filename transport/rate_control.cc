@@ -15,7 +15,7 @@ constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
 constexpr double kStartupGain = 2.77;
 constexpr double kStartupWindow = 2;  // path volumes: a queue of one at most
 constexpr double kDrainGain = 0.5;
-constexpr double kDownGain = 0.9;
+constexpr double kDownGain = 0.8;
 constexpr double kUpGain = 1.25;
 constexpr double kFastUpGain = 2.0;  // when up has found more three times in a row
 constexpr double kDipGain = 0.5;
@@ -88,7 +88,6 @@ void RateControl::reset_startup() {
   startup_bandwidth_ = 0;
   startup_before_ = {};
   startup_.reset();
-  startup_queued_.reset();
   startup_bad_epochs_ = 0;
   startup_trips_ = {};
   rounds_without_growth_ = 0;
@@ -194,6 +193,7 @@ double RateControl::gain() const {
     case RatePhase::refill:
       return kPacingMargin;
     case RatePhase::up:
+      if (probe_sent_ && rounds_of_growth_ == 0) return 1;  // waits for what came of it
       return rounds_of_growth_ > 3 ? kFastUpGain : kUpGain;
     case RatePhase::dip:
       return kDipGain;

@@ -93,7 +93,6 @@ class RateControl {
   void back_off_for_queue(const Epoch& epoch);
   void enter(RatePhase phase, TimePoint now);
   bool startup_full(TimePoint now);
-  bool startup_queued(TimePoint now);
   void leave_startup(TimePoint now);
   void advance(std::uint64_t in_flight, TimePoint now);
   void restart_after_idle(TimePoint now);
@@ -135,15 +134,15 @@ class RateControl {
   int rounds_without_growth_ = 0;
   int rounds_of_growth_ = 0;
   double bandwidth_before_up_ = 0;
+  bool probe_sent_ = false;  // up has sent a round trip's worth
   bool found_more_ = false;  // the last probe did: probe again soon
   double initial_rate_ = 0;  // pacing before anything is known
   StartupRate startup_;
   double startup_bandwidth_ = 0;            // most delivered over a quarter of a round trip
   std::array<double, 2> startup_before_{};  // the same, one and two quarters ago
   TimePoint startup_noted_{};
-  std::optional<TimePoint> startup_queued_;  // since when startup sees a queue
-  int startup_bad_epochs_ = 0;               // of excess loss in a row
-  Epoch startup_trips_;                      // the round trips of several of its epochs
+  int startup_bad_epochs_ = 0;  // of excess loss in a row
+  Epoch startup_trips_;         // the round trips of several of its epochs
   std::uint64_t sent_ = 0;                                           // bytes
   std::uint64_t delivered_ = 0;                                      // bytes
   CircuitBreaker breaker_;                                           // of policy fixed

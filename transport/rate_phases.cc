@@ -11,9 +11,7 @@ constexpr int kFullPipeRounds = 3;      // without growth by a quarter
 constexpr double kGrowing = 1.15;       // per quarter to half of a round trip in startup
 constexpr double kStartupExcess = 0.1;  // loss above the least of startup
 constexpr int kStartupBadEpochs = 2;    // full even where the rate still seems to grow
-constexpr int kStartupQueue = 4;        // so many such queues make a round trip
 constexpr std::uint32_t kStartupTrips = 8;  // about as many are measured in a round trip
-constexpr Duration kLump = std::chrono::milliseconds(2);
 constexpr double kMinCut = 0.5;         // per lossy epoch
 constexpr double kDelayCut = 0.3;       // strength of backing off from a queue
 constexpr double kLowDelayCut = 0.5;    // the same, for policy low
@@ -56,6 +54,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
       cut_for_loss_ = false;
       break;
     case RatePhase::up:
+      probe_sent_ = false;
       full_bandwidth_ = bandwidth_.maximum();
       bandwidth_before_up_ = full_bandwidth_;
       rounds_without_growth_ = 0;
@@ -90,24 +89,14 @@ bool RateControl::startup_full(TimePoint now) {
     startup_before_ = {startup_before_[1], startup_bandwidth_};
     startup_noted_ = now;
   }
-  return startup_queued(now);
+  // A queue while ever more is delivered is no queue but jitter.
+  return !startup_grows() &&
+         queue_.recent_queue() >
+             std::max(2 * allowed_queue(), queue_.base() / 4) + queue_.jitter();
 }
 
 bool RateControl::startup_grows() const {
   return startup_bandwidth_ > kGrowing * startup_before_[0];
-}
-
-bool RateControl::startup_queued(TimePoint now) {
-  // A queue while ever more is delivered is no queue but jitter.
-  const Duration tolerated = std::max(2 * allowed_queue(), queue_.base() / kStartupQueue);
-  if (startup_grows() || queue_.recent_queue() <= tolerated + queue_.jitter()) {
-    startup_queued_.reset();
-    return false;
-  }
-  // ACKs that come in a lump, after a pause of either host, all tell of the same delay: a queue is
-  // still there a moment later.
-  if (!startup_queued_) startup_queued_ = now;
-  return now - *startup_queued_ >= std::max(queue_.base() / 16, kLump);
 }
 
 void RateControl::leave_startup(TimePoint now) {
@@ -292,6 +281,7 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       if (phase_rounds_ >= 1) enter(RatePhase::up, now);
       break;
     case RatePhase::up: {
+      probe_sent_ = in_phase >= queue_.base() && queue_.jitter() < queue_.base() / 8;
       const Duration allowed = allowed_queue();
       const bool queued =
           obeys_delay() && rounds_without_growth_ >= 1 && 2 * queue_.recent_queue() > 3 * allowed;

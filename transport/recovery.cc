@@ -10,6 +10,10 @@ constexpr int kShrinkAfter = 3;
 // Jumbo datagrams are for bulk: a probe waits until this many times its size is in flight. Alone it
 // would also pass for what the path carries.
 constexpr std::uint64_t kJumboShare = 4;
+// Urgent messages are repeated where one in 500 packets is lost, or more.
+constexpr double kLossWorthRepeating = 0.002;
+constexpr double kLately = 4000;  // packets
+constexpr Duration kMinRepeatSpacing = std::chrono::milliseconds(5);
 }  // namespace
 
 Recovery::Recovery(const Config& config)
@@ -95,6 +99,7 @@ void Recovery::account(const LossOutcome& outcome, Duration ack_delay, TimePoint
       continue;
     }
     ++packets_lost_;
+    ++lately_lost_;
     bytes_lost_ += packet.wire_size;
     mtu_.on_lost({packet.wire_size}, now);
   }
@@ -102,6 +107,12 @@ void Recovery::account(const LossOutcome& outcome, Duration ack_delay, TimePoint
     ++packets_spurious_;
     bytes_acknowledged_ += packet.wire_size;
     if (packet.path_mtu_probe) mtu_.on_probe_acknowledged({packet.wire_size}, now);
+  }
+  lately_resolved_ += static_cast<double>(outcome.acknowledged_packets.size() +
+                                          outcome.lost_packets.size());
+  if (lately_resolved_ > kLately) {
+    lately_resolved_ /= 2;
+    lately_lost_ /= 2;
   }
   std::optional<Duration> round_trip;
   if (outcome.round_trip) {
@@ -112,6 +123,13 @@ void Recovery::account(const LossOutcome& outcome, Duration ack_delay, TimePoint
   control_.on_outcome(outcome, sample, round_trip, loss_.packets().bytes_in_flight(),
                       loss_.packets().next_number(), now);
   apply_rates();
+}
+
+std::optional<Duration> Recovery::repeat_spacing() const {
+  if (lately_lost_ < kLossWorthRepeating * lately_resolved_ || lately_lost_ < 1) {
+    return std::nullopt;
+  }
+  return std::max(round_trip_.smoothed() / 16, kMinRepeatSpacing);
 }
 
 std::optional<TimePoint> Recovery::deadline(bool has_data, TimePoint) const {

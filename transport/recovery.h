@@ -85,6 +85,10 @@ class Recovery {
   /// A sample from another packet number space (the handshake).
   void on_round_trip_sample(Duration sample, Duration ack_delay, TimePoint now);
 
+  /// How long after a small urgent message its repetition should leave, beyond a short burst of
+  /// losses; none where so little is lost that repeating it is a waste.
+  std::optional<Duration> repeat_spacing() const;
+
   void set_limits(const RateLimits& limits);
   const RoundTrip& round_trip() const { return round_trip_; }
   std::uint64_t bytes_in_flight() const { return loss_.packets().bytes_in_flight(); }
@@ -111,6 +115,8 @@ class Recovery {
   std::uint64_t packets_lost_ = 0;
   std::uint64_t bytes_lost_ = 0;
   std::uint64_t packets_spurious_ = 0;
+  double lately_resolved_ = 0;  // packets, the older the less they count
+  double lately_lost_ = 0;      // of them
 };
 
 }  // namespace rushfs::transport

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::array<std::uint8_t, 1200> space;
     FrameWriter writer(space);
     std::vector<SentFrame> sent;
-    exchange.write(writer, sent);
+    exchange.write(writer, sent, now);
     while (auto event = exchange.poll(now)) {
       if (auto* request = std::get_if<RequestArrived>(&*event)) {
         exchange.reply(request->id, std::move(request->body), now);

@@ -30,7 +30,7 @@ struct End {
     Packet packet;
     packet.payload.resize(room);
     FrameWriter writer(packet.payload);
-    exchange.write(writer, packet.frames);
+    exchange.write(writer, packet.frames, now);
     packet.payload.resize(writer.size());
     return packet;
   }
@@ -84,6 +84,34 @@ Buffer numbered(std::size_t size) {
 }
 
 }  // namespace
+
+TEST_CASE("a small urgent message is repeated once, later, if asked for and not acknowledged") {
+  End client{Role::client};
+  const auto ask = [&](Priority priority, std::size_t size) {
+    client.exchange.request(priority, Buffer(size));
+    return client.write();
+  };
+  ask(Priority::urgent, 100);
+  CHECK_FALSE(client.exchange.deadline());  // the path is good
+  client.exchange.set_repeat_spacing(5ms);
+  ask(Priority::demand, 100);
+  ask(Priority::urgent, 1100);
+  CHECK_FALSE(client.exchange.deadline());
+  const Packet first = ask(Priority::urgent, 100);
+  const Packet second = ask(Priority::urgent, 100);
+  client.acknowledged(second);
+  REQUIRE(client.exchange.deadline() == client.now + 5ms);
+  client.now += 4ms;
+  client.exchange.tick(client.now);
+  CHECK(client.write().frames.empty());
+  client.now += 1ms;
+  client.exchange.tick(client.now);
+  const Packet again = client.write();
+  REQUIRE(again.frames.size() == 1);
+  CHECK(again.frames.front().id == first.frames.front().id);
+  CHECK(again.payload == first.payload);
+  CHECK_FALSE(client.exchange.deadline());
+}
 
 TEST_CASE("a request and its reply arrive whole, whatever their size") {
   const auto size = GENERATE(std::size_t{0}, std::size_t{1}, std::size_t{1000},

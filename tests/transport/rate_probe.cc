@@ -2,7 +2,7 @@
 // also how. For people: the suite has its own cases.
 //   rate_probe rate=100 rtt=100 loss=1 [buffer=MS] [jitter=MS kind=held|each|overtaking] [reorder=%
 //   by=MS] [burst=%] [acks=%]
-//              [policer=MS] [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
+//              [policer=MS] [pause=MS every=MS] [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
 //              [target=MBPS] [policy=fair] [seed=N] [trace=S] [at=S rate2= rtt2= loss2=]
 #include <cstdio>
 #include <cstdlib>
@@ -47,6 +47,8 @@ Link link_from_options() {
   if (options["kind"] == "overtaking") link.jitter_kind = Link::Jitter::overtaking;
   link.reordered = number("reorder", 0) / 100;
   link.reordering = milliseconds("by", 0);
+  link.pause = milliseconds("pause", 0);
+  link.pause_interval = milliseconds("every", 150);
   link.policer_bucket = milliseconds("policer", 0);
   return link;
 }

@@ -104,6 +104,7 @@ class Simulation::Implementation {
   void maybe_acknowledge(std::uint32_t index);
   void take_ack(std::uint32_t index, std::uint64_t ack);
   TimePoint delayed(TimePoint base, Direction& direction);
+  TimePoint after_pause(TimePoint at) const;
 
   std::mt19937_64 random_;
   std::priority_queue<Event> events_;
@@ -263,7 +264,7 @@ void Simulation::Implementation::pump(std::uint32_t index) {
   }
   const bool has_data = !flow.again.empty() || flow.next_offset < flow.offered;
   if (const auto due = flow.recovery.deadline(has_data, now)) {
-    const TimePoint at = std::max(*due, now + std::chrono::microseconds(1));
+    const TimePoint at = after_pause(std::max(*due, now + std::chrono::microseconds(1)));
     if (at < flow.wake || flow.wake <= now) {
       flow.wake = at;
       schedule(at, Event::Kind::wake, index);
@@ -297,6 +298,11 @@ TimePoint Simulation::Implementation::delayed(TimePoint base, Direction& directi
   }
   if (link.reordered > 0 && uniform() < link.reordered) at += link.reordering;
   return at;
+}
+
+TimePoint Simulation::Implementation::after_pause(TimePoint at) const {
+  const Duration into = (at - kStart) % link.pause_interval;
+  return into < link.pause ? at + (link.pause - into) : at;
 }
 
 void Simulation::Implementation::enter_link(std::uint32_t index, std::uint64_t size,
@@ -362,7 +368,7 @@ void Simulation::Implementation::maybe_acknowledge(std::uint32_t index) {
     const bool lost = link.cut || (link.ack_loss > 0 && uniform() < link.ack_loss);
     if (!lost) {
       acks_.push_back({{ranges.begin(), ranges.end()}, flow.received.ack_delay(now), ping});
-      const TimePoint at = delayed(now + link.round_trip / 2, flow.backward);
+      const TimePoint at = after_pause(delayed(now + link.round_trip / 2, flow.backward));
       schedule(at, Event::Kind::ack, index, {.number = first_ack_ + acks_.size() - 1});
     }
     flow.received.on_ack_sent(now);

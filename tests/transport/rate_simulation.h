@@ -32,6 +32,9 @@ struct Link {
   Duration reordering{};      // ... this, overtaken by others
   Duration policer_bucket{};  // if set: no queue, a token bucket of this depth at `rate`
   bool cut = false;           // nothing passes, either way
+  // The senders' host does nothing for this long, that often: ACKs come in lumps.
+  Duration pause{};
+  Duration pause_interval = std::chrono::milliseconds(150);
 };
 
 struct FlowOptions {
