@@ -161,7 +161,7 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
 }
 
 void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
-  const bool filled = !round_limited_ && next_number - round_end_ >= kEpochPackets / 2;
+  round_filled_ = !round_limited_;
   round_end_ = next_number;
   round_limited_ = false;
   ++phase_rounds_;
@@ -171,9 +171,13 @@ void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
       full_bandwidth_ = bandwidth_.maximum();
       rounds_without_growth_ = 0;
       ++rounds_of_growth_;
-    } else if (filled) {
+      growth_judged_ = next_number;
+    } else if (!round_filled_) {
+      growth_judged_ = next_number;
+    } else if (next_number - growth_judged_ >= kEpochPackets / 2) {  // fewer tell nothing
       ++rounds_without_growth_;
       rounds_of_growth_ = 0;
+      growth_judged_ = next_number;
     }
   }
   // A dip is one experiment, however many round trips it takes. Startup has epochs of its own.

@@ -125,6 +125,7 @@ class RateControl {
   Duration cruise_{};            // length of this cruise
   std::uint64_t round_end_ = 0;  // the round ends when this packet is acknowledged
   bool round_limited_ = false;   // by the application, in this round
+  bool round_filled_ = false;    // the last one was not
   TimePoint last_busy_{};
   TimePoint last_dip_{};
   TimePoint last_cut_{};  // epochs begun before say nothing new
@@ -133,6 +134,7 @@ class RateControl {
   double full_bandwidth_ = 0;  // the growth of startup and up is measured against this
   int rounds_without_growth_ = 0;
   int rounds_of_growth_ = 0;
+  std::uint64_t growth_judged_ = 0;  // packets up to this number were
   double bandwidth_before_up_ = 0;
   bool probe_sent_ = false;  // up has sent a round trip's worth
   bool found_more_ = false;  // the last probe did: probe again soon

@@ -21,6 +21,7 @@ constexpr Duration kCutReference = std::chrono::milliseconds(100);
 constexpr double kFoundMore = 1.1;       // in one probe: the next one follows soon
 constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: no queue matters
 constexpr int kShortCruiseRounds = 4;
+constexpr std::uint32_t kProbePackets = 40;
 constexpr int kBadEpochs = 2;  // one may be a burst
 constexpr int kCompetingEpochs = 10;
 constexpr Duration kBaseStale = std::chrono::seconds(5);
@@ -89,8 +90,9 @@ bool RateControl::startup_full(TimePoint now) {
     startup_before_ = {startup_before_[1], startup_bandwidth_};
     startup_noted_ = now;
   }
-  // A queue while ever more is delivered is no queue but jitter.
-  return !startup_grows() &&
+  // A queue while ever more is delivered is no queue but jitter, and one that was there without us
+  // filling the path is not ours.
+  return round_filled_ && !startup_grows() &&
          queue_.recent_queue() >
              std::max(2 * allowed_queue(), queue_.base() / 4) + queue_.jitter();
 }
@@ -268,7 +270,7 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
     case RatePhase::down:
       if (dip_due(now))
         enter(RatePhase::dip, now);
-      else if ((drained && phase_rounds_ >= 1) || phase_rounds_ >= kMaxDrainRounds)
+      else if (drained || phase_rounds_ >= kMaxDrainRounds)
         enter(RatePhase::cruise, now);
       break;
     case RatePhase::cruise:
@@ -281,7 +283,8 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       if (phase_rounds_ >= 1) enter(RatePhase::up, now);
       break;
     case RatePhase::up: {
-      probe_sent_ = in_phase >= queue_.base() && queue_.jitter() < queue_.base() / 8;
+      probe_sent_ |= in_phase >= queue_.base() && epochs_.current().sent >= kProbePackets &&
+                     queue_.jitter() < queue_.base() / 8;
       const Duration allowed = allowed_queue();
       const bool queued =
           obeys_delay() && rounds_without_growth_ >= 1 && 2 * queue_.recent_queue() > 3 * allowed;

@@ -329,6 +329,19 @@ TEST_CASE("small bursts do not wear the bandwidth down") {
   CHECK(simulation.recovery(0).control().bandwidth() > 90_Mbps);
 }
 
+TEST_CASE("a sender of little beside a full link does not learn a small bandwidth") {
+  Simulation simulation(path(100_Mbps, 50ms), 1);
+  simulation.add({});
+  FlowOptions flow;
+  flow.burst_bytes = 300;
+  flow.burst_interval = 20ms;
+  simulation.add(flow);
+  simulation.run_until(15s);
+  simulation.set_burst(1, (64_MiB).count, 10s);
+  simulation.run_until(18s);
+  CHECK(simulation.recovery(1).control().bandwidth() > 20_Mbps);
+}
+
 TEST_CASE("a target is kept and a slow application does not need one") {
   Simulation simulation(path(100_Mbps, 50ms, 0.02), 1);
   FlowOptions flow;

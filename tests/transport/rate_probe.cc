@@ -2,7 +2,8 @@
 // also how. For people: the suite has its own cases.
 //   rate_probe rate=100 rtt=100 loss=1 [buffer=MS] [jitter=MS kind=held|each|overtaking] [reorder=%
 //   by=MS] [burst=%] [acks=%]
-//              [policer=MS] [pause=MS every=MS] [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
+//              [policer=MS] [pause=MS every=MS]
+//              [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
 //              [target=MBPS] [policy=fair] [seed=N] [trace=S] [at=S rate2= rtt2= loss2=]
 #include <cstdio>
 #include <cstdlib>
