@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <optional>
 #include <stdexcept>
 #include <vector>
@@ -13,6 +14,11 @@
 
 namespace rushfs::cache {
 namespace {
+
+// A hole of a sparse file: kept as one.
+bool only_zeros(std::span<const std::uint8_t> bytes) {
+  return bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+}
 
 // Descriptors kept open: enough for the files of a busy timeline, far from the usual 1024.
 constexpr std::size_t kOpenFiles = 128;
@@ -85,7 +91,12 @@ Result<void> BlockFiles::write(std::uint64_t file, std::uint64_t index,
                                std::span<const std::uint8_t> bytes) {
   const Result<SparseFile*> data = open(file, SparseFile::Mode::create);
   if (!data) return data.error();
-  return (*data)->write(index * kBlockBytes, bytes);
+  const std::uint64_t begin = index * kBlockBytes;
+  if (bytes.size() > 1 && only_zeros(bytes) && (*data)->punch(begin, bytes.size() - 1)) {
+    // The last byte, so that the data file reaches there.
+    return (*data)->write(begin + bytes.size() - 1, bytes.last(1));
+  }
+  return (*data)->write(begin, bytes);
 }
 
 void BlockFiles::punch(std::uint64_t file, std::uint64_t index, std::uint64_t keep_bytes) {

@@ -12,9 +12,20 @@
 
 namespace rushfs::cache {
 
-// Values are stored on disk (docs/disk-format.md). 16 and above are namespace operations, whose
-// payload the queue does not look into.
-enum class OperationKind : std::uint8_t { write = 1, set_attributes = 2, first_namespace = 16 };
+// Values are stored on disk (docs/disk-format.md). All but write and append have a payload that the
+// queue does not look into; what they make of the file's content is said beside it.
+enum class OperationKind : std::uint8_t {
+  write = 1,
+  set_attributes = 2,  // may set a size
+  change = 3,          // leaves content and size alone
+  zero = 4,            // a range becomes zeros; the size stays
+  extend = 5,          // the file becomes at least so long
+  append = 6,          // a write where we believe the end to be
+  first_namespace = 16
+};
+inline bool carries_data(OperationKind kind) {
+  return kind == OperationKind::write || kind == OperationKind::append;
+}
 
 // Where an operation comes from. `display_name` is the path at the time, for people to read.
 struct Origin {
@@ -29,15 +40,16 @@ struct Operation {
   NodeId node;
   std::string display_name;
   OperationKind kind = OperationKind::write;
-  std::uint64_t offset_bytes = 0;           // write: where the data goes
-  std::optional<std::uint64_t> size_bytes;  // set_attributes: the file's new size, if it sets one
-  Buffer data;  // write: the bytes; other kinds: the payload as it was appended
+  std::uint64_t offset_bytes = 0;           // write, append: where the data goes; zero: the begin
+  std::optional<std::uint64_t> size_bytes;  // set_attributes: the file's new size, if it sets one;
+                                            // zero: the end of the range; extend: the least size
+  Buffer data;  // write, append: the bytes; other kinds: the payload as it was appended
 };
 
 // What the queued operations of one node do to its size.
 struct SizeEffect {
   std::optional<std::uint64_t> set_size_bytes;  // last queued truncation or extension
-  std::uint64_t write_end_bytes = 0;            // furthest end of the writes after it
+  std::uint64_t write_end_bytes = 0;            // furthest end of writes and extensions after it
 
   // The file's size as its user sees it, given the server's.
   std::uint64_t apply(std::uint64_t server_size_bytes) const {

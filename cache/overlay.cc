@@ -17,9 +17,23 @@ void Overlay::write(std::uint64_t sequence, std::uint64_t offset_bytes,
   assert(length_bytes > 0 && offset_bytes <= kEndOfTime - length_bytes);
   const std::uint64_t end = offset_bytes + length_bytes;
   cut(offset_bytes, end);
-  extents_.emplace(offset_bytes, Extent{end, sequence});
-  while (!write_ends_.empty() && write_ends_.back().bytes <= end) write_ends_.pop_back();
-  write_ends_.push_back({sequence, end});
+  extents_.emplace(offset_bytes, Extent{end, sequence, false});
+  note_end(sequence, end);
+}
+
+void Overlay::zero(std::uint64_t sequence, std::uint64_t begin_bytes, std::uint64_t end_bytes) {
+  assert(begin_bytes < end_bytes);
+  cut(begin_bytes, end_bytes);
+  extents_.emplace(begin_bytes, Extent{end_bytes, sequence, true});
+}
+
+void Overlay::extend(std::uint64_t sequence, std::uint64_t size_bytes) {
+  note_end(sequence, size_bytes);
+}
+
+void Overlay::note_end(std::uint64_t sequence, std::uint64_t end_bytes) {
+  while (!write_ends_.empty() && write_ends_.back().bytes <= end_bytes) write_ends_.pop_back();
+  write_ends_.push_back({sequence, end_bytes});
 }
 
 void Overlay::set_size(std::uint64_t sequence, std::uint64_t size_bytes) {
@@ -55,12 +69,25 @@ void Overlay::cut(std::uint64_t begin_bytes, std::uint64_t end_bytes) {
 
 void Overlay::complete_write(std::uint64_t sequence, std::uint64_t offset_bytes,
                              std::uint64_t length_bytes) {
-  const std::uint64_t end = offset_bytes + length_bytes;
-  auto extent = extents_.lower_bound(offset_bytes);
-  while (extent != extents_.end() && extent->first < end) {
+  forget_extents(sequence, offset_bytes, offset_bytes + length_bytes);
+  complete_extend(sequence);
+}
+
+void Overlay::complete_zero(std::uint64_t sequence, std::uint64_t begin_bytes,
+                            std::uint64_t end_bytes) {
+  forget_extents(sequence, begin_bytes, end_bytes);
+}
+
+void Overlay::complete_extend(std::uint64_t sequence) {
+  while (!write_ends_.empty() && write_ends_.front().sequence <= sequence) write_ends_.pop_front();
+}
+
+void Overlay::forget_extents(std::uint64_t sequence, std::uint64_t begin_bytes,
+                             std::uint64_t end_bytes) {
+  auto extent = extents_.lower_bound(begin_bytes);
+  while (extent != extents_.end() && extent->first < end_bytes) {
     extent = extent->second.sequence == sequence ? extents_.erase(extent) : std::next(extent);
   }
-  if (!write_ends_.empty() && write_ends_.front().sequence <= sequence) write_ends_.pop_front();
 }
 
 void Overlay::complete_set_size(std::uint64_t sequence) {
@@ -93,7 +120,11 @@ std::vector<Overlay::Part> Overlay::parts(std::uint64_t offset_bytes,
     if (position < extent->first) append_gap(position, extent->first, out);
     position = std::max(position, extent->first);
     const std::uint64_t stop = std::min(end, extent->second.end_bytes);
-    out.push_back({Piece::Kind::data, position, stop - position, extent->second.sequence});
+    if (extent->second.zero) {
+      out.push_back({Piece::Kind::zero, position, stop - position, 0});
+    } else {
+      out.push_back({Piece::Kind::data, position, stop - position, extent->second.sequence});
+    }
     position = stop;
     ++extent;
   }

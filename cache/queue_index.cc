@@ -74,10 +74,8 @@ void QueueIndex::add(std::uint64_t sequence, QueuedOperation operation) {
   totals_.checksums ^= operation.row_checksum;
   if (!operation.usable) {
     ++node.unusable;
-  } else if (operation.kind == OperationKind::write) {
-    node.overlay.write(sequence, operation.offset_bytes, operation.place.length_bytes);
-  } else if (operation.size_bytes) {
-    node.overlay.set_size(sequence, *operation.size_bytes);
+  } else {
+    enter_overlay(sequence, operation);
   }
   if (!operation.has_row) changed_operations_.push_back(sequence);
   operations_.emplace_hint(operations_.end(), sequence, std::move(operation));
@@ -90,10 +88,8 @@ DataPlace QueueIndex::remove(std::uint64_t sequence) {
   const DataPlace place = operation.place;
   if (!operation.usable) {
     --node.unusable;
-  } else if (operation.kind == OperationKind::write) {
-    node.overlay.complete_write(sequence, operation.offset_bytes, place.length_bytes);
-  } else if (operation.size_bytes) {
-    node.overlay.complete_set_size(sequence);
+  } else {
+    leave_overlay(sequence, operation);
   }
   node.data_bytes -= place.length_bytes;
   data_bytes_ -= place.length_bytes;
@@ -107,6 +103,38 @@ DataPlace QueueIndex::remove(std::uint64_t sequence) {
   operations_.erase(found);
   if (node.sequences.empty()) remove(node);
   return place;
+}
+
+void QueueIndex::enter_overlay(std::uint64_t sequence, const QueuedOperation& operation) {
+  Overlay& overlay = operation.node->overlay;
+  const std::uint64_t size = operation.size_bytes.value_or(0);
+  switch (operation.kind) {
+    case OperationKind::write:
+    case OperationKind::append:
+      return overlay.write(sequence, operation.offset_bytes, operation.place.length_bytes);
+    case OperationKind::zero:
+      return overlay.zero(sequence, operation.offset_bytes, size);
+    case OperationKind::extend:
+      return overlay.extend(sequence, size);
+    default:
+      if (operation.size_bytes) overlay.set_size(sequence, size);
+  }
+}
+
+void QueueIndex::leave_overlay(std::uint64_t sequence, const QueuedOperation& operation) {
+  Overlay& overlay = operation.node->overlay;
+  switch (operation.kind) {
+    case OperationKind::write:
+    case OperationKind::append:
+      return overlay.complete_write(sequence, operation.offset_bytes,
+                                    operation.place.length_bytes);
+    case OperationKind::zero:
+      return overlay.complete_zero(sequence, operation.offset_bytes, *operation.size_bytes);
+    case OperationKind::extend:
+      return overlay.complete_extend(sequence);
+    default:
+      if (operation.size_bytes) overlay.complete_set_size(sequence);
+  }
 }
 
 void QueueIndex::remove(QueuedNode& node) {

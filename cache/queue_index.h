@@ -40,7 +40,7 @@ struct QueuedOperation {
   OperationKind kind = OperationKind::write;
   std::uint64_t offset_bytes = 0;
   std::optional<std::uint64_t> size_bytes;
-  DataPlace place;                   // writes
+  DataPlace place;                   // writes and appends
   Buffer payload;                    // the others
   std::uint64_t bytes_checksum = 0;  // of the data or payload
   std::uint64_t row_checksum = 0;    // of what the operation says, and of bytes_checksum
@@ -92,6 +92,8 @@ class QueueIndex {
 
  private:
   void remove(QueuedNode& node);
+  static void enter_overlay(std::uint64_t sequence, const QueuedOperation& operation);
+  static void leave_overlay(std::uint64_t sequence, const QueuedOperation& operation);
 
   Operations operations_;
   NodeMap<std::unique_ptr<QueuedNode>> nodes_;

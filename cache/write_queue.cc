@@ -30,7 +30,9 @@ const WriteQueue::Id& WriteQueue::id() const {
 }
 
 Result<std::uint64_t> WriteQueue::append_write(const Origin& origin, std::uint64_t offset_bytes,
-                                               std::span<const std::uint8_t> data) {
+                                               std::span<const std::uint8_t> data,
+                                               OperationKind kind) {
+  assert(carries_data(kind));
   assert(!data.empty() && data.size() <= kMaximumWriteBytes);
   if (offset_bytes > kMaximumFileBytes - data.size()) return error_from_errno(EFBIG);
   const std::uint64_t queued = state_->index.data_bytes();
@@ -38,7 +40,7 @@ Result<std::uint64_t> WriteQueue::append_write(const Origin& origin, std::uint64
     return error_from_errno(EDQUOT);
   }
   QueuedOperation operation;
-  operation.kind = OperationKind::write;
+  operation.kind = kind;
   operation.offset_bytes = offset_bytes;
   return state_->append(origin, std::move(operation), data);
 }
@@ -51,6 +53,19 @@ Result<std::uint64_t> WriteQueue::append_attributes(const Origin& origin,
   QueuedOperation operation;
   operation.kind = OperationKind::set_attributes;
   operation.size_bytes = size_bytes;
+  return state_->append(origin, std::move(operation), encoded);
+}
+
+Result<std::uint64_t> WriteQueue::append_change(const Origin& origin, OperationKind kind,
+                                                std::span<const std::uint8_t> encoded,
+                                                std::uint64_t begin_bytes,
+                                                std::uint64_t end_bytes) {
+  assert(encoded.size() <= kMaximumPayloadBytes && begin_bytes <= end_bytes);
+  if (end_bytes > kMaximumFileBytes) return error_from_errno(EFBIG);
+  QueuedOperation operation;
+  operation.kind = kind;
+  if (kind == OperationKind::zero) operation.offset_bytes = begin_bytes;
+  if (kind != OperationKind::change) operation.size_bytes = end_bytes;
   return state_->append(origin, std::move(operation), encoded);
 }
 
@@ -104,14 +119,25 @@ std::vector<PendingNode> WriteQueue::nodes() const {
   return nodes;
 }
 
-std::vector<Buffer> WriteQueue::queued_attributes(std::string_view node) const {
+std::vector<Piece> WriteQueue::layout(std::string_view node, std::uint64_t offset_bytes,
+                                      std::uint64_t length_bytes) const {
+  const QueuedNode* queued = state_->index.find(node);
+  const Overlay nothing;
+  const Overlay& overlay = queued != nullptr ? queued->overlay : nothing;
+  std::vector<Piece> pieces;
+  for (const Overlay::Part& part : overlay.parts(offset_bytes, length_bytes)) {
+    pieces.push_back({part.kind, part.offset_bytes, part.length_bytes, {}});
+  }
+  return pieces;
+}
+
+std::vector<Buffer> WriteQueue::queued_changes(std::string_view node) const {
   std::vector<Buffer> payloads;
   const QueuedNode* queued = state_->index.find(node);
   if (queued == nullptr) return payloads;
   for (const std::uint64_t sequence : queued->sequences) {
     const QueuedOperation& operation = *state_->index.find(sequence);
-    const bool sound = operation.kind == OperationKind::set_attributes && operation.usable;
-    if (sound) payloads.push_back(operation.payload);
+    if (!carries_data(operation.kind) && operation.usable) payloads.push_back(operation.payload);
   }
   return payloads;
 }

@@ -61,11 +61,17 @@ class WriteQueue {
   // --- the file side -------------------------------------------------------------------------
   // All return the operation's sequence. Data is 1 to kMaximumWriteBytes long.
   Result<std::uint64_t> append_write(const Origin& origin, std::uint64_t offset_bytes,
-                                     std::span<const std::uint8_t> data);
+                                     std::span<const std::uint8_t> data,
+                                     OperationKind kind = OperationKind::write);  // or append
   // `encoded` is opaque here; `size_bytes` repeats the new size when the operation sets one.
   Result<std::uint64_t> append_attributes(const Origin& origin,
                                           std::span<const std::uint8_t> encoded,
                                           std::optional<std::uint64_t> size_bytes);
+  // What leaves content and size alone (change), makes [begin, end) zeros (zero), or the file at
+  // least `end` long (extend).
+  Result<std::uint64_t> append_change(const Origin& origin, OperationKind kind,
+                                      std::span<const std::uint8_t> encoded,
+                                      std::uint64_t begin_bytes = 0, std::uint64_t end_bytes = 0);
   // `kind` is OperationKind::first_namespace or above.
   Result<std::uint64_t> append_namespace(const Origin& origin, OperationKind kind,
                                          std::span<const std::uint8_t> payload);
@@ -81,8 +87,11 @@ class WriteQueue {
   PendingNode pending(std::string_view node) const;
   // Every node with queued operations; for start-up and status.
   std::vector<PendingNode> nodes() const;
-  // Payloads of the node's queued attribute changes, oldest first.
-  std::vector<Buffer> queued_attributes(std::string_view node) const;
+  // The range as read() would give it, without the bytes.
+  std::vector<Piece> layout(std::string_view node, std::uint64_t offset_bytes,
+                            std::uint64_t length_bytes) const;
+  // Payloads of the node's queued changes beside data, oldest first.
+  std::vector<Buffer> queued_changes(std::string_view node) const;
 
   // --- the sending side ----------------------------------------------------------------------
   // Operations after `after_sequence` in order, with data, until max_bytes are loaded (at least

@@ -91,10 +91,13 @@ void WriteQueue::State::load_operation(const OperationRow& row, QueuedNode* node
   operation.row_checksum = row.row_checksum;
   operation.appended_us = row.appended_us;
   operation.has_row = true;
-  operation.verified = operation.kind != OperationKind::write;
+  operation.verified = !carries_data(operation.kind);
   bool usable = node != nullptr && row.kind <= std::numeric_limits<std::uint8_t>::max() &&
                 row_checksum_of(row.sequence, operation) == row.row_checksum;
-  if (operation.kind == OperationKind::write) {
+  if (operation.kind == OperationKind::zero) {
+    usable = usable && row.size_bytes.value_or(0) > row.offset_bytes;
+  }
+  if (carries_data(operation.kind)) {
     usable = usable && row.offset_bytes <= kMaximumFileBytes && data.keep(row.place);
   } else {
     usable = usable && bytes_checksum_of(operation.payload) == row.bytes_checksum;
@@ -124,7 +127,7 @@ Result<std::uint64_t> WriteQueue::State::append(const Origin& origin, QueuedOper
   assert(!origin.node.empty() && origin.node.size() <= kMaximumNodeIdBytes);
   const Result<std::uint64_t> sequence = allocate();
   if (!sequence) return sequence.error();
-  if (operation.kind == OperationKind::write) {
+  if (carries_data(operation.kind)) {
     const Result<DataPlace> place = data.append(bytes);
     if (!place) return place.error();
     operation.place = *place;
@@ -161,7 +164,7 @@ Result<void> WriteQueue::State::store_changes() {
 }
 
 Result<Buffer> WriteQueue::State::read_verified(QueuedOperation& operation) {
-  if (operation.kind != OperationKind::write) return operation.payload;
+  if (!carries_data(operation.kind)) return operation.payload;
   Buffer bytes(operation.place.length_bytes);
   if (const Result<void> read = data.read(operation.place, 0, bytes); !read) return read.error();
   if (bytes_checksum_of(bytes) != operation.bytes_checksum) {

@@ -1,32 +1,95 @@
 #include "fs/change_log.h"
 
+#include <fcntl.h>
+
 #include <cerrno>
 
 namespace rushfs::fs {
 
+using Kind = cache::OperationKind;
+
+namespace {
+
+void note_change(const Buffer& encoded, LocalChanges& local, Timestamp now) {
+  const auto decoded = decode_request(encoded);
+  const auto* request = std::get_if<Request>(&decoded);
+  if (!request) return;
+  std::visit(
+      [&](const auto& change) {
+        if constexpr (requires { local.set(change, now); }) local.set(change, now);
+      },
+      *request);
+}
+
+}  // namespace
+
 LocalChanges local_changes(const cache::PendingNode& pending,
-                           const std::vector<cache::Buffer>& attributes, Timestamp now) {
+                           const std::vector<cache::Buffer>& changes, Timestamp now) {
   LocalChanges local;
-  for (const auto& encoded : attributes) {
-    auto decoded = decode_request(encoded);
-    auto* request = std::get_if<Request>(&decoded);
-    auto* change = request ? std::get_if<SetAttributes>(request) : nullptr;
-    if (change) local.set(*change, now);
-  }
+  for (const auto& encoded : changes) note_change(encoded, local, now);
   local.operations = pending.operations;
+  local.allocated += pending.data_bytes;
   local.size = pending.size;
   return local;
 }
 
 void ChangeLog::write(const InodeRef& inode, std::uint64_t offset, Buffer data,
                       Reply<void> reply) {
-  append({inode, offset, std::move(data), std::nullopt, true, std::move(reply)});
+  append({inode, offset, std::move(data), std::nullopt, Kind::write, std::move(reply)});
+}
+
+void ChangeLog::append(const InodeRef& inode, Buffer data, Reply<void> reply) {
+  append({inode, inode->size(), std::move(data), std::nullopt, Kind::append, std::move(reply)});
+}
+
+template <class R>
+void ChangeLog::append_request(const InodeRef& inode, Kind kind, R request, std::uint64_t offset,
+                               std::optional<std::uint64_t> size, Reply<void> reply) {
+  request.node = inode->node;
+  request.order = QueuePosition{};
+  append({inode, offset, encode(request), size, kind, std::move(reply)});
 }
 
 void ChangeLog::set_attributes(const InodeRef& inode, SetAttributes change, Reply<void> reply) {
-  change.node = inode->node;
-  change.order = QueuePosition{};
-  append({inode, 0, encode(change), change.size, false, std::move(reply)});
+  const auto size = change.size;
+  append_request(inode, Kind::set_attributes, std::move(change), 0, size, std::move(reply));
+}
+
+void ChangeLog::set_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply) {
+  append_request(inode, Kind::change, std::move(change), 0, std::nullopt, std::move(reply));
+}
+
+// What makes zeros and grows the file at once is two operations: zeros, and at least so long.
+void ChangeLog::allocate(const InodeRef& inode, Allocate change, Reply<void> reply) {
+  constexpr std::uint32_t kZeros = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+  const bool grows = (change.mode & FALLOC_FL_KEEP_SIZE) == 0;
+  const std::uint64_t end = change.offset + change.length;
+  if ((change.mode & kZeros) == 0) {
+    const auto size = grows ? std::optional(end) : std::nullopt;
+    return append_request(inode, grows ? Kind::extend : Kind::change, std::move(change), 0, size,
+                          std::move(reply));
+  }
+  Allocate zeros = change;
+  zeros.mode |= FALLOC_FL_KEEP_SIZE;
+  const std::uint64_t begin = change.offset;
+  if (!grows) {
+    return append_request(inode, Kind::zero, std::move(zeros), begin, end, std::move(reply));
+  }
+  append_request(inode, Kind::zero, std::move(zeros), begin, end, [](Result<void>) {});
+  change.mode = 0;
+  append_request(inode, Kind::extend, std::move(change), 0, end, std::move(reply));
+}
+
+Result<std::uint64_t> ChangeLog::put(cache::WriteQueue& queue, const cache::Origin& origin,
+                                     const Change& change) {
+  if (change.writes()) {
+    return queue.append_write(origin, change.offset, change.bytes, change.kind);
+  }
+  if (change.kind == Kind::set_attributes) {
+    return queue.append_attributes(origin, change.bytes, change.size);
+  }
+  return queue.append_change(origin, change.kind, change.bytes, change.offset,
+                             change.size.value_or(change.offset));
 }
 
 void ChangeLog::append(Change change) {
@@ -46,13 +109,11 @@ void ChangeLog::append(Change change) {
   parts_.queue_loop.run(
       [&queue = parts_.queue, change = std::move(change), name = std::move(name), time]() mutable {
         const cache::Origin origin{change.inode->node.bytes, name, time};
-        const auto put = [&] {
-          return change.write ? queue.append_write(origin, change.offset, change.bytes)
-                              : queue.append_attributes(origin, change.bytes, change.set_size);
-        };
-        auto sequence = put();
+        auto sequence = put(queue, origin, change);
         // What has arrived gives its space back with a commit only.
-        if (!sequence && sequence.error().value() == ENOSPC && queue.commit()) sequence = put();
+        if (!sequence && sequence.error().value() == ENOSPC && queue.commit()) {
+          sequence = put(queue, origin, change);
+        }
         return Appended{std::move(change), sequence};
       },
       [this](Appended result) { appended(std::move(result.change), result.sequence); });
@@ -62,11 +123,10 @@ void ChangeLog::append(Change change) {
 void ChangeLog::note(const Change& change) {
   auto& local = change.inode->local;
   const auto now = wall_time(parts_.time);
-  if (change.write) {
+  if (change.writes()) {
     local.wrote(change.offset, change.bytes.size(), now);
   } else {
-    auto request = decode_request(change.bytes);
-    local.set(std::get<SetAttributes>(std::get<Request>(request)), now);
+    note_change(change.bytes, local, now);
   }
   ++local.operations;
   ++local.generation;
@@ -84,7 +144,7 @@ void ChangeLog::appended(Change change, Result<std::uint64_t> sequence) {
     return change.reply.fail(sequence.error());
   }
   unflushed_ = true;
-  const std::uint64_t bytes = change.write ? change.bytes.size() : 0;
+  const std::uint64_t bytes = change.writes() ? change.bytes.size() : 0;
   parts_.writeback.appended(change.inode->node, parts_.inodes.path(*change.inode), *sequence,
                             bytes);
   if (change.inode->abandoned && change.inode->appending == 0) {
@@ -102,7 +162,7 @@ void ChangeLog::undo(const InodeRef& inode) {
   };
   parts_.queue_loop.run(
       [&queue = parts_.queue, node = inode->node.bytes] {
-        return Left{queue.pending(node), queue.queued_attributes(node)};
+        return Left{queue.pending(node), queue.queued_changes(node)};
       },
       [this, inode, generation](Left left) {
         if (inode->local.generation != generation) return undo(inode);

@@ -28,8 +28,12 @@ class ChangeLog {
   /// Answered when the queue has the data; waits while the queue's budget is used up. Errors:
   /// ENOSPC, EIO of the local disk; the file is then as before.
   void write(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
-  /// `change` has neither node nor order yet.
+  /// The same, at what we believe to be the end; the server puts it where the end is.
+  void append(const InodeRef& inode, Buffer data, Reply<void> reply);
+  // These have neither node nor order yet.
   void set_attributes(const InodeRef& inode, SetAttributes change, Reply<void> reply);
+  void set_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply);
+  void allocate(const InodeRef& inode, Allocate change, Reply<void> reply);
   /// Everything answered so far survives kill -9 and power loss.
   void flush(Reply<void> reply);
 
@@ -44,11 +48,17 @@ class ChangeLog {
   struct Change {
     InodeRef inode;
     std::uint64_t offset = 0;
-    Buffer bytes;  // data of a write, or the encoded SetAttributes
-    std::optional<std::uint64_t> set_size;
-    bool write = false;
+    Buffer bytes;  // data of a write or append, or the encoded request
+    std::optional<std::uint64_t> size;  // as cache::Operation::size_bytes
+    cache::OperationKind kind = cache::OperationKind::write;
     Reply<void> reply;
+    bool writes() const { return cache::carries_data(kind); }
   };
+  template <class R>
+  void append_request(const InodeRef& inode, cache::OperationKind kind, R request,
+                      std::uint64_t offset, std::optional<std::uint64_t> size, Reply<void> reply);
+  static Result<std::uint64_t> put(cache::WriteQueue& queue, const cache::Origin& origin,
+                                   const Change& change);
   void append(Change change);
   void note(const Change& change);
   void appended(Change change, Result<std::uint64_t> sequence);
@@ -64,6 +74,6 @@ class ChangeLog {
 
 /// What queued changes (oldest first, encoded as ChangeLog appends them) make of a file.
 LocalChanges local_changes(const cache::PendingNode& pending,
-                           const std::vector<cache::Buffer>& attributes, Timestamp now);
+                           const std::vector<cache::Buffer>& changes, Timestamp now);
 
 }  // namespace rushfs::fs

@@ -59,6 +59,7 @@ Attributes DirectoryStore::describe(const struct statx& status,
   out.ctime = timestamp(status.stx_ctime);
   if ((status.stx_mask & STATX_BTIME) != 0) out.btime = timestamp(status.stx_btime);
   out.traits = traits_of(at, name);
+  if ((status.stx_attributes & STATX_ATTR_IMMUTABLE) != 0) out.traits |= kImmutable;
   return out;
 }
 

@@ -61,8 +61,8 @@ struct RequestContext {
 class Export {
  public:
   /// Throws std::system_error naming the state folder's file if it cannot be used. `workers` runs
-  /// jobs on several threads at once. The loops outlive the export and all jobs it posted. Leases of
-  /// what a former server left run from `now`.
+  /// jobs on several threads at once. The loops outlive the export and all jobs it posted. Leases
+  /// of what a former server left run from `now`.
   Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers,
          transport::TimePoint now);
   ~Export();

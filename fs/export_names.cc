@@ -113,6 +113,7 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
         create != nullptr && create->hold) {
       held_.hold(holder(naming->context.client), outcome.found[0].node);
     }
+    if (const auto* link = std::get_if<Link>(&call.request)) held_.clear_orphan(link->node);
     if (std::holds_alternative<CreateUnnamed>(call.request)) {
       const NodeRef& made = outcome.found[0].node;
       held_.hold(holder(naming->context.client), made);

@@ -38,6 +38,8 @@ class FuseSession::Kernel {
   void invalidate(NodeNumber number);
 
   Volume& volume() { return volume_; }
+  /// The request being processed is FUSE_STATX, handed to libfuse as GETATTR.
+  bool asked_statx() const { return asked_statx_; }
   FuseRequestRef begin(fuse_req_t request);
   void initialise(fuse_conn_info& connection);
 
@@ -50,6 +52,11 @@ class FuseSession::Kernel {
   void opened_directory(FuseRequest& request, const Result<HandleNumber>& handle,
                         fuse_file_info file);
   void attributes(FuseRequest& request, const Result<Attributes>& attributes);
+  void status(FuseRequest& request, const Result<Attributes>& attributes);
+  /// `room`: bytes the caller has for it; 0: only the length is asked for.
+  void value(FuseRequest& request, const Result<std::string>& value, std::size_t room);
+  void position(FuseRequest& request, const Result<std::uint64_t>& position);
+  void flags(FuseRequest& request, const Result<std::uint32_t>& flags, unsigned command);
   void target(FuseRequest& request, const Result<std::string>& target);
   void bytes(FuseRequest& request, const Result<Slices>& slices);
   void written(FuseRequest& request, const Result<std::uint64_t>& length);
@@ -59,6 +66,7 @@ class FuseSession::Kernel {
 
  private:
   fuse_req_t take(FuseRequest& request);
+  void translate();
   void wait_readable();
   void receive();
   void end();
@@ -75,6 +83,7 @@ class FuseSession::Kernel {
   bool mounted_ = false;
   bool initialised_ = false, read_ahead_raised_ = false;
   fuse_buf buffer_{};
+  bool asked_statx_ = false;
   std::optional<boost::asio::posix::stream_descriptor> descriptor_;
   std::unordered_map<fuse_req_t, FuseRequestRef> under_way_;
   std::set<fuse_req_t> interrupted_;
@@ -86,5 +95,14 @@ class FuseSession::Kernel {
 
 /// The table of operations for libfuse; its user data is a Kernel.
 const fuse_lowlevel_ops& fuse_operations();
+/// Fills in those of fuse_extended.cc.
+void add_extended_operations(fuse_lowlevel_ops& operations);
+/// The name under which a file without a name is created.
+inline constexpr const char* kUnnamed = "/";
+
+inline FuseSession::Kernel& kernel_of(fuse_req_t request) {
+  return *static_cast<FuseSession::Kernel*>(fuse_req_userdata(request));
+}
+inline HandleNumber handle_of(const fuse_file_info* file) { return {file->fh}; }
 
 }  // namespace rushfs::fs

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "fs/fuse_kernel.h"
 
@@ -14,16 +15,12 @@ namespace {
 
 using Kernel = FuseSession::Kernel;
 
-Kernel& kernel_of(fuse_req_t request) {
-  return *static_cast<Kernel*>(fuse_req_userdata(request));
-}
-
 Caller caller_of(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);
   return {context->uid, context->gid, static_cast<std::uint32_t>(context->umask)};
 }
 
-OpenFlags flags_of(const fuse_file_info* file) {
+OpenFlags flags_of(fuse_req_t request, const fuse_file_info* file) {
   OpenFlags flags;
   const int access = file->flags & O_ACCMODE;
   flags.read = access != O_WRONLY;
@@ -31,11 +28,10 @@ OpenFlags flags_of(const fuse_file_info* file) {
   flags.append = file->flags & O_APPEND;
   flags.truncate = file->flags & O_TRUNC;
   flags.exclusive = file->flags & O_EXCL;
+  flags.drop_set_id = fuse_req_ctx(request)->uid != 0;
   flags.sync = file->flags & (O_SYNC | O_DSYNC);
   return flags;
 }
-
-HandleNumber handle_of(const fuse_file_info* file) { return {file->fh}; }
 
 void init(void* kernel, fuse_conn_info* connection) {
   static_cast<Kernel*>(kernel)->initialise(*connection);
@@ -108,9 +104,14 @@ void rename(fuse_req_t request, fuse_ino_t from_parent, const char* from, fuse_i
             const char* to, unsigned flags) {
   Kernel& kernel = kernel_of(request);
   RenameMode mode = RenameMode::replace;
-  if (flags == RENAME_NOREPLACE) mode = RenameMode::no_replace;
-  else if (flags == RENAME_EXCHANGE) mode = RenameMode::exchange;
-  else if (flags != 0) return void(fuse_reply_err(request, EINVAL));
+  switch (flags) {
+    case 0: break;
+    case RENAME_NOREPLACE: mode = RenameMode::no_replace; break;
+    case RENAME_EXCHANGE: mode = RenameMode::exchange; break;
+    case RENAME_WHITEOUT: mode = RenameMode::whiteout; break;
+    case RENAME_WHITEOUT | RENAME_NOREPLACE: mode = RenameMode::no_replace_whiteout; break;
+    default: return void(fuse_reply_err(request, EINVAL));
+  }
   kernel.volume().rename(
       {from_parent}, from, {to_parent}, to, mode,
       [&kernel, r = kernel.begin(request)](auto result) { kernel.done(*r, result); });
@@ -127,9 +128,11 @@ void readlink(fuse_req_t request, fuse_ino_t node) {
 
 void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
   Kernel& kernel = kernel_of(request);
-  kernel.volume().get_attributes({node}, [&kernel, r = kernel.begin(request)](auto attributes) {
-    kernel.attributes(*r, attributes);
-  });
+  kernel.volume().get_attributes(
+      {node}, [&kernel, r = kernel.begin(request), statx = kernel.asked_statx()](auto attributes) {
+        if (statx) return kernel.status(*r, attributes);
+        kernel.attributes(*r, attributes);
+      });
 }
 
 std::optional<TimeChange> time_change(int to_set, int given, int now, const timespec& time) {
@@ -171,15 +174,21 @@ void statfs(fuse_req_t request, fuse_ino_t node) {
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
             fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
-  kernel.volume().create({parent}, name, caller_of(request), mode, flags_of(file),
-                         [&kernel, r = kernel.begin(request), info = *file](auto created) {
-                           kernel.created(*r, created, info);
-                         });
+  auto done = [&kernel, r = kernel.begin(request), info = *file](auto created) {
+    kernel.created(*r, created, info);
+  };
+  const Caller caller = caller_of(request);
+  if (std::strcmp(name, kUnnamed) == 0) {
+    OpenFlags flags = flags_of(request, file);
+    flags.exclusive = false;
+    return kernel.volume().create_unnamed({parent}, caller, mode, flags, std::move(done));
+  }
+  kernel.volume().create({parent}, name, caller, mode, flags_of(request, file), std::move(done));
 }
 
 void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
-  kernel.volume().open({node}, flags_of(file),
+  kernel.volume().open({node}, flags_of(request, file),
                        [&kernel, r = kernel.begin(request), info = *file](auto opened) {
                          kernel.opened(*r, opened, info);
                        });
@@ -290,6 +299,7 @@ fuse_lowlevel_ops make_operations() {
   operations.readdirplus = readdirplus;
   operations.releasedir = releasedir;
   operations.fsyncdir = fsyncdir;
+  add_extended_operations(operations);
   return operations;
 }
 

@@ -79,6 +79,7 @@ void FuseSession::Kernel::created(FuseRequest& request, const Result<Created>& c
   const fuse_entry_param entry = to_entry(created->found);
   file.fh = created->opened.handle.value;
   file.keep_cache = created->opened.keep_pages;
+  file.direct_io = created->opened.whole_writes;
   if (handle && fuse_reply_create(handle, &entry, &file) == 0) return;
   volume_.release(created->opened.handle);
   volume_.forget(created->found.number, 1);
@@ -90,6 +91,7 @@ void FuseSession::Kernel::opened(FuseRequest& request, const Result<Opened>& ope
   const auto handle = take(request);
   file.fh = opened->handle.value;
   file.keep_cache = opened->keep_pages;
+  file.direct_io = opened->whole_writes;
   if (handle && fuse_reply_open(handle, &file) == 0) return;
   volume_.release(opened->handle);
 }

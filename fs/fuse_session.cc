@@ -127,6 +127,7 @@ void FuseSession::Kernel::receive() {
     if (size == -EINTR) continue;
     if (size == -EAGAIN) break;
     if (size <= 0 || fuse_session_exited(session_)) return end();
+    translate();
     fuse_session_process_buf(session_, &buffer_);
     if (!descriptor_) return;  // unmounted by what the request caused
   }
@@ -169,11 +170,10 @@ void FuseSession::Kernel::initialise(fuse_conn_info& connection) {
   const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK |
                           FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
                           FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO |
-                          FUSE_CAP_EXPLICIT_INVAL_DATA;
+                          FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL;
   const unsigned unwanted = FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
                             FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-                            FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_ACL |
-                            FUSE_CAP_HANDLE_KILLPRIV;
+                            FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV;
   connection.want |= connection.capable & wanted;
   connection.want &= ~unwanted;
   connection.max_write = kLargestRequest;

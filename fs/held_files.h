@@ -37,6 +37,8 @@ class HeldFiles {
 
   /// The last name of a held file is now the hidden one.
   void set_orphan(const NodeId& node, std::string name);
+  /// It has a name again; the hidden one is gone.
+  void clear_orphan(const NodeId& node) { set_orphan(node, {}); }
   /// Then its true number of links is one more than anybody should see.
   bool is_orphan(const NodeId& node) const;
   /// Left by a former server, or by a former start of a client: kept until somebody holds it, or

@@ -1,9 +1,12 @@
 #include "fs/inodes.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cassert>
+
+#include "fs/posix_acl.h"
 
 namespace rushfs::fs {
 
@@ -14,13 +17,17 @@ Timestamp wall_time(const LoopTime& time) {
 
 void LocalChanges::wrote(std::uint64_t offset, std::uint64_t length, Timestamp now) {
   size.write_end_bytes = std::max(size.write_end_bytes, offset + length);
+  allocated += length;
   mtime = ctime = now;
   unstamped = true;
 }
 
 void LocalChanges::set(const SetAttributes& change, Timestamp now) {
   ctime = now;
-  if (change.mode) mode = change.mode;
+  if (change.mode) {
+    mode = change.mode;
+    permissions.reset();
+  }
   if (change.uid) uid = change.uid;
   if (change.gid) gid = change.gid;
   if (change.size) {
@@ -35,6 +42,28 @@ void LocalChanges::set(const SetAttributes& change, Timestamp now) {
   }
 }
 
+void LocalChanges::set(const SetXattr& change, Timestamp now) {
+  ctime = now;
+  if (change.name == kAccessAcl && change.value) {
+    if (const auto bits = mode_of_acl(*change.value)) permissions = bits;
+    if (acl_is_minimal(*change.value)) {
+      xattrs[change.name] = std::nullopt;
+      return;
+    }
+  }
+  xattrs[change.name] = change.value;
+}
+
+void LocalChanges::set(const Allocate& change, Timestamp now) {
+  const bool keeps_size = (change.mode & FALLOC_FL_KEEP_SIZE) != 0;
+  if (!keeps_size) {
+    size.write_end_bytes = std::max(size.write_end_bytes, change.offset + change.length);
+  }
+  if ((change.mode & FALLOC_FL_PUNCH_HOLE) == 0) allocated += change.length;
+  mtime = ctime = now;
+  unstamped = true;
+}
+
 bool Inode::regular() const { return S_ISREG(server.mode); }
 bool Inode::directory() const { return S_ISDIR(server.mode); }
 
@@ -45,9 +74,12 @@ Attributes Inode::view() const {
     return seen;
   }
   seen.size = size();
-  if (seen.size > server.size) seen.blocks += (seen.size - server.size + 511) / 512;
+  if (seen.size > server.size) {
+    seen.blocks += (std::min(seen.size - server.size, local.allocated) + 511) / 512;
+  }
   if (seen.size < server.size) seen.blocks = std::min(seen.blocks, (seen.size + 511) / 512);
   if (local.mode) seen.mode = (seen.mode & S_IFMT) | (*local.mode & 07777);
+  if (local.permissions) seen.mode = (seen.mode & ~0777u) | *local.permissions;
   if (local.uid) seen.uid = *local.uid;
   if (local.gid) seen.gid = *local.gid;
   if (local.atime) seen.atime = *local.atime;

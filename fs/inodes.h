@@ -33,14 +33,33 @@ inline constexpr NodeNumber kRootNode{1};  // FUSE_ROOT_ID
 struct LocalChanges {
   std::uint64_t operations = 0;  // appended and not yet known to be on stable storage
   cache::SizeEffect size;
+  std::uint64_t allocated = 0;   // bytes that may take space: written, or allocated
   std::optional<std::uint32_t> mode, uid, gid;
+  std::optional<std::uint32_t> permissions;  // the nine bits, of an ACL set after `mode`
   std::optional<Timestamp> atime, mtime;
   Timestamp ctime;
   std::uint64_t generation = 0;  // counts changes of this record
+  /// Extended attributes set, or removed (no value), by queued operations.
+  std::map<std::string, std::optional<std::string>> xattrs;
   bool unstamped = false;  // written to since a time was queued: the last close queues `mtime`
 
   void wrote(std::uint64_t offset, std::uint64_t length, Timestamp now);
   void set(const SetAttributes& change, Timestamp now);
+  void set(const SetXattr& change, Timestamp now);
+  void set(const Allocate& change, Timestamp now);
+};
+
+/// A file's extended attributes at a version of it; no value: too long, to be asked for.
+struct KnownXattrs {
+  Version version;
+  std::map<std::string, std::optional<std::string>> values;
+};
+
+/// Where the server's file has data at a version of it, as DataRangesReply.
+struct KnownRanges {
+  Version version;
+  std::uint64_t from = 0, known_to = 0;
+  std::vector<DataRange> ranges;
 };
 
 struct Extent;
@@ -71,6 +90,10 @@ struct Inode {
   std::uint64_t epoch = 0;                // of the last change of ours that was answered
   LocalChanges local;
   Content content;
+  std::optional<KnownXattrs> xattrs;      // of the server's, when somebody asked
+  std::optional<KnownRanges> data_ranges;
+  bool copied_into = false;               // on the server, and perhaps not on its disk yet
+  bool appended_elsewhere = false;        // what we appended went to another place than we show
   std::deque<Version> our_versions;       // earlier ones that only our own changes led away from
   NodeNumber parent;                      // where it was seen last, with `name`: for people
   std::string name;

@@ -54,14 +54,15 @@ struct Timestamp {
   auto operator<=>(const Timestamp&) const = default;
 };
 
-/// What of a file's extended attributes matters without asking for them: bits of
+/// What of a file's extended attributes and flags matters without asking for them: bits of
 /// Attributes::traits.
 enum Trait : std::uint32_t {
   kHasXattrs = 1,       // there are some
   kHasAcl = 2,          // system.posix_acl_access is one of them
   kHasDefaultAcl = 4,   // system.posix_acl_default
   kHasCapability = 8,   // security.capability
-  kNoXattrSupport = 16  // the file system has none at all
+  kNoXattrSupport = 16,  // the file system has none at all
+  kImmutable = 32        // FS_IMMUTABLE_FL: nobody may change it
 };
 
 struct Attributes {

@@ -77,7 +77,8 @@ class Acting {
     const bool ours = !linked && linked.error() == errno_code(EEXIST) && made_before() &&
                       call_.first && call_.first->node->id() == node(1).id();
     if (!linked && !ours) return fail(linked.error());
-    auto now = visible_attributes(store_, node(1), call_.orphans[1]);
+    if (call_.orphans[1]) store_.drop_orphan(orphan_name(node(1).id()));
+    auto now = store_.attributes(node(1));
     if (!now) return fail(now.error());
     made_entry({call_.nodes[1], *now}, false);
   }

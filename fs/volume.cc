@@ -6,6 +6,7 @@
 #include <cassert>
 #include <cerrno>
 #include <limits>
+#include <utility>
 
 namespace rushfs::fs {
 
@@ -27,7 +28,7 @@ void Volume::restore() {
     const auto inode = inodes_.get(NodeId{pending.node});
     inode->name = pending.display_name;
     inode->parent = kRootNode;
-    inode->local = local_changes(pending, parts_.queue.queued_attributes(pending.node),
+    inode->local = local_changes(pending, parts_.queue.queued_changes(pending.node),
                                  wall_time(parts_.time));
   }
   writeback_.restore(nodes, parts_.queue.parked());
@@ -126,12 +127,37 @@ void Volume::not_sending(const NodeId& node) {
   --inode->changes_in_flight;
 }
 
+namespace {
+
+/// What was asked about the file stays known under its new version, as far as we left it alone.
+void keep_known(Inode& inode, const Attributes& before, const AppliedOperation& operation) {
+  const bool content = operation.length > 0 || operation.set_size;
+  auto& xattrs = inode.xattrs;
+  // An access ACL follows the mode.
+  const bool other = operation.xattrs || before.mode != inode.server.mode;
+  if (xattrs && (other || xattrs->version != before.version)) xattrs.reset();
+  if (xattrs) {
+    xattrs->version = inode.server.version;
+    if (content) xattrs->values.erase("security.capability");  // as the server's kernel does
+  }
+  auto& ranges = inode.data_ranges;
+  if (ranges && (content || ranges->version != before.version)) ranges.reset();
+  if (ranges) ranges->version = inode.server.version;
+}
+
+}  // namespace
+
 void Volume::applied(const NodeId& node, const AppliedOperation& operation) {
   const auto inode = inodes_.get(node);
   const Attributes before = inode->server;
+  if (operation.append &&
+      operation.change.after.size != operation.offset + operation.length) {
+    inode->appended_elsewhere = true;
+  }
   if (hear_own_change(*inode, operation.change, ++epoch_, parts_.time) == Heard::changed) {
     return content_changed(*inode);
   }
+  keep_known(*inode, before, operation);
   if (operation.set_size) {
     reader_.changed_range(*inode, before.version, std::min(before.size, *operation.set_size),
                           std::numeric_limits<std::uint64_t>::max());
@@ -153,6 +179,7 @@ void Volume::completed(const NodeId& node, std::uint64_t operations) {
     left.unstamped = local.unstamped;
     if (local.unstamped) left.mtime = local.mtime;
     local = left;
+    if (std::exchange(inode->appended_elsewhere, false)) content_changed(*inode);
   }
   log_.space_freed();
 }

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -46,11 +47,14 @@ struct OpenFlags {
   bool append = false;    // each write goes to the end
   bool truncate = false;
   bool exclusive = false; // create only
+  bool drop_set_id = false;  // truncating takes set-id bits away: the caller is no root
   bool sync = false;      // O_SYNC, O_DSYNC: a write is answered when the server has it on disk
 };
 struct Opened {
   HandleNumber handle;
   bool keep_pages = false;  // what the kernel has cached of the file is still good
+  /// Writes must come in one piece each: through its cache the kernel splits them at pages.
+  bool whole_writes = false;
 };
 struct Created {
   NodeReference found;
@@ -134,10 +138,22 @@ class Volume : private WritebackListener {
   void get_attributes(NodeNumber node, Reply<Attributes> reply);
   void set_attributes(NodeNumber node, AttributeChange change, Reply<Attributes> reply);
   void stat_fs(NodeNumber node, Reply<StatFsReply> reply);
+  /// FS_IOC_GETFLAGS, after FS_IOC_SETFLAGS where `set` is there.
+  void file_flags(NodeNumber node, std::optional<std::uint32_t> set, Reply<std::uint32_t> reply);
+
+  // Extended attributes, ACLs among them (volume_xattr.cc).
+  void get_xattr(NodeNumber node, std::string name, Reply<std::string> reply);
+  void list_xattrs(NodeNumber node, Reply<std::vector<std::string>> reply);
+  /// No value: removes it.
+  void set_xattr(NodeNumber node, std::string name, std::optional<std::string> value,
+                 XattrMode mode, Reply<void> reply);
 
   // Open files (volume_open.cc).
   void create(NodeNumber parent, std::string name, Caller, std::uint32_t mode, OpenFlags flags,
               Reply<Created> reply);
+  /// O_TMPFILE: a file without a name. link() can give it one.
+  void create_unnamed(NodeNumber parent, Caller, std::uint32_t mode, OpenFlags flags,
+                      Reply<Created> reply);
   void open(NodeNumber node, OpenFlags flags, Reply<Opened> reply);
   /// A descriptor was closed: answered when the queue holds what was written, durably.
   void flush(HandleNumber handle, Reply<void> reply);
@@ -149,6 +165,16 @@ class Volume : private WritebackListener {
   void read(HandleNumber handle, std::uint64_t offset, std::uint64_t length, Reply<Slices> reply);
   void write(HandleNumber handle, std::uint64_t offset, Buffer data,
              Reply<std::uint64_t> reply);
+
+  // Space, holes and copies (volume_space.cc).
+  /// fallocate(2), without the modes that move what follows.
+  void allocate(HandleNumber handle, std::uint32_t mode, std::uint64_t offset,
+                std::uint64_t length, Reply<void> reply);
+  enum class Seek : std::uint8_t { data, hole };
+  void seek(HandleNumber handle, std::uint64_t offset, Seek what, Reply<std::uint64_t> reply);
+  /// copy_file_range(2) at the server. EXDEV: copy by reading and writing.
+  void copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumber to,
+                  std::uint64_t to_offset, std::uint64_t length, Reply<std::uint64_t> reply);
 
   // For `rushfs wait` and status.
   void wait_all(Reply<void> reply);
@@ -171,6 +197,7 @@ class Volume : private WritebackListener {
   };
   struct Directory;
   struct PathWalk;
+  struct SeekWalk;
 
   // WritebackListener.
   void sending(const NodeId&) override;
@@ -193,8 +220,22 @@ class Volume : private WritebackListener {
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
   void abandon(Inode& inode);
   bool refuses_change(const InodeRef& inode, int& error) const;
+  /// What is known of it may be used without asking.
+  bool fresh(const Inode& inode) const;
+  /// A change that is carried out at the server now, not through the queue.
+  template <class R>
+  void change_at_server(const InodeRef& inode, R request, AppliedOperation operation,
+                        Reply<void> reply);
+  /// When the server has, on disk, what was queued of the file so far.
+  void drain(const InodeRef& inode, Reply<void> reply);
+  void with_xattrs(const InodeRef& inode, Reply<void> reply);
+  void queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply);
+  void with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<void> reply);
+  void seek_on(std::shared_ptr<SeekWalk> walk);
 
   Opened add_handle(const InodeRef& inode, OpenFlags flags);
+  InodeRef created(const EntryReply& made);
+  void open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply);
   void finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void ask_open(const InodeRef& inode, bool bring_bytes, Reply<void> reply);
   void release_hold(const InodeRef& inode);
@@ -217,6 +258,8 @@ class Volume : private WritebackListener {
   std::uint64_t next_handle_ = 1;
   std::unordered_map<std::uint64_t, Handle> handles_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Directory>> directories_;
+  std::set<std::string> xattr_namespaces_;    // that the server's disk is known to have
+  std::set<std::uint32_t> allocation_modes_;  // likewise
   std::vector<std::weak_ptr<Inode>> to_release_;  // closed a moment ago, held by the server
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
 };

@@ -3,19 +3,21 @@
 #include <cerrno>
 #include <limits>
 
-#include "fs/volume.h"
+#include "fs/volume_change.h"
 
 namespace rushfs::fs {
+
+// While changes of ours wait, ours is the view; asking could not make it newer. A file without
+// a name belongs to its handles.
+bool Volume::fresh(const Inode& inode) const {
+  const bool ours = inode.local.operations > 0 || inode.changes_in_flight > 0;
+  return inode.known() && (ours || parts_.time.now - inode.validated < kValidity);
+}
 
 void Volume::get_attributes(NodeNumber node, Reply<Attributes> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
-  // While changes of ours wait, ours is the view; asking could not make it newer. A file without
-  // a name belongs to its handles.
-  const bool ours = inode->local.operations > 0 || inode->changes_in_flight > 0;
-  if (inode->known() && (ours || parts_.time.now - inode->validated < kValidity)) {
-    return reply(inode->view());
-  }
+  if (fresh(*inode)) return reply(inode->view());
   ask(parts_.remote, Priority::urgent, GetAttributes{inode->node},
       [this, inode, epoch = epoch_,
        reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
@@ -44,23 +46,38 @@ void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attri
 
 void Volume::set_at_server(const InodeRef& inode, AttributeChange change,
                            Reply<Attributes> reply) {
-  change.node = inode->node;
+  AppliedOperation operation;
+  operation.set_size = change.size;
   change.order = CallNumber{};
-  const auto size = change.size;
-  ++inode->changes_in_flight;
-  ask(parts_.remote, Priority::urgent, std::move(change),
-      [this, inode, size, reply = std::move(reply)](Result<Answer<ChangeReply>> answer) mutable {
-        --inode->changes_in_flight;
-        if (!answer) {
-          inode->validated = {};  // it may have happened
-          return reply.fail(answer.error());
-        }
-        AppliedOperation operation;
-        operation.set_size = size;
-        operation.change = (*answer)->change;
-        applied(inode->node, operation);
-        reply(inode->view());
-      });
+  change_at_server(inode, std::move(change), operation,
+                   [inode, reply = std::move(reply)](Result<void> done) mutable {
+                     if (!done) return reply.fail(done.error());
+                     reply(inode->view());
+                   });
+}
+
+void Volume::file_flags(NodeNumber node, std::optional<std::uint32_t> set,
+                        Reply<std::uint32_t> reply) {
+  const auto inode = inodes_.find(node);
+  if (!inode) return reply.fail(ESTALE);
+  auto question = [this, inode, set, epoch = epoch_,
+                   reply = std::move(reply)](Result<void> drained) mutable {
+    if (!drained) return reply.fail(drained.error());
+    ask(parts_.remote, Priority::urgent, FileFlags{{}, inode->node, set},
+        [this, inode, set, epoch,
+         reply = std::move(reply)](Result<Answer<FileFlagsReply>> answer) mutable {
+          if (!answer) return reply.fail(answer.error());
+          if (set) {
+            hear_own_change(*inode, (*answer)->change, ++epoch_, parts_.time);
+          } else {
+            learn(*inode, (*answer)->change.after, epoch);
+          }
+          reply((*answer)->flags);
+        });
+  };
+  // The flags may forbid what is queued.
+  if (set) return drain(inode, std::move(question));
+  question(Result<void>());
 }
 
 void Volume::stat_fs(NodeNumber node, Reply<StatFsReply> reply) {

@@ -25,20 +25,20 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
   Handle& handle = found->second;
   const std::uint64_t length = data.size();
   if (length == 0) return reply(length);
-  if (handle.flags.append) offset = handle.inode->size();
   handle.wrote = true;
   bytes_written_ += length;
   const bool sync = handle.flags.sync;
-  log_.write(handle.inode, offset, std::move(data),
-             [this, inode = handle.inode, length, sync,
-              reply = std::move(reply)](Result<void> result) mutable {
-               if (!result) return reply.fail(result.error());
-               if (!sync) return reply(length);
-               sync_inode(inode, [length, reply = std::move(reply)](Result<void> synced) mutable {
-                 if (!synced) return reply.fail(synced.error());
-                 reply(length);
-               });
-             });
+  auto done = [this, inode = handle.inode, length, sync,
+               reply = std::move(reply)](Result<void> result) mutable {
+    if (!result) return reply.fail(result.error());
+    if (!sync) return reply(length);
+    sync_inode(inode, [length, reply = std::move(reply)](Result<void> synced) mutable {
+      if (!synced) return reply.fail(synced.error());
+      reply(length);
+    });
+  };
+  if (handle.flags.append) return log_.append(handle.inode, std::move(data), std::move(done));
+  log_.write(handle.inode, offset, std::move(data), std::move(done));
 }
 
 }  // namespace rushfs::fs

@@ -8,6 +8,7 @@ namespace rushfs::fs {
 
 bool Volume::refuses_change(const InodeRef& inode, int& error) const {
   error = !inode ? ESTALE : parts_.read_only || server_read_only_ ? EROFS : 0;
+  if (error == 0 && (inode->server.traits & kImmutable) != 0) error = EPERM;
   return error != 0;
 }
 
@@ -34,6 +35,7 @@ void Volume::entry_made(const InodeRef& directory, const std::string& name, cons
   const auto inode = inodes_.get(made.entry.node);
   renamed(*inode, made.entry.attributes);
   inodes_.set_name(*inode, directory->number, name);
+  inode->unlinked = inode->abandoned = false;  // link() may have given it its first name
   reply(found(inode));
 }
 

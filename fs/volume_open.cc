@@ -1,4 +1,6 @@
 // Open files: close-to-open checks, holding files that lose their name, flush and fsync.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -14,6 +16,14 @@ constexpr std::uint64_t kHead = cache::kBlockBytes;
 constexpr std::uint64_t kTail = cache::kBlockBytes;
 constexpr std::uint64_t kTailFrom = 2 << 20;
 
+/// What a change of content by somebody else than root leaves of a mode; none: all of it.
+std::optional<std::uint32_t> without_set_id(std::uint32_t mode) {
+  std::uint32_t left = mode & 07777 & ~std::uint32_t{S_ISUID};
+  if ((mode & S_IXGRP) != 0) left &= ~std::uint32_t{S_ISGID};
+  if (left == (mode & 07777)) return std::nullopt;
+  return left;
+}
+
 }  // namespace
 
 Opened Volume::add_handle(const InodeRef& inode, OpenFlags flags) {
@@ -24,7 +34,7 @@ Opened Volume::add_handle(const InodeRef& inode, OpenFlags flags) {
     writeback_.opened(inode->node);
   }
   handles_.emplace(number.value, Handle{inode, flags, false, std::make_shared<ReadStream>()});
-  Opened opened{number, !inode->kernel_pages_stale};
+  Opened opened{number, !inode->kernel_pages_stale, flags.append && flags.write};
   inode->kernel_pages_stale = false;
   return opened;
 }
@@ -41,21 +51,43 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
         if (!answer) return reply.fail(answer.error());
         const auto& made = answer->reply;
         directory_changed(directory, made.directory);
-        const auto inode = inodes_.get(made.entry.node);
-        learn(*inode, made.entry.attributes, ++epoch_);
+        const auto inode = created(made);
         inodes_.set_name(*inode, directory->number, name);
-        inode->held = true;
-        inode->content.disk_known = inode->content.disk_known || !made.existed;
-        const NodeReference entry = found(inode);
-        finish_open(inode, flags, [this, entry, inode, reply = std::move(reply)](
-                                      Result<Opened> opened) mutable {
-          if (!opened) {
-            forget(entry.number, 1);
-            return reply.fail(opened.error());
-          }
-          reply(Created{{entry.number, inode->view()}, *opened});
-        });
+        open_created(inode, flags, std::move(reply));
       });
+}
+
+void Volume::create_unnamed(NodeNumber parent, Caller caller, std::uint32_t mode, OpenFlags flags,
+                            Reply<Created> reply) {
+  const auto directory = inodes_.find(parent);
+  if (int error = 0; refuses_change(directory, error)) return reply.fail(error);
+  ask(parts_.remote, Priority::urgent, CreateUnnamed{{}, directory->node, caller, mode},
+      [this, flags, reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        const auto inode = created(answer->reply);
+        inode->unlinked = true;  // until link() gives it a name
+        open_created(inode, flags, std::move(reply));
+      });
+}
+
+InodeRef Volume::created(const EntryReply& made) {
+  const auto inode = inodes_.get(made.entry.node);
+  learn(*inode, made.entry.attributes, ++epoch_);
+  inode->held = true;
+  inode->content.disk_known = inode->content.disk_known || !made.existed;
+  return inode;
+}
+
+void Volume::open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply) {
+  const NodeReference entry = found(inode);
+  finish_open(inode, flags,
+              [this, entry, inode, reply = std::move(reply)](Result<Opened> opened) mutable {
+                if (!opened) {
+                  forget(entry.number, 1);
+                  return reply.fail(opened.error());
+                }
+                reply(Created{{entry.number, inode->view()}, *opened});
+              });
 }
 
 void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
@@ -126,6 +158,7 @@ void Volume::finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> r
   }
   AttributeChange change;
   change.size = 0;
+  if (flags.drop_set_id) change.mode = without_set_id(inode->view().mode);
   log_.set_attributes(inode, change,
                       [this, opened, reply = std::move(reply)](Result<void> result) mutable {
                         if (result) return reply(opened);
@@ -152,6 +185,8 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   if (!handle.flags.write) return reply.ok();
   stamp(handle.inode);
   handle.wrote = false;
+  // What the server copied is in its memory only: closing means that it is safe.
+  if (handle.inode->copied_into) return sync_inode(handle.inode, std::move(reply));
   log_.flush(std::move(reply));
 }
 
@@ -163,6 +198,7 @@ void Volume::sync(HandleNumber number, Reply<void> reply) {
 
 void Volume::sync_inode(const InodeRef& inode, Reply<void> reply) {
   stamp(inode);
+  inode->copied_into = false;
   log_.flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
     writeback_.sync(inode->node,

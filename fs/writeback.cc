@@ -38,6 +38,7 @@ void Writeback::restore(const std::vector<cache::PendingNode>& nodes,
     bytes_total_ += pending.data_bytes;
     highest_ = std::max(highest_, *pending.last_sequence);
   }
+  repeated_through_ = highest_;
   parked_ = parked;
 }
 
@@ -49,6 +50,7 @@ void Writeback::attached(std::uint32_t max_write, bool restarted) {
     ++generation_;
     loading_ = false;
     cursor_ = 0;
+    repeated_through_ = highest_;
     chosen_.clear();
     for (auto& [id, node] : nodes_) {
       take_back(id, node, 0);

@@ -28,6 +28,8 @@ namespace rushfs::fs {
 struct AppliedOperation {
   std::uint64_t offset = 0, length = 0;  // of a write
   std::optional<std::uint64_t> set_size;
+  bool append = false;      // the data ends where the file ends in `change`
+  bool xattrs = false;      // extended attributes were changed
   Change change;
 };
 
@@ -119,6 +121,7 @@ class Writeback {
     std::uint64_t committed = 0;       // the server said: through here
     std::optional<CallId> commit;
     bool open = false;                 // somebody may write on
+    bool misplaced = false;            // appended data lies elsewhere than the queue says
     bool removed = false;              // has no name and no user: of no use
     bool parked = false;
     int error = 0;                     // the server's last refusal
@@ -161,6 +164,8 @@ class Writeback {
 
   // Sending and answers (writeback.cc).
   void send(Batch batch);
+  void send_request(const Batch& batch, Sent& sent, const QueuePosition& position,
+                    Priority priority);
   void answered(const NodeId&, std::uint64_t last, Result<Change> result);
   void refused(const NodeId&, Node&, std::size_t index, int error);
   void take_back(const NodeId&, Node&, std::size_t from);
@@ -185,6 +190,7 @@ class Writeback {
   std::uint64_t generation_ = 0;    // loads asked for before a restart are thrown away
   bool loading_ = false;
   std::uint64_t floor_ = 0;
+  std::uint64_t repeated_through_ = 0;  // may have reached another instance, or an earlier run's
   std::set<NodeId> chosen_;         // nodes whose `unsent` goes before, or lies behind, the cursor
   std::set<NodeId> settling_;       // nodes that may need a commit or a retry by time
   std::vector<cache::ParkedOperation> parked_;

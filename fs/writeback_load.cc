@@ -148,11 +148,12 @@ std::vector<Writeback::Batch> Writeback::merge(std::vector<cache::Operation> ope
   std::vector<Batch> batches;
   std::unordered_map<std::string, std::size_t> open;  // the node's batch that may still grow
   for (auto& operation : operations) {
-    const bool write = operation.kind == cache::OperationKind::write;
+    const bool write = cache::carries_data(operation.kind);
     const auto found = open.find(operation.node);
     if (write && found != open.end()) {
       Batch& batch = batches[found->second];
-      if (batch.offset + batch.data.size() == operation.offset_bytes &&
+      if (batch.kind == operation.kind &&
+          batch.offset + batch.data.size() == operation.offset_bytes &&
           batch.data.size() + operation.data.size() <= max_write_) {
         batch.data.insert(batch.data.end(), operation.data.begin(), operation.data.end());
         batch.sequences.push_back(operation.sequence);

@@ -35,36 +35,59 @@ void Writeback::send(Batch batch) {
   Node& node = nodes_[batch.node];
   Sent sent;
   sent.last = batch.sequences.back();
-  if (batch.kind == cache::OperationKind::write) sent.bytes = batch.data.size();
-  sent.operation.set_size = batch.set_size;
+  if (cache::carries_data(batch.kind)) sent.bytes = batch.data.size();
   const QueuePosition position{sent.last, batch.after, floor_};
   const auto priority = node.wanted_urgently() ? Priority::demand : Priority::behind;
   const NodeId id = batch.node;
-  auto handle = [this, id, last = sent.last](auto result) {
-    if (!result) return answered(id, last, result.error());
-    answered(id, last, (*result)->change);
-  };
   parts_.listener.sending(id);
-  if (batch.kind == cache::OperationKind::write) {
-    sent.operation.offset = batch.offset;
-    sent.operation.length = batch.data.size();
-    Write request{id, position, batch.offset, false, batch.data};
-    sent.call = ask(parts_.remote, priority, std::move(request), handle, Patience::patient);
-  } else {
-    auto decoded = decode_request(batch.data);
-    auto* variant = std::get_if<Request>(&decoded);
-    auto* request = variant ? std::get_if<SetAttributes>(variant) : nullptr;
-    assert(request && "the queue holds what ChangeLog appended");
-    request->order = position;
-    request->node = id;
-    sent.call = ask(parts_.remote, priority, *request, handle, Patience::patient);
-  }
+  send_request(batch, sent, position, priority);
   sent.sequences = std::move(batch.sequences);
   in_flight_ += sent.bytes;
   node.uncommitted += sent.bytes;
   node.active = parts_.time.now;
   node.sent.push_back(std::move(sent));
   consider_commit(id, node);
+}
+
+void Writeback::send_request(const Batch& batch, Sent& sent, const QueuePosition& position,
+                             Priority priority) {
+  const NodeId id = batch.node;
+  AppliedOperation& operation = sent.operation;
+  auto handle = [this, id, last = sent.last](auto result) {
+    if (!result) return answered(id, last, result.error());
+    answered(id, last, (*result)->change);
+  };
+  const auto ask_in_order = [&](auto request) {
+    sent.call = ask(parts_.remote, priority, std::move(request), handle, Patience::patient);
+  };
+  if (cache::carries_data(batch.kind)) {
+    operation.offset = batch.offset;
+    operation.length = batch.data.size();
+    operation.append = batch.kind == cache::OperationKind::append;
+    if (!operation.append) {
+      return ask_in_order(Write{id, position, batch.offset, false, batch.data});
+    }
+    const bool repeated = batch.sequences.front() <= repeated_through_;
+    return ask_in_order(Append{id, position, batch.offset, repeated, batch.data});
+  }
+  if (batch.kind == cache::OperationKind::set_attributes) operation.set_size = batch.set_size;
+  if (batch.kind == cache::OperationKind::zero) {
+    operation.offset = batch.offset;
+    operation.length = batch.set_size.value_or(batch.offset) - batch.offset;
+  }
+  auto decoded = decode_request(batch.data);
+  auto* request = std::get_if<Request>(&decoded);
+  assert(request && "the queue holds what ChangeLog appended");
+  operation.xattrs = std::holds_alternative<SetXattr>(*request);
+  std::visit(
+      [&](auto& change) {
+        if constexpr (requires { change.order = position; }) {
+          change.order = position;
+          change.node = id;
+          ask_in_order(change);
+        }
+      },
+      *request);
 }
 
 void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> result) {
@@ -89,6 +112,8 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> re
   }
   at->answered = true;
   at->operation.change = *result;
+  const AppliedOperation& done = at->operation;
+  if (done.append && result->after.size != done.offset + done.length) node.misplaced = true;
   in_flight_ -= at->bytes;
   node.error = 0;
   node.backoff = {};

@@ -58,6 +58,19 @@ TEST_CASE("a block comes back as it was put, under its version only") {
   CHECK(std::equal(tail.begin(), tail.end(), memory.begin()));
 }
 
+TEST_CASE("blocks of zeros take no room, and come back as zeros") {
+  const TemporaryFolder folder;
+  BlockCache cache({folder.path(), kPlenty});
+  const Buffer block = bytes_from_seed(1, kBlockBytes), zeros(kBlockBytes), tail(1234);
+  for (std::uint64_t number = 0; number < 16; ++number) cache.put("a", 1, number, zeros);
+  cache.put("a", 1, 16, tail);
+  CHECK(used_on_disk(folder.path()) <= 17 * 4096);
+  CHECK(cache.read("a", 1, 3) == zeros);
+  CHECK(cache.read("a", 1, 16) == tail);
+  cache.put("a", 1, 20, block);
+  CHECK(cache.read("a", 1, 20) == block);
+}
+
 TEST_CASE("blocks survive a restart and are discarded when the file has changed") {
   const TemporaryFolder folder;
   const Buffer block = bytes_from_seed(1, kBlockBytes);

@@ -56,6 +56,34 @@ TEST_CASE("a queued truncation hides the rest of the server's file, also after g
   }
 }
 
+TEST_CASE("a hole that was punched reads as zeros until it is on the server, and keeps the size") {
+  Overlay overlay;
+  overlay.write(1, 10, 30);
+  overlay.zero(2, 20, 60);
+  CHECK(describe(overlay.parts(0, 80)) == "b0-10 d10-20#1 z20-60 b60-80");
+  CHECK(overlay.size_effect().apply(0) == 40);
+  overlay.write(3, 50, 5);
+  CHECK(describe(overlay.parts(15, 65)) == "d15-20#1 z20-50 d50-55#3 z55-60 b60-80");
+  overlay.complete_write(1, 10, 30);
+  overlay.complete_zero(2, 20, 60);
+  CHECK(describe(overlay.parts(0, 80)) == "b0-50 d50-55#3 b55-80");
+}
+
+TEST_CASE("a file that was allocated is at least so long, and shows what the server has") {
+  Overlay overlay;
+  overlay.extend(1, 100);
+  CHECK(overlay.size_effect().apply(40) == 100);
+  CHECK(overlay.size_effect().apply(400) == 400);
+  CHECK(describe(overlay.parts(0, 100)) == "b0-100");
+  overlay.set_size(2, 10);
+  overlay.extend(3, 20);
+  CHECK(overlay.size_effect().apply(400) == 20);
+  overlay.complete_extend(1);
+  overlay.complete_set_size(2);
+  overlay.complete_extend(3);
+  CHECK(overlay.size_effect().apply(20) == 20);
+}
+
 TEST_CASE("of several truncations the smallest decides what shows through, the last the size") {
   Overlay overlay;
   overlay.set_size(1, 100);

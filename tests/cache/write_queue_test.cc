@@ -104,10 +104,38 @@ TEST_CASE("what was committed is there after a restart, what was completed is no
   CHECK(all[0].display_name == "/new name");
   CHECK(queue.pending("a").size.apply(0) == 200'000);
   CHECK(queue.pending("b").size.apply(0) == 77);
-  CHECK(queue.queued_attributes("b") == std::vector<Buffer>{{1, 2}});
+  CHECK(queue.queued_changes("b") == std::vector<Buffer>{{1, 2}});
   CHECK(queue.nodes().size() == 2);
   CHECK(queue.stats().data_bytes == 100'000);
   CHECK(queue.stats().oldest == kNoon);
+}
+
+TEST_CASE("holes, allocations, appends and other changes are there again after a restart") {
+  const TemporaryFolder folder;
+  const Buffer data(1000, 7), request{1, 2, 3};
+  {
+    WriteQueue queue({folder.path(), kPlenty});
+    REQUIRE(queue.append_write(from("a"), 0, data));
+    REQUIRE(queue.append_change(from("a"), OperationKind::zero, request, 100, 300));
+    REQUIRE(queue.append_change(from("a"), OperationKind::extend, request, 0, 5000));
+    REQUIRE(queue.append_change(from("a"), OperationKind::change, request));
+    REQUIRE(queue.append_write(from("a"), 5000, data, OperationKind::append));
+    REQUIRE(queue.commit());
+  }
+  WriteQueue queue({folder.path(), kPlenty});
+  const auto all = queue.next(0, 1 << 20);
+  REQUIRE(all.size() == 5);
+  CHECK(all[1].kind == OperationKind::zero);
+  CHECK(all[1].data == request);
+  CHECK(all[4].kind == OperationKind::append);
+  CHECK(all[4].data == data);
+  CHECK(queue.pending("a").size.apply(0) == 6000);
+  CHECK(queue.queued_changes("a").size() == 3);
+  const auto pieces = queue.read("a", 0, 1000);
+  REQUIRE(pieces->size() == 3);
+  CHECK((*pieces)[1].kind == Piece::Kind::zero);
+  CHECK((*pieces)[1].length_bytes == 200);
+  CHECK(queue.layout("a", 0, 1000).size() == 3);
 }
 
 TEST_CASE("a sequence number is never used twice, even if its operation was never committed") {

@@ -1,0 +1,660 @@
+#!/usr/bin/env python3
+"""The mount against a local disk: each row of the table below is carried out on both, and what it
+saw and what it left behind must be the same; on the mount at once, on the server after `wait`.
+
+A row gets a folder of its own and returns what it observed. Errors are observations too: attempt()
+turns them into their names. Rows run as root; as_user() runs a part as somebody else."""
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import mmap
+import os
+import stat
+import struct
+import subprocess
+import time
+
+import harness
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+KEEP, PUNCH, COLLAPSE, ZERO = 1, 2, 8, 16  # FALLOC_FL_*
+NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4    # RENAME_*
+AT_FDCWD = -100
+USER, OTHER = 12341, 12342
+ROWS = []
+
+
+def row(function):
+    ROWS.append(function)
+    return function
+
+
+def attempt(function, *arguments, **named):
+    try:
+        return function(*arguments, **named)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+
+def checked(result):
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def fallocate(fd, mode, offset, length):
+    return checked(LIBC.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)))
+
+
+def rename(source, target, flags):
+    return checked(LIBC.renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target),
+                                  flags))
+
+
+def linkat(fd, target):
+    return checked(LIBC.linkat(AT_FDCWD, f"/proc/self/fd/{fd}".encode(), AT_FDCWD,
+                               os.fsencode(target), 0x400))  # AT_SYMLINK_FOLLOW
+
+
+def as_user(uid, function, *arguments):
+    """What the function returns when somebody else calls it."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            os.write(writing, json.dumps(attempt(function, *arguments)).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(answer or "null")
+
+
+def put(path, data=b"", mode=0o644):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    os.write(fd, data)
+    os.close(fd)
+    return path
+
+
+def get(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def read_access(path):
+    return attempt(lambda: len(get(path)))
+
+
+def holes(fd):
+    """Where a file has data, in pages: [begin, end) pairs."""
+    ranges, at, size = [], 0, os.fstat(fd).st_size
+    while at < size:
+        try:
+            begin = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            assert error.errno == errno.ENXIO
+            break
+        at = os.lseek(fd, begin, os.SEEK_HOLE)
+        ranges.append((begin, at))
+    return ranges
+
+
+def mode_of(path):
+    return oct(os.lstat(path).st_mode)
+
+
+def snapshot(folder):
+    """Everything a folder holds, as comparable values."""
+    result = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        kind = stat.S_IFMT(status.st_mode)
+        result[str(path.relative_to(folder))] = (
+            oct(status.st_mode), status.st_uid, status.st_gid,
+            status.st_nlink, status.st_size if kind != stat.S_IFDIR else 0,
+            {name: os.getxattr(path, name, follow_symlinks=False)
+             for name in sorted(os.listxattr(path, follow_symlinks=False))},
+            os.readlink(path) if kind == stat.S_IFLNK else "",
+            hashlib.sha256(get(path)).hexdigest() if kind == stat.S_IFREG else "")
+    return result
+
+
+# ---- Extended attributes --------------------------------------------------------------------------
+
+@row
+def xattrs_are_set_listed_replaced_and_removed(folder):
+    path = put(folder / "file", b"x")
+    seen = [os.listxattr(path), attempt(os.getxattr, path, "user.none")]
+    os.setxattr(path, "user.reel", b"A001\0")
+    os.setxattr(path, "user.empty", b"")
+    seen += [os.getxattr(path, "user.reel"), sorted(os.listxattr(path))]
+    seen += [attempt(os.setxattr, path, "user.reel", b"B", os.XATTR_CREATE),
+             attempt(os.setxattr, path, "user.none", b"B", os.XATTR_REPLACE),
+             attempt(os.removexattr, path, "user.none"),
+             attempt(os.setxattr, path, "user." + "n" * 251, b"B"),
+             attempt(os.setxattr, path, "nonsense.name", b"B"),
+             attempt(os.setxattr, path, "user.long", b"B" * 65537)]
+    os.setxattr(path, "user.reel", b"B002", os.XATTR_REPLACE)
+    os.removexattr(path, "user.empty")
+    small = ctypes.create_string_buffer(1)
+    LIBC.getxattr(os.fsencode(path), b"user.reel", small, 1)
+    return seen + [ctypes.get_errno() == errno.ERANGE, os.listxattr(path)]
+
+
+@row
+def xattrs_of_a_file_that_is_being_written(folder):
+    seen = []
+    with open(folder / "file", "wb") as file:
+        file.write(b"data" * 1000)
+        file.flush()
+        for name in ("user.a", "user.b", "trusted.c"):
+            os.setxattr(file.fileno(), name, name.encode())
+        seen += [attempt(os.setxattr, file.fileno(), "user.a", b"", os.XATTR_CREATE),
+                 attempt(os.setxattr, file.fileno(), "user.z", b"", os.XATTR_REPLACE),
+                 attempt(os.removexattr, file.fileno(), "user.z")]
+        os.removexattr(file.fileno(), "user.b")
+        file.write(b"more")
+        file.flush()
+        seen += [sorted(os.listxattr(file.fileno())), os.getxattr(file.fileno(), "user.a")]
+        os.setxattr(file.fileno(), "user.big", b"v" * 3000)
+        file.write(b"end")
+    return seen
+
+
+@row
+def xattrs_of_folders_links_and_pipes(folder):
+    os.mkdir(folder / "dir")
+    os.symlink("dir", folder / "link")
+    os.mkfifo(folder / "pipe")
+    os.setxattr(folder / "dir", "user.a", b"1")
+    return [os.getxattr(folder / "link", "user.a"),
+            attempt(os.setxattr, folder / "link", "user.a", b"1", follow_symlinks=False),
+            attempt(os.setxattr, folder / "link", "trusted.a", b"1", follow_symlinks=False),
+            attempt(os.setxattr, folder / "pipe", "user.a", b"1"),
+            os.listxattr(folder / "link", follow_symlinks=False)]
+
+
+@row
+def xattrs_by_ordinary_users(folder):
+    mine, theirs = put(folder / "mine"), put(folder / "theirs", mode=0o644)
+    os.chown(mine, USER, USER)
+    os.setxattr(mine, "trusted.a", b"1")
+    return [as_user(USER, os.setxattr, mine, "user.a", b"1"), as_user(USER, os.listxattr, mine),
+            as_user(USER, os.setxattr, theirs, "user.a", b"1"),
+            as_user(USER, os.setxattr, mine, "trusted.b", b"1"),
+            as_user(USER, os.getxattr, mine, "trusted.a")]
+
+
+@row
+def a_capability_goes_with_the_next_write(folder):
+    path = put(folder / "tool", b"code", 0o755)
+    capability = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
+    os.setxattr(path, "security.capability", capability)
+    seen = [os.getxattr(path, "security.capability")]
+    with open(path, "r+b", buffering=0) as file:
+        file.write(b"CODE")
+        seen.append(attempt(os.getxattr, path, "security.capability"))
+        os.setxattr(path, "security.capability", capability)
+        seen.append(os.getxattr(path, "security.capability"))
+    return seen
+
+
+# ---- ACLs -----------------------------------------------------------------------------------------
+
+def facl(*words):
+    done = subprocess.run(words, capture_output=True, text=True)
+    return done.returncode, done.stdout.replace(str(words[-1]).lstrip("/"), "FILE")
+
+
+@row
+def an_acl_gives_and_takes_access(folder):
+    path = put(folder / "file", b"secret", 0o600)
+    seen = [as_user(USER, read_access, path)]
+    seen += [facl("setfacl", "-m", f"u:{USER}:r", path), mode_of(path)]
+    seen += [as_user(USER, read_access, path), as_user(OTHER, read_access, path)]
+    os.chmod(path, 0o600)  # the mask
+    seen += [as_user(USER, read_access, path), facl("getfacl", "-n", "--omit-header", path)]
+    os.chmod(path, 0o640)
+    seen += [as_user(USER, read_access, path)]
+    seen += [facl("setfacl", "-b", path), mode_of(path), as_user(USER, read_access, path)]
+    return seen + [os.listxattr(path)]
+
+
+@row
+def a_default_acl_is_inherited_at_creation(folder):
+    os.umask(0o077)
+    try:
+        os.mkdir(folder / "dir", 0o755)
+        seen = [facl("setfacl", "-d", "-m", f"u:{USER}:rwx,g::r,o::r", folder / "dir")]
+        put(folder / "dir/file", b"x", 0o666)
+        os.mkdir(folder / "dir/sub", 0o777)
+    finally:
+        os.umask(0o022)
+    for name in ("dir", "dir/file", "dir/sub"):
+        seen.append(facl("getfacl", "-n", "--omit-header", folder / name))
+    return seen
+
+
+@row
+def an_acl_on_a_file_that_is_being_written(folder):
+    seen = []
+    with open(folder / "file", "wb", buffering=0) as file:
+        os.fchmod(file.fileno(), 0o640)
+        file.write(b"data")
+        seen.append(facl("setfacl", "-m", f"u:{USER}:rw,m::rw", folder / "file"))
+        seen += [mode_of(folder / "file"), as_user(USER, read_access, folder / "file")]
+        os.fchmod(file.fileno(), 0o600)
+        seen += [mode_of(folder / "file"), as_user(USER, read_access, folder / "file")]
+        file.write(b"more")
+        seen.append(facl("getfacl", "-n", "--omit-header", folder / "file"))
+        os.fchmod(file.fileno(), 0o4644)
+        seen.append(facl("setfacl", "-b", folder / "file"))
+        seen.append(mode_of(folder / "file"))
+    return seen
+
+
+# ---- Space and holes ------------------------------------------------------------------------------
+
+@row
+def fallocate_in_every_mode(folder):
+    seen = []
+    for written in (False, True):  # at the server at once, and behind queued data
+        path = folder / f"file {written}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        for mode, offset, length in [
+                (0, 0, 1 << 20), (KEEP, 1 << 20, 1 << 20), (PUNCH | KEEP, 65536, 65536),
+                (PUNCH | KEEP, 100, 50), (ZERO, (1 << 20) - 4096, 8192), (ZERO | KEEP, 0, 4096),
+                (PUNCH | KEEP, 2 << 20, 4096), (PUNCH, 0, 4096), (0, 0, 0), (0, 4096, 4096)]:
+            if written:
+                os.pwrite(fd, b"x" * 300000, offset // 2)
+            seen.append((mode, offset, attempt(fallocate, fd, mode, offset, length),
+                         os.fstat(fd).st_size, hashlib.sha256(os.pread(fd, 4 << 20, 0)).hexdigest()))
+        os.close(fd)
+        seen.append(os.stat(path).st_blocks > 100 if not written else None)
+    fd = os.open(folder / "reading", os.O_RDONLY | os.O_CREAT)
+    seen.append(attempt(fallocate, fd, 0, 0, 100))
+    os.close(fd)
+    return seen
+
+
+@row
+def posix_fallocate_grows_a_file(folder):
+    fd = os.open(folder / "file", os.O_RDWR | os.O_CREAT)
+    os.posix_fallocate(fd, 0, 300000)
+    os.pwrite(fd, b"end", 299997)
+    size = os.fstat(fd).st_size
+    os.close(fd)
+    return size
+
+
+@row
+def data_and_holes_are_found(folder):
+    fd = os.open(folder / "file", os.O_RDWR | os.O_CREAT)
+    seen = [attempt(os.lseek, fd, 0, os.SEEK_DATA), attempt(os.lseek, fd, 0, os.SEEK_HOLE)]
+    os.pwrite(fd, b"x" * 65536, 1 << 20)
+    os.pwrite(fd, b"x" * 65536, 3 << 20)
+    os.ftruncate(fd, 8 << 20)
+    seen.append(holes(fd))
+    os.fsync(fd)  # now the server's
+    seen.append(holes(fd))
+    os.pwrite(fd, b"y" * 65536, 5 << 20)  # a mixture
+    os.ftruncate(fd, 6 << 20)
+    attempt(fallocate, fd, PUNCH | KEEP, 1 << 20, 65536)
+    seen.append(holes(fd))
+    seen += [attempt(os.lseek, fd, 6 << 20, os.SEEK_DATA), attempt(os.lseek, fd, 7 << 20, os.SEEK_HOLE),
+             attempt(os.lseek, fd, (6 << 20) - 1, os.SEEK_HOLE)]
+    os.close(fd)
+    return seen
+
+
+@row
+def programs_keep_files_sparse(folder):
+    with open(folder / "sparse", "wb") as file:
+        file.seek(32 << 20)
+        file.write(b"end")
+    seen = []
+    for words in (["cp", "--sparse=always", "sparse", "copy"], ["tar", "-Scf", "a.tar", "sparse"],
+                  ["mkdir", "out"], ["tar", "-xf", "a.tar", "-C", "out"]):
+        seen.append(subprocess.run(words, cwd=folder).returncode)
+    os.remove(folder / "a.tar")
+    for name in ("sparse", "copy", "out/sparse"):
+        fd = os.open(folder / name, os.O_RDONLY)
+        os.fsync(fd)
+        seen += [holes(fd), os.fstat(fd).st_blocks < 2048]
+        os.close(fd)
+    return seen
+
+
+# ---- Copies, appending ----------------------------------------------------------------------------
+
+@row
+def ranges_are_copied_between_and_within_files(folder):
+    source = os.open(put(folder / "source", bytes(range(256)) * 1000), os.O_RDWR)
+    target = os.open(put(folder / "target", b"-" * 100), os.O_RDWR)
+    seen = [os.copy_file_range(source, target, 5000, 100, 50),
+            os.copy_file_range(source, target, 1 << 20, 255000, 0),
+            attempt(os.copy_file_range, source, target, 10, 256000, 0),
+            attempt(os.copy_file_range, source, source, 1000, 0, 500)]
+    os.pwrite(source, b"new", 0)  # queued: the copy must see it
+    seen += [os.copy_file_range(source, target, 100, 0, 0), os.pread(target, 10, 0)]
+    os.pwrite(target, b"after", 2)
+    seen += [os.pread(target, 10, 0), os.fstat(target).st_size,
+             os.copy_file_range(source, source, 1000, 0, 300000), os.fstat(source).st_size]
+    os.close(source)
+    os.close(target)
+    return seen
+
+
+@row
+def appends_go_to_the_end(folder):
+    path = put(folder / "log", b"start\n")
+    first = os.open(path, os.O_WRONLY | os.O_APPEND)
+    second = os.open(path, os.O_WRONLY | os.O_APPEND)
+    plain = os.open(path, os.O_RDWR)
+    for number in range(20):
+        os.write(first, b"first %d\n" % number)
+        os.write(second, b"second %d\n" % number)
+    os.pwrite(plain, b"START", 0)
+    os.ftruncate(plain, 30)
+    os.write(first, b"last\n")
+    seen = [get(path), os.lseek(first, 0, os.SEEK_CUR)]
+    for fd in (first, second, plain):
+        os.close(fd)
+    return seen
+
+
+# ---- Names ----------------------------------------------------------------------------------------
+
+@row
+def files_without_a_name_get_one_or_none(folder):
+    fd = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o640)
+    os.write(fd, b"content")
+    seen = [os.fstat(fd).st_nlink, oct(os.fstat(fd).st_mode), os.listdir(folder),
+            attempt(linkat, fd, folder / "named"), os.fstat(fd).st_nlink, get(folder / "named")]
+    os.write(fd, b" and more")
+    os.close(fd)
+    fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o640)
+    seen.append(attempt(linkat, fd, folder / "never"))
+    os.close(fd)
+    fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600)
+    os.close(fd)
+    return seen + [os.listdir(folder), get(folder / "named")]
+
+
+@row
+def renames_with_flags(folder):
+    a, b = put(folder / "a", b"a"), put(folder / "b", b"b")
+    os.mkdir(folder / "dir")
+    seen = [attempt(rename, a, b, NOREPLACE), attempt(rename, a, folder / "c", NOREPLACE),
+            attempt(rename, folder / "c", b, EXCHANGE), get(b),
+            attempt(rename, folder / "c", folder / "dir", EXCHANGE),
+            attempt(rename, b, folder / "none/x", 0), attempt(rename, b, folder / "x", EXCHANGE),
+            attempt(rename, b, b, NOREPLACE | EXCHANGE), attempt(rename, b, folder / "moved", WHITEOUT)]
+    status = os.lstat(folder / "b")
+    return seen + [stat.S_ISCHR(status.st_mode), status.st_rdev]
+
+
+@row
+def names_too_long_loops_and_wrong_kinds(folder):
+    put(folder / "file")
+    os.symlink("loop", folder / "loop")
+    os.mkdir(folder / "dir")
+    return [attempt(put, folder / ("n" * 256)), attempt(os.mkdir, folder / ("n" * 255)),
+            attempt(os.stat, folder / ("d/" * 2100)), attempt(os.open, folder / "loop", os.O_RDONLY),
+            attempt(os.stat, folder / "file/x"), attempt(os.rmdir, folder / "file"),
+            attempt(os.unlink, folder / "dir"), attempt(os.open, folder / "dir", os.O_WRONLY),
+            attempt(os.rename, folder / "file", folder / "dir"),
+            attempt(os.rename, folder / "dir", folder / "dir/below"),
+            attempt(os.link, folder / "dir", folder / "dir2"),
+            attempt(os.open, folder / "loop", os.O_WRONLY | os.O_CREAT | os.O_EXCL),
+            attempt(os.symlink, "t" * 4096, folder / "long")]
+
+
+@row
+def a_running_program_cannot_be_written(folder):
+    path = folder / "sleep"
+    subprocess.run(["cp", "/bin/sleep", path], check=True)
+    writing = os.open(path, os.O_WRONLY)
+    seen = [attempt(subprocess.run, [str(path), "0"])]
+    os.close(writing)
+    running = subprocess.Popen([str(path), "60"])
+    time.sleep(0.2)
+    seen.append(attempt(os.open, path, os.O_WRONLY))
+    running.kill()
+    running.wait()
+    return seen
+
+
+# ---- Attributes -----------------------------------------------------------------------------------
+
+@row
+def times_to_the_nanosecond(folder):
+    path = put(folder / "file")
+    utimensat = lambda times: checked(LIBC.utimensat(AT_FDCWD, os.fsencode(path), times, 0))
+    now, omit = (1 << 30) - 1, (1 << 30) - 2
+    seen = []
+    for atime, mtime in [((1, 123456789), (2, 987654321)), ((-5, 1), (1 << 33, 999999999)),
+                         ((0, omit), (7, 7)), ((8, 8), (0, omit)), ((0, omit), (0, omit))]:
+        utimensat((ctypes.c_long * 4)(*atime, *mtime))
+        seen.append((os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns))
+    before = time.time() - 1
+    utimensat((ctypes.c_long * 4)(0, now, 3, 3))
+    seen += [os.stat(path).st_atime >= before, os.stat(path).st_mtime_ns]
+    seen.append(attempt(utimensat, (ctypes.c_long * 4)(0, 1 << 30, 0, 0)))
+    os.utime(path, ns=(10, 10))
+    with open(path, "ab") as file:  # a time set while it is open for writing stays
+        file.write(b"x")
+        file.flush()
+        os.utime(file.fileno(), ns=(11, 12))
+    return seen + [os.stat(path).st_mtime_ns]
+
+
+@row
+def the_time_of_birth_is_told(folder):
+    class Statx(ctypes.Structure):
+        _fields_ = [("mask", ctypes.c_uint32), ("rest", ctypes.c_uint8 * 76),
+                    ("btime", ctypes.c_int64), ("more", ctypes.c_uint8 * 168)]
+    path = put(folder / "file")
+    os.utime(path, ns=(10, 10))
+    result = Statx()
+    checked(LIBC.statx(AT_FDCWD, os.fsencode(path), 0, 0xfff, ctypes.byref(result)))
+    return [bool(result.mask & 0x800), abs(result.btime - time.time()) < 60]
+
+
+@row
+def set_id_bits_are_cleared_as_they_should(folder):
+    seen = []
+    for name, change in [
+            ("write", lambda path: os.write(os.open(path, os.O_WRONLY), b"x")),
+            ("truncate", lambda path: os.truncate(path, 1)),
+            ("open", lambda path: os.open(path, os.O_WRONLY | os.O_TRUNC)),
+            ("chown", lambda path: os.chown(path, -1, USER)),
+            ("fallocate", lambda path: fallocate(os.open(path, os.O_WRONLY), 0, 0, 10000))]:
+        for who in (0, USER):
+            path = put(folder / f"{name} {who}", b"content")
+            os.chown(path, USER, USER)
+            os.chmod(path, 0o6777)
+            result = change(path) if who == 0 else as_user(who, change, path)
+            seen.append((name, who, isinstance(result, str), mode_of(path)))
+    return seen
+
+
+@row
+def sticky_and_set_gid_folders(folder):
+    os.mkdir(folder / "sticky")
+    os.chmod(folder / "sticky", 0o1777)
+    os.mkdir(folder / "group")
+    os.chown(folder / "group", 0, OTHER)
+    os.chmod(folder / "group", 0o2777)
+    path = put(folder / "sticky/file")
+    os.chown(path, USER, USER)
+    seen = [as_user(OTHER, os.unlink, path), as_user(OTHER, os.rename, path, str(path) + "2"),
+            as_user(USER, os.rename, path, str(path) + "2")]
+    as_user(USER, os.mkdir, folder / "group/dir")
+    as_user(USER, lambda: str(put(folder / "group/file", mode=0o2775)))
+    for name in ("group/dir", "group/file"):
+        status = os.stat(folder / name)
+        seen.append((status.st_uid, status.st_gid, oct(status.st_mode)))
+    return seen
+
+
+@row
+def several_ordinary_users(folder):
+    private = put(folder / "private", b"mine", 0o600)
+    os.chown(private, USER, USER)
+    os.mkdir(folder / "closed", 0o700)
+    put(folder / "closed/file", b"x")
+    return [as_user(USER, read_access, private), as_user(OTHER, read_access, private),
+            as_user(OTHER, os.chmod, private, 0o666), as_user(USER, os.chmod, private, 0o640),
+            as_user(USER, os.chown, private, OTHER, -1), as_user(USER, os.listdir, folder / "closed"),
+            as_user(USER, read_access, folder / "closed/file"),
+            as_user(OTHER, os.utime, private), as_user(USER, os.utime, private),
+            as_user(OTHER, os.access, folder, os.W_OK)]
+
+
+@row
+def space_and_inodes_are_counted(folder):
+    status = os.statvfs(folder)
+    return [status.f_files, status.f_namemax, status.f_blocks * status.f_frsize, status.f_ffree > 0]
+
+
+@row
+def file_flags(folder):
+    path = put(folder / "file", b"x")
+    get_flags, set_flags = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
+    fd = os.open(path, os.O_RDONLY)
+    ioctl = lambda command, value=0: struct.unpack("I", fcntl.ioctl(
+        fd, command, struct.pack("I", value)))[0]
+    before = attempt(ioctl, get_flags)
+    if isinstance(before, str):
+        return before
+    immutable = 0x10
+    seen = [before, attempt(ioctl, set_flags, before | immutable) is not None,
+            attempt(ioctl, get_flags), attempt(os.unlink, path), attempt(os.truncate, path, 0),
+            as_user(USER, ioctl, set_flags, before)]
+    ioctl(set_flags, before)
+    seen.append(attempt(os.truncate, path, 0))
+    os.close(fd)
+    return seen
+
+
+# ---- Bytes ----------------------------------------------------------------------------------------
+
+@row
+def mapped_files(folder):
+    fd = os.open(put(folder / "file", b"-" * 10000), os.O_RDWR)
+    shared = mmap.mmap(fd, 10000)
+    private = mmap.mmap(fd, 10000, flags=mmap.MAP_PRIVATE)
+    private[0:4] = b"mine"
+    shared[5000:5006] = b"shared"
+    shared.flush()
+    seen = [os.pread(fd, 6, 5000), os.pread(fd, 4, 0)]
+    os.pwrite(fd, b"written", 100)
+    seen.append(shared[100:107])
+    shared.close()
+    private.close()
+    os.close(fd)
+    return seen
+
+
+@row
+def direct_and_synchronous_writes(folder):
+    seen = []
+    for flag in (os.O_DIRECT, os.O_SYNC, os.O_DSYNC, os.O_DIRECT | os.O_SYNC):
+        fd = os.open(folder / f"file {flag}", os.O_RDWR | os.O_CREAT | flag)
+        page = mmap.mmap(-1, 8192)
+        page.write(b"d" * 8192)
+        seen += [os.write(fd, page), os.preadv(fd, [page], 4096)]
+        os.close(fd)
+    return seen
+
+
+@row
+def removed_files_live_until_they_are_closed(folder):
+    path = put(folder / "file", b"content")
+    fd = os.open(path, os.O_RDWR)
+    os.unlink(path)
+    os.pwrite(fd, b"CONT", 0)
+    seen = [os.pread(fd, 100, 0), os.fstat(fd).st_nlink, attempt(os.stat, path)]
+    os.close(fd)
+    return seen
+
+
+class ConformanceTest(harness.TestCase):
+    def test_the_mount_does_what_a_local_disk_does(self):
+        os.umask(0o022)
+        self.place.folder.chmod(0o755)
+        mount = self.mount(options="allow_other")
+        local = self.place.path("local")
+        local.mkdir()
+        for function in ROWS:
+            with self.subTest(function.__name__):
+                folders = [top / function.__name__ for top in (local, mount.folder)]
+                seen = []
+                for folder in folders:
+                    folder.mkdir()
+                    folder.chmod(0o777)
+                    seen.append(function(folder))
+                self.assertEqual(seen[0], seen[1], "local disk, then mount")
+                expected = snapshot(folders[0])
+                self.assertEqual(expected, snapshot(folders[1]), "left on the mount")
+                mount.wait()
+                self.assertEqual(expected, snapshot(self.server.folder / function.__name__),
+                                 "left on the server")
+
+    def test_a_folder_of_many_entries_is_listed_while_it_changes(self):
+        count = 200_000 if harness.LONG else 20_000
+        many = self.server.folder / "many"
+        many.mkdir()
+        for number in range(count):
+            os.close(os.open(many / f"kept {number}", os.O_CREAT | os.O_WRONLY))
+        mount = self.mount()
+        names = []
+        with os.scandir(mount.folder / "many") as entries:
+            for number, entry in enumerate(entries):
+                names.append(entry.name)
+                if number % 100 == 0:  # others come and go meanwhile
+                    (many / f"new {number}").touch()
+                    if number >= 1000:
+                        (many / f"new {number - 1000}").unlink()
+        kept = [name for name in names if name.startswith("kept")]
+        self.assertEqual(len(kept), count)
+        self.assertEqual(len(set(kept)), count)
+
+    def test_two_mounts_append_to_one_file(self):
+        mounts = [self.mount(name) for name in ("one", "two")]
+        (self.server.folder / "log").write_bytes(b"")
+        records = 300
+        writers = []
+        for number, mount in enumerate(mounts):
+            child = os.fork()
+            if child == 0:
+                fd = os.open(mount.folder / "log", os.O_WRONLY | os.O_APPEND)
+                for line in range(records):
+                    os.write(fd, f"writer {number} line {line:05} {'x' * (line % 200)}\n".encode())
+                os.close(fd)
+                os._exit(0)
+            writers.append(child)
+        for child in writers:
+            self.assertEqual(os.waitpid(child, 0)[1], 0)
+        for mount in mounts:
+            mount.wait()
+        lines = (self.server.folder / "log").read_text().splitlines()
+        for number in range(2):
+            mine = [line for line in lines if line.startswith(f"writer {number} ")]
+            self.assertEqual(mine, [f"writer {number} line {line:05} {'x' * (line % 200)}"
+                                    for line in range(records)])
+        self.assertEqual(len(lines), 2 * records)
+
+
+if __name__ == "__main__":
+    harness.main()
