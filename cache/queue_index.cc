@@ -144,6 +144,24 @@ void QueueIndex::remove(QueuedNode& node) {
   nodes_.erase(id);
 }
 
+void QueueIndex::place_append(std::uint64_t sequence, std::uint64_t offset_bytes) {
+  QueuedOperation& operation = operations_.at(sequence);
+  QueuedNode& node = *operation.node;
+  const bool moved = operation.offset_bytes != offset_bytes;
+  totals_.checksums ^= operation.row_checksum;
+  operation.kind = OperationKind::write;
+  operation.offset_bytes = offset_bytes;
+  operation.row_checksum = row_checksum_of(sequence, operation);
+  totals_.checksums ^= operation.row_checksum;
+  changed_operations_.push_back(sequence);
+  if (!moved) return;
+  node.overlay = Overlay();
+  for (const std::uint64_t each : node.sequences) {
+    const QueuedOperation& queued = operations_.at(each);
+    if (queued.usable) enter_overlay(each, queued);
+  }
+}
+
 void QueueIndex::park(std::uint64_t sequence, ParkedState state) {
   const auto found = operations_.find(sequence);
   if (found == operations_.end()) return;

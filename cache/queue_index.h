@@ -81,6 +81,8 @@ class QueueIndex {
   void add(std::uint64_t sequence, QueuedOperation operation);
   // Returns the place of its data, to be freed. The sequence is known.
   DataPlace remove(std::uint64_t sequence);
+  // An append has become a write there.
+  void place_append(std::uint64_t sequence, std::uint64_t offset_bytes);
   void park(std::uint64_t sequence, ParkedState state);
   void unpark(std::uint64_t sequence);
 

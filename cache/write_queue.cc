@@ -180,6 +180,16 @@ void WriteQueue::complete(std::string_view node, std::uint64_t up_to_sequence) {
   for (const std::uint64_t sequence : done) state_->remove(sequence);
 }
 
+void WriteQueue::place_appends(std::span<const std::uint64_t> sequences,
+                               std::uint64_t offset_bytes) {
+  for (const std::uint64_t sequence : sequences) {
+    const QueuedOperation* operation = state_->index.find(sequence);
+    if (operation == nullptr || operation->kind != OperationKind::append) continue;
+    state_->index.place_append(sequence, offset_bytes);
+    offset_bytes += operation->place.length_bytes;
+  }
+}
+
 void WriteQueue::fail(std::uint64_t sequence, int error, std::string_view message) {
   state_->index.park(sequence, {error, std::string(message), false});
 }

@@ -108,6 +108,9 @@ class WriteQueue {
   void complete(std::span<const std::uint64_t> sequences);
   void complete(std::string_view node, std::uint64_t up_to_sequence);
 
+  // Where the server put these appends, neighbours of one file, in order: writes from now on, so
+  // that sending them again does no harm. Unknown sequences are ignored.
+  void place_appends(std::span<const std::uint64_t> sequences, std::uint64_t offset_bytes);
   // The server refused it: kept, shown, and it holds back its node. Others go on.
   void fail(std::uint64_t sequence, int error, std::string_view message);
   // Frees all parked nodes except damaged operations; returns all sequences that may be sent

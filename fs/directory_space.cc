@@ -101,11 +101,13 @@ Result<std::uint64_t> DirectoryStore::append(StoreFile& file, const Append& requ
   const auto size = size_of(fd);
   if (!size) return size.error();
   if (too_far(*size, request.data.size())) return errno_code(EFBIG);
-  const bool reached = request.expected + request.data.size() <= *size;
-  if (request.repeated && reached && holds(fd, request.expected, request.data)) {
-    return request.expected;
+  std::span<const std::uint8_t> data = request.data;
+  if (request.repeated && request.expected < *size) {
+    const std::size_t there = std::min<std::uint64_t>(data.size(), *size - request.expected);
+    if (holds(fd, request.expected, data.first(there))) data = data.subspan(there);
   }
-  const iovec whole{const_cast<std::uint8_t*>(request.data.data()), request.data.size()};
+  if (data.empty()) return request.expected;
+  const iovec whole{const_cast<std::uint8_t*>(data.data()), data.size()};
   ssize_t put = 0;
   do {
     put = ::pwritev2(fd, &whole, 1, 0, RWF_APPEND);
@@ -113,7 +115,7 @@ Result<std::uint64_t> DirectoryStore::append(StoreFile& file, const Append& requ
   if (put < 0) return last_error();
   const auto after = size_of(fd);
   if (!after) return after.error();
-  if (static_cast<std::size_t>(put) < request.data.size()) {  // the disk is full
+  if (static_cast<std::size_t>(put) < data.size()) {  // the disk is full
     static_cast<void>(::ftruncate(fd, static_cast<off_t>(*size)));
     return errno_code(ENOSPC);
   }

@@ -93,7 +93,6 @@ struct Inode {
   std::optional<KnownXattrs> xattrs;      // of the server's, when somebody asked
   std::optional<KnownRanges> data_ranges;
   bool copied_into = false;               // on the server, and perhaps not on its disk yet
-  bool appended_elsewhere = false;        // what we appended went to another place than we show
   std::deque<Version> our_versions;       // earlier ones that only our own changes led away from
   NodeNumber parent;                      // where it was seen last, with `name`: for people
   std::string name;

@@ -6,7 +6,6 @@
 #include <cassert>
 #include <cerrno>
 #include <limits>
-#include <utility>
 
 namespace rushfs::fs {
 
@@ -57,6 +56,7 @@ void Volume::set_path(const transport::PathReport& report) {
 void Volume::tick(bool connected) {
   log_.tick();
   writeback_.tick(connected);
+  linked_ = connected;
   auto closed = std::move(to_release_);
   to_release_.clear();
   for (auto& weak : closed) {
@@ -150,10 +150,6 @@ void keep_known(Inode& inode, const Attributes& before, const AppliedOperation& 
 void Volume::applied(const NodeId& node, const AppliedOperation& operation) {
   const auto inode = inodes_.get(node);
   const Attributes before = inode->server;
-  if (operation.append &&
-      operation.change.after.size != operation.offset + operation.length) {
-    inode->appended_elsewhere = true;
-  }
   if (hear_own_change(*inode, operation.change, ++epoch_, parts_.time) == Heard::changed) {
     return content_changed(*inode);
   }
@@ -179,7 +175,6 @@ void Volume::completed(const NodeId& node, std::uint64_t operations) {
     left.unstamped = local.unstamped;
     if (local.unstamped) left.mtime = local.mtime;
     local = left;
-    if (std::exchange(inode->appended_elsewhere, false)) content_changed(*inode);
   }
   log_.space_freed();
 }

@@ -228,6 +228,8 @@ class Volume : private WritebackListener {
                         Reply<void> reply);
   /// When the server has, on disk, what was queued of the file so far.
   void drain(const InodeRef& inode, Reply<void> reply);
+  /// fresh(), or all there is while there is no link.
+  bool may_trust(const Inode& inode) const;
   void with_xattrs(const InodeRef& inode, Reply<void> reply);
   void queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply);
   void with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<void> reply);
@@ -251,6 +253,7 @@ class Volume : private WritebackListener {
   Writeback writeback_;
   ChangeLog log_;
   Reader reader_;
+  bool linked_ = true;  // as of the last tick()
   bool server_read_only_ = false;
   bool squashed_ = false;
   std::uint32_t max_read_ = kDefaultTransfer;

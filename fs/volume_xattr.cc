@@ -61,12 +61,16 @@ std::string as_seen(const Inode& inode, const std::string& name, std::string val
 
 }  // namespace
 
+bool Volume::may_trust(const Inode& inode) const {
+  return fresh(inode) || (!linked_ && inode.known());
+}
+
 // Brings inode->xattrs up to date.
 void Volume::with_xattrs(const InodeRef& inode, Reply<void> reply) {
   const auto& known = inode->xattrs;
   const bool none = (inode->server.traits & kHasXattrs) == 0;
-  if (fresh(*inode) && none) inode->xattrs = {inode->server.version, {}};
-  if (fresh(*inode) && known && known->version == inode->server.version) return reply.ok();
+  if (may_trust(*inode) && none) inode->xattrs = {inode->server.version, {}};
+  if (may_trust(*inode) && known && known->version == inode->server.version) return reply.ok();
   ask(parts_.remote, Priority::urgent, ListXattrs{inode->node},
       [this, inode, epoch = epoch_,
        reply = std::move(reply)](Result<Answer<ListXattrsReply>> answer) mutable {
@@ -95,7 +99,7 @@ void Volume::get_xattr(NodeNumber node, std::string name, Reply<std::string> rep
   // The kernel asks for the capability before every write. The server takes it away at the next
   // one whatever we answer.
   const bool writing = name == kCapability && inode->writers > 0 && inode->known();
-  if ((fresh(*inode) || writing) && says_absent(inode->server.traits, name)) {
+  if ((may_trust(*inode) || writing) && says_absent(inode->server.traits, name)) {
     return reply.fail(absent_error(*inode, name));
   }
   with_xattrs(inode, [this, inode, name, reply = std::move(reply)](Result<void> done) mutable {

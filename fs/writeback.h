@@ -121,7 +121,8 @@ class Writeback {
     std::uint64_t committed = 0;       // the server said: through here
     std::optional<CallId> commit;
     bool open = false;                 // somebody may write on
-    bool misplaced = false;            // appended data lies elsewhere than the queue says
+    std::uint64_t append_through = 0;  // highest append taken up for sending
+    bool after_append = false;         // what comes next waits for the answer to an append
     bool removed = false;              // has no name and no user: of no use
     bool parked = false;
     int error = 0;                     // the server's last refusal
@@ -134,6 +135,7 @@ class Writeback {
     std::uint64_t sent_through() const;
     bool idle() const;
     void note_unsent(std::uint64_t sequence);
+    bool append_under_way() const;
   };
   using Nodes = std::unordered_map<NodeId, Node>;
   struct Batch {

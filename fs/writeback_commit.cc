@@ -26,8 +26,7 @@ void Writeback::consider_commit(const NodeId& id, Node& node) {
       std::any_of(node.waiters.begin(), node.waiters.end(), [&](const Waiter& waiter) {
         return waiter.through <= through && waiter.through > node.committed;
       });
-  if ((all_sent && !node.open) || waited_for || node.uncommitted >= kCommitBytes ||
-      node.misplaced) {
+  if ((all_sent && !node.open) || waited_for || node.uncommitted >= kCommitBytes) {
     send_commit(id, node);
   } else {
     settling_.insert(id);
@@ -64,7 +63,6 @@ void Writeback::committed(const NodeId& id, std::uint64_t through, Result<Change
   }
   node.commit.reset();
   node.committed = std::max(node.committed, through);
-  node.misplaced = false;
   retire(id, node);
 }
 

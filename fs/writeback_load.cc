@@ -38,9 +38,16 @@ void Writeback::Node::note_unsent(std::uint64_t sequence) {
   }
 }
 
+bool Writeback::Node::append_under_way() const {
+  if (append_through == 0) return false;
+  if (append_through > sent_through()) return true;
+  return std::any_of(sent.begin(), sent.end(),
+                     [](const Sent& s) { return s.operation.append && !s.answered; });
+}
+
 // A node's operations must leave in order: those of it still unknown to us come first.
 bool Writeback::may_choose(const Node& node) const {
-  if (node.parked || node.retry_at || node.unsent.empty()) return false;
+  if (node.parked || node.retry_at || node.after_append || node.unsent.empty()) return false;
   if (node.unsent.front() <= cursor_) return true;
   return node.wanted_urgently() && cursor_ >= node.known_after;
 }
@@ -107,7 +114,16 @@ bool Writeback::wanted_now(const cache::Operation& operation, Node& node) {
   if (operation.sequence <= node.sent_through()) return false;
   if (node.parked) return false;
   const bool overtaking = !node.unsent.empty() && node.unsent.front() < operation.sequence;
-  if (!node.retry_at && !overtaking) return true;
+  // Should the server lose its memory, an append that was not answered is looked for where it was
+  // expected: nothing of ours may have changed that place since.
+  const bool append = operation.kind == cache::OperationKind::append;
+  const bool content = !append && (operation.kind == cache::OperationKind::write ||
+                                   operation.size_bytes.has_value());
+  if (!overtaking && content && node.append_under_way()) node.after_append = true;
+  if (!node.retry_at && !overtaking && !node.after_append) {
+    if (append) node.append_through = operation.sequence;
+    return true;
+  }
   node.note_unsent(operation.sequence);
   chosen_.insert(NodeId{operation.node});
   return false;

@@ -112,8 +112,14 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> re
   }
   at->answered = true;
   at->operation.change = *result;
-  const AppliedOperation& done = at->operation;
-  if (done.append && result->after.size != done.offset + done.length) node.misplaced = true;
+  // An answer that nothing was changed is to a repetition, and tells no place.
+  if (at->operation.append && result->before != result->after.version) {
+    const std::uint64_t offset = result->after.size - at->operation.length;
+    parts_.queue_loop.run([&queue = parts_.queue, sequences = at->sequences, offset] {
+      queue.place_appends(sequences, offset);
+    });
+    at->operation.offset = offset;
+  }
   in_flight_ -= at->bytes;
   node.error = 0;
   node.backoff = {};
@@ -122,6 +128,7 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> re
   while (node.reported < node.sent.size() && node.sent[node.reported].answered) {
     parts_.listener.applied(id, node.sent[node.reported++].operation);
   }
+  if (node.after_append && !node.append_under_way()) node.after_append = false;
   if (may_choose(node)) chosen_.insert(id);
   consider_commit(id, node);
   retire(id, node);
@@ -148,6 +155,8 @@ void Writeback::take_back(const NodeId& id, Node& node, std::size_t from) {
     node.commit.reset();
     parts_.remote.cancel(commit);
   }
+  node.append_through = 0;
+  node.after_append = false;
   std::vector<Sent> taken(std::make_move_iterator(node.sent.begin() +
                                                   static_cast<std::ptrdiff_t>(from)),
                           std::make_move_iterator(node.sent.end()));

@@ -138,6 +138,30 @@ TEST_CASE("holes, allocations, appends and other changes are there again after a
   CHECK(queue.layout("a", 0, 1000).size() == 3);
 }
 
+TEST_CASE("an append shows and stays where the server has put it") {
+  const TemporaryFolder folder;
+  const Buffer data(1000, 7);
+  {
+    WriteQueue queue({folder.path(), kPlenty});
+    const std::uint64_t first = *queue.append_write(from("a"), 0, data, OperationKind::append);
+    const std::uint64_t next = *queue.append_write(from("a"), 1000, data, OperationKind::append);
+    REQUIRE(queue.append_write(from("a"), 600, Buffer(10, 1)));
+    queue.place_appends(std::vector<std::uint64_t>{first, next, 999}, 500);
+    REQUIRE(queue.commit());
+  }
+  WriteQueue queue({folder.path(), kPlenty});
+  const auto all = queue.next(0, 1 << 20);
+  REQUIRE(all.size() == 3);
+  CHECK(all[0].kind == OperationKind::write);
+  CHECK(all[0].offset_bytes == 500);
+  CHECK(all[1].offset_bytes == 1500);
+  CHECK(queue.pending("a").size.apply(0) == 2500);
+  const auto pieces = queue.read("a", 0, 2500);
+  REQUIRE(pieces->size() == 5);  // the server's, the first with the write in it, the second
+  CHECK((*pieces)[0].length_bytes == 500);
+  CHECK((*pieces)[2].data == Buffer(10, 1));
+}
+
 TEST_CASE("a sequence number is never used twice, even if its operation was never committed") {
   const TemporaryFolder folder;
   std::uint64_t last = 0;

@@ -3,6 +3,8 @@
 // promises: programs see their own changes at once, and every closed file arrives complete, once.
 #include <catch2/catch.hpp>
 
+#include <fcntl.h>
+
 #include <cstdlib>
 #include <map>
 #include <string>
@@ -64,6 +66,8 @@ class Exerciser {
       case 18: return pick(4) == 0 ? world_.cut_link() : read();
       case 19: return pick(6) == 0 ? restart_server() : write();
       case 20: return pick(10) == 0 ? kill_client() : write();
+      case 21: return allocate();
+      case 22: return copy();
       default: return read_closed();
     }
   }
@@ -74,13 +78,15 @@ class Exerciser {
     const bool exists = files_.contains(name);
     if (exists) {
       const bool truncate = pick(4) == 0;
-      const auto opened = world_.open(name, {.read = true, .write = true, .truncate = truncate});
+      const bool append = pick(4) == 0;
+      const auto opened = world_.open(
+          name, {.read = true, .write = true, .append = append, .truncate = truncate});
       REQUIRE(opened);
       if (truncate) {
         files_[name]->bytes.clear();
         files_[name]->dirty = true;
       }
-      open_.push_back({opened->handle, files_[name]});
+      open_.push_back({opened->handle, files_[name], append});
     } else {
       const auto created = world_.create(name, {.read = true, .write = true, .exclusive = true});
       REQUIRE(created);
@@ -92,15 +98,56 @@ class Exerciser {
   void write() {
     if (open_.empty()) return;
     auto& target = open_[pick(open_.size())];
-    const auto offset = pick(700'000);
+    auto& model = target.file->bytes;
+    const auto offset = target.append ? model.size() : pick(700'000);
     const auto bytes = random_bytes(1 + pick(pick(3) == 0 ? 300'000 : 5'000));
     const auto written = world_.write(target.handle, offset, bytes);
     REQUIRE(written);
     REQUIRE(*written == bytes.size());
-    auto& model = target.file->bytes;
     if (model.size() < offset + bytes.size()) model.resize(offset + bytes.size());
     model.replace(offset, bytes.size(), bytes);
     target.file->dirty = true;
+  }
+
+  void allocate() {
+    if (open_.empty()) return;
+    constexpr std::uint32_t kModes[] = {0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                        FALLOC_FL_ZERO_RANGE,
+                                        FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE};
+    const auto& target = open_[pick(open_.size())];
+    const std::uint32_t mode = kModes[pick(std::size(kModes))];
+    const auto offset = pick(600'000), length = 1 + pick(100'000);
+    const auto done = world_.await<void>([&](auto reply) {
+      world_.volume().allocate(target.handle, mode, offset, length, std::move(reply));
+    });
+    if (!done && done.error().value() == EOPNOTSUPP) return;  // not on this disk
+    REQUIRE(done);
+    auto& model = target.file->bytes;
+    const bool grows = (mode & FALLOC_FL_KEEP_SIZE) == 0;
+    if (grows && model.size() < offset + length) model.resize(offset + length);
+    const auto end = std::min<std::size_t>(model.size(), offset + length);
+    if (mode != 0 && offset < end) model.replace(offset, end - offset, end - offset, '\0');
+    target.file->dirty = true;
+  }
+
+  void copy() {
+    if (open_.empty()) return;
+    const auto& from = open_[pick(open_.size())];
+    const auto& to = open_[pick(open_.size())];
+    if (from.file == to.file || to.append) return;
+    const auto at = pick(600'000), onto = pick(600'000), length = 1 + pick(200'000);
+    const auto copied = world_.await<std::uint64_t>([&](auto reply) {
+      world_.volume().copy_range(from.handle, at, to.handle, onto, length, std::move(reply));
+    });
+    REQUIRE(copied);
+    const std::string& source = from.file->bytes;
+    const std::string bytes = at < source.size() ? source.substr(at, length) : "";
+    REQUIRE(*copied == bytes.size());
+    if (bytes.empty()) return;
+    auto& model = to.file->bytes;
+    if (model.size() < onto + bytes.size()) model.resize(onto + bytes.size());
+    model.replace(onto, bytes.size(), bytes);
+    to.file->dirty = true;
   }
 
   void compare(HandleNumber handle, const std::string& model) {
@@ -258,6 +305,7 @@ class Exerciser {
   struct Handle {
     HandleNumber handle;
     std::shared_ptr<File> file;
+    bool append = false;
   };
   World world_;
   std::map<std::string, std::shared_ptr<File>> files_;

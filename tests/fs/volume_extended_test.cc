@@ -75,6 +75,18 @@ TEST_CASE("that a file has no extended attributes costs no question") {
   CHECK(world.calls.empty());
 }
 
+TEST_CASE("without a link, what is known of extended attributes is told at once") {
+  World world;
+  write_file(world.exported() / "clip", "x");
+  const NodeNumber clip = world.find("clip").value();
+  world.kill_server();
+  world.run_for(30s);
+  const auto before = world.now();
+  CHECK(get(world, clip, std::string(kAccessAcl)).error().value() == ENODATA);
+  CHECK(list(world, clip).empty());
+  CHECK(world.now() - before < 1s);
+}
+
 TEST_CASE("the extended attributes of a file are fetched in one round trip") {
   World world;
   const auto path = world.exported() / "clip";
