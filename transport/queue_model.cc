@@ -8,7 +8,7 @@ namespace rushfs::transport {
 namespace {
 
 constexpr Duration kMinAllowance = std::chrono::milliseconds(3);
-constexpr Duration kMaxAllowance = std::chrono::milliseconds(25);
+constexpr Duration kMaxAllowance = std::chrono::milliseconds(10);
 // Flows of this bandwidth get a tenth of a round trip; others scale by the square root, as in
 // Swift (SIGCOMM 2020, section 3.2).
 constexpr double kReferenceBandwidth = 50e6 / 8;
@@ -68,7 +68,7 @@ void QueueModel::on_dip(const Epoch& epoch, Duration allowance, bool lossy, Time
   }
   // Longer than before although we sent half: others' queue, or a longer route. A route is steady.
   const Duration difference = least > last_dip_ ? least - last_dip_ : last_dip_ - least;
-  const bool same = difference < least / 20;
+  const bool same = difference < std::max(least / 50, jitter_ / 2);
   longer_dips_ = same ? longer_dips_ + 1 : 1;
   last_dip_ = least;
   if (longer_dips_ >= 2 && !lossy) {

@@ -96,6 +96,7 @@ class RateControl {
   void leave_startup(TimePoint now);
   void advance(std::uint64_t in_flight, TimePoint now);
   void restart_after_idle(TimePoint now);
+  Duration tolerated_queue() const;
   Duration allowed_queue() const;
   bool dip_due(TimePoint now) const;
   Duration dip_duration() const;
@@ -153,6 +154,7 @@ class RateControl {
   bool cut_for_loss_ = false;  // since the last probe
   bool dipped_ = false;        // since startup
   int queued_epochs_ = 0;    // cruise epochs with a queue in spite of backing off
+  int unanswered_epochs_ = 0;  // the same, after much backing off
   bool suspicious_ = false;  // a dip should tell loss or queue apart soon
   bool competing_ = false;   // others keep the queue full
 

@@ -24,6 +24,9 @@ constexpr int kShortCruiseRounds = 4;
 constexpr std::uint32_t kProbePackets = 40;
 constexpr int kBadEpochs = 2;  // one may be a burst
 constexpr int kCompetingEpochs = 10;
+constexpr int kCompetingQueue = 2;  // quarters of a round trip
+constexpr double kUnanswered = 0.7;  // of the rate before backing off
+constexpr int kUnansweredEpochs = 6;
 constexpr Duration kBaseStale = std::chrono::seconds(5);
 constexpr int kBaseStaleRounds = 25;
 constexpr Duration kDipSpacing = std::chrono::seconds(2);
@@ -182,14 +185,19 @@ void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
   }
 }
 
+Duration RateControl::tolerated_queue() const {
+  if (competing_ && queue_.known()) return queue_.base() * kCompetingQueue / 4;
+  return queue_.allowance(bandwidth_.value(), limits_.policy);
+}
+
 Duration RateControl::allowed_queue() const {
-  return queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter();
+  return tolerated_queue() + queue_.jitter();
 }
 
 void RateControl::back_off_for_queue(const Epoch& epoch) {
   const Duration allowed = allowed_queue();
   const Duration queue = queue_.standing(epoch);
-  if (queue > 2 * allowed) {
+  if (!competing_ && queue > 2 * allowed) {
     if (++queued_epochs_ >= kCompetingEpochs && limits_.policy != RatePolicy::low) {
       competing_ = true;
     }
@@ -197,18 +205,26 @@ void RateControl::back_off_for_queue(const Epoch& epoch) {
   } else {
     queued_epochs_ = std::max(0, queued_epochs_ - 1);
   }
-  if (!obeys_delay()) return;
   if (queue <= allowed) {
     // The queue is gone: back to nearly what the path delivered while there was one.
-    if (before_cut_ > 0 && 2 * queue < allowed && limits_.policy != RatePolicy::low) {
+    if (before_cut_ > 0 && 2 * queue < allowed && !competing_ &&
+        limits_.policy != RatePolicy::low) {
       bandwidth_.bound(bandwidth_.value() +
                        kRecover * std::max(before_cut_ - bandwidth_.value(), 0.0));
       before_cut_ = 0;
       last_cut_ = epoch.ended;
     }
+    unanswered_epochs_ = 0;
     return;
   }
   if (before_cut_ == 0) before_cut_ = std::min(lately_, bandwidth_.value());
+  if (queue > queue_.base() / 4 && bandwidth_.value() < kUnanswered * before_cut_ &&
+      ++unanswered_epochs_ >= kUnansweredEpochs && limits_.policy != RatePolicy::low) {
+    // We went and the queue stayed: it is of others, who would leave us nothing.
+    competing_ = true;
+    bandwidth_.unbound();
+    return;
+  }
   const double distance = std::min(1.5, seconds(queue_.base()) / seconds(kCutReference));
   const double excess = seconds(queue - allowed) / seconds(queue);
   const double factor = limits_.policy == RatePolicy::low
@@ -219,7 +235,8 @@ void RateControl::back_off_for_queue(const Epoch& epoch) {
 }
 
 void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
-  const Duration allowed = allowed_queue();
+  const Duration allowed =
+      queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter();
   const bool queued = queue_.standing(epoch) > 2 * allowed;
   const bool lossy = loss_.excessive(epoch);
   queue_.on_dip(epoch, allowed, lossy, now);

@@ -4,7 +4,8 @@
 //   by=MS] [burst=%] [acks=%]
 //              [policer=MS] [pause=MS every=MS]
 //              [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
-//              [target=MBPS] [policy=fair] [seed=N] [trace=S] [at=S rate2= rtt2= loss2=]
+//              [control=ours,cubic,bbr3] [target=MBPS] [policy=fair] [seed=N] [trace=S]
+//              [at=S rate2= rtt2= loss2=]
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -33,6 +34,16 @@ RatePolicy policy() {
   if (name == "high") return RatePolicy::high;
   if (name == "low") return RatePolicy::low;
   return RatePolicy::fair;
+}
+
+// "ours,cubic,bbr3": of one flow after the other; the last is that of all others, too.
+Control control(std::size_t flow) {
+  std::string names = options["control"];
+  for (; flow > 0 && names.find(',') != std::string::npos; --flow) {
+    names = names.substr(names.find(',') + 1);
+  }
+  if (names.starts_with("cubic")) return Control::cubic;
+  return names.starts_with("bbr3") ? Control::bbr3 : Control::ours;
 }
 
 Link link_from_options() {
@@ -90,6 +101,7 @@ int main(int argc, char** argv) {
   std::string extra = options["rtts"];
   for (std::size_t i = 0; i < flows; ++i) {
     FlowOptions flow;
+    flow.control = control(i);
     flow.limits.policy = policy();
     if (options.count("target")) flow.limits.target = {number("target", 0) * 1e6};
     if (i > 0)

@@ -5,6 +5,7 @@
 #include <queue>
 #include <random>
 
+#include "tests/transport/sender.h"
 #include "transport/received_packets.h"
 
 namespace rushfs::transport::simulation {
@@ -42,10 +43,10 @@ struct Direction {
 
 struct Flow {
   Flow(const FlowOptions& o, const Recovery::Config& config)
-      : options(o), recovery(config), received(false), arrived(1u << 20) {}
+      : options(o), sender(config, o.control), received(false), arrived(1u << 20) {}
 
   FlowOptions options;
-  Recovery recovery;
+  Sender sender;
   ReceivedPackets received;
   RangeSet arrived;  // payload bytes at the receiver
   LossOutcome outcome;
@@ -159,11 +160,10 @@ void Simulation::Implementation::handle(const Event& event) {
     case Event::Kind::wake:
       if (event.time != flow.wake) return;  // superseded
       flow.wake = TimePoint::max();
-      if (!flow.recovery.round_trip().has_sample()) {
-        flow.recovery.on_round_trip_sample(link.round_trip + flow.options.extra_round_trip,
-                                           Duration::zero(), now);
+      if (!flow.sender.knows_round_trip()) {
+        flow.sender.on_first_round_trip(link.round_trip + flow.options.extra_round_trip, now);
       }
-      flow.recovery.on_timer(now, flow.outcome);
+      flow.sender.on_timer(now, flow.outcome);
       act_on(flow);
       pump(event.flow);
       break;
@@ -226,29 +226,29 @@ std::optional<Chunk> Simulation::Implementation::next_chunk(Flow& flow, std::uin
 }
 
 bool Simulation::Implementation::send_one(Flow& flow, std::uint32_t index) {
-  if (const auto size = flow.recovery.path_mtu_probe(now)) {
+  if (const auto size = flow.sender.path_mtu_probe(now)) {
     const SentFrame frame{.kind = SentFrame::Kind::path_mtu_probe,
                           .length = static_cast<std::uint32_t>(size->count)};
-    const Sent packet{flow.recovery.next_number(), 0, 0};
-    flow.recovery.on_sent(*size, true, {&frame, 1}, now);
+    const Sent packet{flow.sender.next_number(), 0, 0};
+    flow.sender.on_sent(*size, frame, now);
     enter_link(index, size->count, packet);
     return true;
   }
   const auto room =
-      static_cast<std::uint32_t>(flow.recovery.datagram_size().count - kPacketOverhead);
+      static_cast<std::uint32_t>(flow.sender.datagram_size().count - kPacketOverhead);
   std::optional<Chunk> chunk = next_chunk(flow, room);
   SentFrame frame;
   if (chunk) {
     frame = {.kind = SentFrame::Kind::request_data, .id = chunk->offset, .length = chunk->length};
   } else {
-    if (flow.recovery.probes_owed() == 0) return false;
-    const auto old = flow.recovery.frames_to_probe();
+    if (flow.sender.probes_owed() == 0) return false;
+    const auto old = flow.sender.frames_to_probe();
     if (!old.empty()) frame = old.front();
     chunk = Chunk{frame.id, frame.length};
   }
-  const Sent packet{flow.recovery.next_number(), chunk->offset, chunk->length};
+  const Sent packet{flow.sender.next_number(), chunk->offset, chunk->length};
   const std::uint64_t size = chunk->length + kPacketOverhead;
-  flow.recovery.on_sent({size}, true, {&frame, 1}, now);
+  flow.sender.on_sent({size}, frame, now);
   enter_link(index, size, packet);
   return true;
 }
@@ -256,14 +256,14 @@ bool Simulation::Implementation::send_one(Flow& flow, std::uint32_t index) {
 void Simulation::Implementation::pump(std::uint32_t index) {
   Flow& flow = *flows[index];
   if (now < flow.options.start) return;
-  while (flow.recovery.may_send(false, now)) {
+  while (flow.sender.may_send(now)) {
     if (!send_one(flow, index)) {
-      flow.recovery.on_nothing_to_send(false, now);
+      flow.sender.on_nothing_to_send(now);
       break;
     }
   }
   const bool has_data = !flow.again.empty() || flow.next_offset < flow.offered;
-  if (const auto due = flow.recovery.deadline(has_data, now)) {
+  if (const auto due = flow.sender.deadline(has_data, now)) {
     const TimePoint at = after_pause(std::max(*due, now + std::chrono::microseconds(1)));
     if (at < flow.wake || flow.wake <= now) {
       flow.wake = at;
@@ -384,7 +384,7 @@ void Simulation::Implementation::maybe_acknowledge(std::uint32_t index) {
 void Simulation::Implementation::take_ack(std::uint32_t index, std::uint64_t number) {
   Flow& flow = *flows[index];
   Ack& ack = acks_[number - first_ack_];
-  if (!flow.recovery.on_ack(ack.ranges, ack.delay, now, flow.outcome)) std::abort();
+  if (!flow.sender.on_ack(ack.ranges, ack.delay, now, flow.outcome)) std::abort();
   if (ack.ping) {
     schedule(now + link.round_trip / 2, Event::Kind::ack_of_ack, index,
              {.number = ack.ranges.front().last});
@@ -425,7 +425,7 @@ void Simulation::set_burst(std::size_t index, std::uint64_t bytes, Duration inte
 FlowResult Simulation::result(std::size_t index) const {
   const Flow& flow = *implementation_->flows[index];
   FlowResult result = flow.total;
-  const std::uint64_t spurious = flow.recovery.report(implementation_->now).packets_spurious;
+  const std::uint64_t spurious = flow.sender.recovery().report(implementation_->now).packets_spurious;
   result.packets_spurious = spurious - flow.marked.packets_spurious;
   result.goodput_bytes -= flow.marked.goodput_bytes;
   result.wire_bytes -= flow.marked.wire_bytes;
@@ -438,7 +438,7 @@ FlowResult Simulation::result(std::size_t index) const {
 void Simulation::mark() {
   for (auto& flow : implementation_->flows) {
     flow->marked = flow->total;
-    flow->marked.packets_spurious = flow->recovery.report(implementation_->now).packets_spurious;
+    flow->marked.packets_spurious = flow->sender.recovery().report(implementation_->now).packets_spurious;
   }
   implementation_->queue_sum = 0;
   implementation_->queue_count = 0;
@@ -456,7 +456,7 @@ double Simulation::dropped_share() const {
 }
 
 const Recovery& Simulation::recovery(std::size_t flow) const {
-  return implementation_->flows[flow]->recovery;
+  return implementation_->flows[flow]->sender.recovery();
 }
 
 void Simulation::trace(Duration interval, std::function<void()> hook) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "tests/transport/rival.h"
 #include "transport/recovery.h"
 
 namespace rushfs::transport::simulation {
@@ -38,11 +39,12 @@ struct Link {
 };
 
 struct FlowOptions {
-  RateLimits limits;
+  Control control = Control::ours;
+  RateLimits limits{};
   TimePoint start{};
   Duration extra_round_trip{};
-  std::optional<std::uint64_t> bytes;  // to move; none: endless
-  std::optional<RememberedPath> remembered;
+  std::optional<std::uint64_t> bytes{};  // to move; none: endless
+  std::optional<RememberedPath> remembered{};
   // Application-limited: offers `burst_bytes` every `burst_interval`.
   std::uint64_t burst_bytes = 0;
   Duration burst_interval{};

@@ -1,0 +1,113 @@
+// Several flows on one link: ours among each other, and beside CUBIC and BBRv3.
+#include <catch2/catch.hpp>
+
+#include "tests/transport/rate_measure.h"
+
+using namespace rushfs::transport;
+using namespace rushfs::transport::simulation;
+using namespace std::chrono_literals;
+
+TEST_CASE("flows that started at different times get equal shares") {
+  const auto [flows, loss, least] = GENERATE(table<std::size_t, double, double>(
+      {{2, 0.0, 0.95}, {4, 0.0, 0.95}, {2, 0.02, 0.90}, {4, 0.02, 0.90}, {8, 0.0, 0.95}}));
+  INFO(flows << " flows, loss " << loss);
+  Simulation simulation(path(100_Mbps, 50ms, loss), 1);
+  for (std::size_t i = 0; i < flows; ++i) {
+    FlowOptions flow;
+    flow.start = TimePoint{} + 2s * i;
+    simulation.add(flow);
+  }
+  simulation.run_until(25s);
+  simulation.mark();
+  simulation.run_until(55s);
+  CHECK(jain(simulation, flows) >= least);
+}
+
+
+TEST_CASE("low leaves the link to others, high takes more than fair") {
+  const auto [policy, least, most] = GENERATE(table<RatePolicy, double, double>(
+      {{RatePolicy::low, 0.0, 0.35}, {RatePolicy::fair, 0.4, 0.6}, {RatePolicy::high, 0.5, 0.9}}));
+  Simulation simulation(path(100_Mbps, 50ms), 1);
+  simulation.add({});
+  FlowOptions flow;
+  flow.limits.policy = policy;
+  simulation.add(flow);
+  simulation.run_until(20s);
+  simulation.mark();
+  simulation.run_until(50s);
+  const auto fair = static_cast<double>(simulation.result(0).goodput_bytes);
+  const auto other = static_cast<double>(simulation.result(1).goodput_bytes);
+  INFO("policy " << static_cast<int>(policy) << " got " << other / (fair + other));
+  CHECK(other / (fair + other) >= least);
+  CHECK(other / (fair + other) <= most);
+}
+
+
+TEST_CASE("a fixed rate is kept through loss, and given up where the path does not carry it") {
+  Simulation simulation(path(100_Mbps, 50ms, 0.05), 1);
+  FlowOptions flow;
+  flow.limits.policy = RatePolicy::fixed;
+  SECTION("within the capacity") {
+    flow.limits.target = 50_Mbps;
+    simulation.add(flow);
+    simulation.run_until(10s);
+    simulation.mark();
+    simulation.run_until(30s);
+    const double rate = static_cast<double>(simulation.result(0).goodput_bytes) * 8 / 20;
+    CHECK(rate > 45e6);
+    CHECK(rate < 51e6);
+  }
+  SECTION("ten times the capacity") {
+    flow.limits.target = 1000_Mbps;
+    simulation.add(flow);
+    simulation.run_until(3s);
+    for (int i = 0; i < 9; ++i) {
+      simulation.mark();
+      simulation.run_until(simulation.elapsed() + 3s);
+      CHECK(static_cast<double>(simulation.result(0).wire_bytes) * 8 / 3 < 130e6);
+    }
+    CHECK(static_cast<double>(simulation.result(0).goodput_bytes) / 3 >
+          0.8 * simulation.payload_limit());
+  }
+}
+
+
+TEST_CASE("a near flow and a far one both get something") {
+  Simulation simulation(path(100_Mbps, 20ms), 1);
+  simulation.link().buffer = 50ms;
+  simulation.add({});
+  simulation.add({.start = TimePoint{} + 2s, .extra_round_trip = 180ms});
+  simulation.run_until(30s);
+  simulation.mark();
+  simulation.run_until(90s);
+  const auto near = static_cast<double>(simulation.result(0).goodput_bytes);
+  const auto far = static_cast<double>(simulation.result(1).goodput_bytes);
+  INFO("near " << near / (near + far));
+  CHECK(near / (near + far) >= 0.17);
+  CHECK(far / (near + far) >= 0.17);
+}
+
+TEST_CASE("beside CUBIC or BBRv3 neither side starves, and low leaves nearly all to them") {
+  const auto rival = GENERATE(Control::cubic, Control::bbr3);
+  const auto policy = GENERATE(RatePolicy::fair, RatePolicy::low);
+  const bool first = GENERATE(true, false);
+  Simulation simulation(path(100_Mbps, 50ms), 1);
+  FlowOptions ours{.start = TimePoint{} + (first ? 0s : 2s)};
+  ours.limits.policy = policy;
+  simulation.add(ours);
+  simulation.add({.control = rival, .start = TimePoint{} + (first ? 2s : 0s)});
+  simulation.run_until(20s);
+  simulation.mark();
+  simulation.run_until(80s);
+  const double limit = simulation.payload_limit() * 60;
+  const double us = static_cast<double>(simulation.result(0).goodput_bytes) / limit;
+  const double them = static_cast<double>(simulation.result(1).goodput_bytes) / limit;
+  INFO((rival == Control::cubic ? "CUBIC" : "BBRv3") << ", we " << (first ? "first: " : "second: ")
+                                                   << us << ", they " << them);
+  if (policy == RatePolicy::low) {
+    CHECK(them >= 0.85);
+  } else {
+    CHECK(us >= (rival == Control::cubic ? 0.2 : 0.08));
+    CHECK(them >= 0.3);
+  }
+}
