@@ -425,7 +425,8 @@ void Simulation::set_burst(std::size_t index, std::uint64_t bytes, Duration inte
 FlowResult Simulation::result(std::size_t index) const {
   const Flow& flow = *implementation_->flows[index];
   FlowResult result = flow.total;
-  const std::uint64_t spurious = flow.sender.recovery().report(implementation_->now).packets_spurious;
+  const std::uint64_t spurious =
+      flow.sender.recovery().report(implementation_->now).packets_spurious;
   result.packets_spurious = spurious - flow.marked.packets_spurious;
   result.goodput_bytes -= flow.marked.goodput_bytes;
   result.wire_bytes -= flow.marked.wire_bytes;
@@ -438,7 +439,8 @@ FlowResult Simulation::result(std::size_t index) const {
 void Simulation::mark() {
   for (auto& flow : implementation_->flows) {
     flow->marked = flow->total;
-    flow->marked.packets_spurious = flow->sender.recovery().report(implementation_->now).packets_spurious;
+    flow->marked.packets_spurious =
+        flow->sender.recovery().report(implementation_->now).packets_spurious;
   }
   implementation_->queue_sum = 0;
   implementation_->queue_count = 0;

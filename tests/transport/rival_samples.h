@@ -1,5 +1,5 @@
-// The delivery rate of BBR's draft (draft-ietf-ccwg-bbr, section 4.1), with what was lost meanwhile.
-// Bytes, seconds.
+// The delivery rate of BBR's draft (draft-ietf-ccwg-bbr, section 4.1), with what was lost
+// meanwhile. Bytes, seconds.
 #pragma once
 
 #include <optional>
