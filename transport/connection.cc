@@ -51,6 +51,7 @@ Connection::Connection(const ConnectionContext& context, ConnectionStart start, 
       tls_(context.tls, encode(own_parameters(context, start)), std::move(start.judge)),
       handshake_(std::in_place, start.original_destination, start.role),
       rate_(context.config.rate),
+      remembered_(start.remembered),
       idle_timeout_(context.config.idle_timeout),
       started_(now),
       last_heard_(now),
@@ -99,7 +100,7 @@ void Connection::on_keys(TimePoint now) {
   recovery_.emplace(Recovery::Config{.limits = rate_.effective(),
                                      .largest_datagram = largest,
                                      .seed = random_number(context_.random),
-                                     .remembered = {}});
+                                     .remembered = remembered_});
   if (handshake_->round_trip().has_sample()) {
     recovery_->on_round_trip_sample(handshake_->round_trip().smoothed(), Duration::zero(), now);
   }

@@ -49,6 +49,7 @@ struct ConnectionStart {
   std::optional<ConnectionId> peer_id;  // the server knows its client's
   ResetToken reset_token{};           // the server's, for own_id
   KeyJudge judge;
+  std::optional<RememberedPath> remembered;  // of an earlier connection to the peer's host
 };
 
 class Connection {
@@ -95,6 +96,8 @@ class Connection {
   /// Nothing more will be sent; late packets need not be recognised any more.
   bool is_finished() const { return state_ == State::finished; }
   PathReport report(TimePoint now) const;
+  /// What it knows of the path by now: worth starting from next time.
+  RememberedPath remember() const { return recovery_ ? recovery_->remember() : RememberedPath{}; }
   /// What authorized_keys says of the client; a server's, once connected.
   BitRate max_rate() const { return max_rate_; }
 
@@ -188,6 +191,7 @@ class Connection {
   std::uint64_t packets_while_closing_ = 0;
 
   RateCaps rate_;
+  std::optional<RememberedPath> remembered_;
   BitRate max_rate_ = BitRate::infinite();
   std::optional<PeerSending> peer_sending_;
   TimePoint peer_sending_since_{};

@@ -38,6 +38,7 @@ Endpoint::Implementation::Entry& Endpoint::Implementation::add(const TlsContext&
                                                                ConnectionStart start,
                                                                TimePoint now) {
   const ConnectionHandle handle{next_handle_++};
+  start.remembered = paths_.recall(start.peer, now);
   const ConnectionContext context{config_, tls, random_, load_, counters_};
   auto entry = std::make_unique<Entry>(handle, context, std::move(start), now);
   Entry& added = *entry;
@@ -82,6 +83,10 @@ void Endpoint::Implementation::remove(Entry& entry) {
   std::erase(outgoing_, entry.handle.value);
   std::erase_if(by_original_, [&](const auto& item) { return item.second == &entry; });
   connections_.erase(entry.handle.value);
+}
+
+void Endpoint::Implementation::remember_path(const Entry& entry) {
+  paths_.remember(entry.connection.peer_address(), entry.connection.remember(), now_);
 }
 
 void Endpoint::Implementation::remove_if_done(Entry& entry) {
@@ -185,6 +190,7 @@ bool Endpoint::Implementation::take_event(Entry& entry, std::optional<Event>& ev
   auto body = entry.connection.poll(now_);
   if (!body) return false;
   const bool closed = std::holds_alternative<Closed>(*body);
+  if (closed) remember_path(entry);
   if (closed) entry.closed_polled = true;
   const bool stranger =
       entry.connection.role() == Role::server && !entry.connection.was_connected();

@@ -18,6 +18,7 @@
 #include "transport/endpoint.h"
 #include "transport/half_open.h"
 #include "transport/identity.h"
+#include "transport/path_memory.h"
 #include "transport/rate_shares.h"
 #include "transport/stateless_reset.h"
 #include "transport/tls_context.h"
@@ -72,6 +73,7 @@ class Endpoint::Implementation {
   Entry& add(const TlsContext& tls, ConnectionStart start, TimePoint now);
   void remove(Entry& entry);
   void remove_if_done(Entry& entry);
+  void remember_path(const Entry& entry);
   bool take_event(Entry& entry, std::optional<Event>& event);
   void refresh_timers();
   void begin_sharing(Entry& entry);
@@ -106,6 +108,7 @@ class Endpoint::Implementation {
   std::optional<CookieJar> cookies_;  // a server's, since the first datagram
   TimePoint now_{};
   EndpointCounters counters_;
+  PathMemory paths_;
 
   absl::flat_hash_map<std::uint64_t, std::unique_ptr<Entry>> connections_;
   absl::flat_hash_map<ConnectionId, Entry*, std::hash<ConnectionId>> by_own_id_;

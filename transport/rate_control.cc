@@ -35,11 +35,8 @@ constexpr double kBusyPackets = 8;
 
 RateControl::RateControl(const RateLimits& limits, const std::optional<RememberedPath>& remembered,
                          std::uint64_t seed)
-    : limits_(limits), random_(seed | 1) {
+    : limits_(limits), random_(seed | 1), remembered_(remembered) {
   initial_rate_ = kInitialPackets * datagram_ / seconds(kAssumedRoundTrip);
-  if (remembered) {
-    initial_rate_ = std::max(initial_rate_, remembered->bandwidth.bits_per_second / 8 / 2);
-  }
   update_rates();
 }
 
@@ -48,6 +45,14 @@ void RateControl::on_first_round_trip(Duration sample, TimePoint now) {
   if (bandwidth_.maximum() > 0) return;
   const Duration time = std::max(sample, kLeastInitialTime);
   initial_rate_ = std::max(initial_rate_, kInitialPackets * datagram_ / seconds(time));
+  if (remembered_) {
+    // Another round trip is another path, of which nothing is known.
+    const Duration known = remembered_->minimum_round_trip;
+    const bool same = sample > known / 2 && sample < 2 * known + kLeastInitialTime;
+    const double half = remembered_->bandwidth.bits_per_second / 8 / 2;
+    if (same) initial_rate_ = std::max(initial_rate_, half);
+    remembered_.reset();
+  }
   update_rates();
 }
 

@@ -140,6 +140,7 @@ class RateControl {
   bool probe_sent_ = false;  // up has sent a round trip's worth
   bool found_more_ = false;  // the last probe did: probe again soon
   double initial_rate_ = 0;  // pacing before anything is known
+  std::optional<RememberedPath> remembered_;  // until the first round trip confirms it
   StartupRate startup_;
   double startup_bandwidth_ = 0;            // most delivered over a quarter of a round trip
   std::array<double, 2> startup_before_{};  // the same, one and two quarters ago

@@ -167,6 +167,7 @@ void Recovery::set_limits(const RateLimits& limits) {
 }
 
 RememberedPath Recovery::remember() const {
+  if (control_.phase() == RatePhase::startup) return {};  // its capacity was not found
   return {control_.bandwidth(), control_.minimum_round_trip()};
 }
 

@@ -191,6 +191,29 @@ TEST_CASE("ten thousand small requests pass bulk in both directions") {
   REQUIRE(scene.finish(30s));
 }
 
+TEST_CASE("a connection starts from what an earlier one to the host had learned") {
+  Scene scene(21, {.rate = 500_Mbps, .delay = 50ms});
+  const auto take = [&](bool up) {
+    const TimePoint start = scene.world.now();
+    scene.requester->start({.up = up, .total = 48 << 20, .message = 256 << 10, .window = 512});
+    REQUIRE(scene.finish(20s));
+    return seconds(scene.world.now() - start);
+  };
+  const double fresh_up = take(true);
+  const double fresh_down = take(false);
+  take(true);
+  take(false);
+  scene.client.endpoint->close(scene.requester->handle(), {}, scene.world.now());
+  scene.world.run_for(5s);
+  scene.requester->reconnect(scene.server);
+  REQUIRE(scene.requester->wait_connected());
+  const double up = take(true);
+  const double down = take(false);
+  CAPTURE(fresh_up, up, fresh_down, down);
+  CHECK(up < 0.8 * fresh_up);
+  CHECK(down < 0.8 * fresh_down);
+}
+
 TEST_CASE("damage of every kind is noticed, dropped and repaired") {
   Scene scene(19, {.rate = 100_Mbps, .delay = 10ms, .corruption = 0.03});
   scene.requester->start({.up = true, .total = 8 << 20, .message = 100'000, .window = 64});

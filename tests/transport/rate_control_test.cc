@@ -48,7 +48,28 @@ TEST_CASE("a remembered path is up to speed sooner") {
   simulation.run_until(10s);
   const auto finished = simulation.result(0).finished;
   REQUIRE(finished);
-  CHECK(seconds(*finished - TimePoint{}) <= 1.6 * (64_MiB / 950_Mbps + 50ms).count() * 1e-9);
+  const double ideal =
+      static_cast<double>((64_MiB).count) / simulation.payload_limit() + 0.05;  // half a trip
+  CHECK(seconds(*finished - TimePoint{}) <= 1.4 * ideal);
+}
+
+TEST_CASE("what is remembered of another path does little harm") {
+  Link link = path(20_Mbps, 100ms);
+  FlowOptions flow;
+  flow.bytes = (16_MiB).count;
+  double most = 0.15;  // half the old rate until the first losses are known
+  SECTION("as long, but slower") {
+    flow.remembered = RememberedPath{200_Mbps, 100ms};
+  }
+  SECTION("of another length") {
+    flow.remembered = RememberedPath{1000_Mbps, 10ms};
+    most = 0.05;
+  }
+  Simulation simulation(link, 1);
+  simulation.add(flow);
+  simulation.run_until(20s);
+  REQUIRE(simulation.result(0).finished);
+  CHECK(simulation.dropped_share() <= most);
 }
 
 TEST_CASE("losses in bursts, shallow buffers and policers are lived with") {
