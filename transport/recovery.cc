@@ -9,7 +9,7 @@ namespace {
 constexpr int kShrinkAfter = 3;
 // Jumbo datagrams are for bulk: a probe waits until this many times its size is in flight. Alone it
 // would also pass for what the path carries.
-constexpr std::uint64_t kJumboShare = 4;
+constexpr std::uint64_t kJumboShare = 2;
 // Urgent messages are repeated where one in 500 packets is lost, or more.
 constexpr double kLossWorthRepeating = 0.002;
 constexpr double kLately = 4000;  // packets
