@@ -630,10 +630,10 @@ class ConformanceTest(harness.TestCase):
         self.assertEqual(len(kept), count)
         self.assertEqual(len(set(kept)), count)
 
-    def test_two_mounts_append_to_one_file(self):
+    def test_two_mounts_append_to_one_file_while_the_server_is_killed(self):
         mounts = [self.mount(name) for name in ("one", "two")]
         (self.server.folder / "log").write_bytes(b"")
-        records = 300
+        records = 1000
         writers = []
         for number, mount in enumerate(mounts):
             child = os.fork()
@@ -641,9 +641,15 @@ class ConformanceTest(harness.TestCase):
                 fd = os.open(mount.folder / "log", os.O_WRONLY | os.O_APPEND)
                 for line in range(records):
                     os.write(fd, f"writer {number} line {line:05} {'x' * (line % 200)}\n".encode())
+                    if line % 50 == 0:
+                        time.sleep(0.02)
                 os.close(fd)
                 os._exit(0)
             writers.append(child)
+        for _ in range(2):
+            time.sleep(0.2)
+            self.server.kill()
+            self.server.start()
         for child in writers:
             self.assertEqual(os.waitpid(child, 0)[1], 0)
         for mount in mounts:
@@ -651,9 +657,11 @@ class ConformanceTest(harness.TestCase):
         lines = (self.server.folder / "log").read_text().splitlines()
         for number in range(2):
             mine = [line for line in lines if line.startswith(f"writer {number} ")]
+            mine = list(dict.fromkeys(mine))  # displaced in the moment of a kill: perhaps twice
             self.assertEqual(mine, [f"writer {number} line {line:05} {'x' * (line % 200)}"
                                     for line in range(records)])
-        self.assertEqual(len(lines), 2 * records)
+        self.assertLessEqual(len(lines), 2 * records + 20)
+        self.assertEqual(len(set(lines)), 2 * records)
 
 
 if __name__ == "__main__":
