@@ -25,6 +25,7 @@ using transport::Bytes;
 constexpr Bytes kMessage{1u << 20};
 constexpr std::size_t kUnderWay = 128;
 constexpr auto kShowEvery = std::chrono::milliseconds(500);
+constexpr double kFullLoad = 0.9;  // a network loop this busy has no more to give
 
 struct Arguments {
   std::string source;
@@ -40,7 +41,16 @@ struct Measured {
   Bytes amount;
   transport::Duration time{};
   std::optional<transport::PathReport> path;
+  double load = 0;  // of our own network loop at the end
+  std::string advice{};  // on socket buffers
   transport::BitRate rate() const { return amount / time; }
+  bool is_up() const { return direction == std::string_view("up"); }
+  /// What held back the end that sends: the server says it of itself.
+  transport::SendLimit limit() const {
+    if (is_up() || !path->peer) return path->limit;
+    return load >= kFullLoad ? transport::SendLimit::processor : path->peer->limit;
+  }
+  double loss() const { return is_up() || !path->peer ? path->loss_ratio : path->peer->loss_ratio; }
 };
 
 /// Keeps kUnderWay messages under way and counts those that were answered in time.
@@ -76,7 +86,8 @@ class Measurement {
       throw CommandError(ExitCode::unreachable,
                          "The connection ended: " + connection_.closed()->text);
     }
-    return {up_ ? "up" : "down", amount_, transport::Clock::now() - start, connection_.report()};
+    return {up_ ? "up" : "down", amount_, transport::Clock::now() - start, connection_.report(),
+            connection_.udp_report().load, transport::buffer_advice(connection_.udp_report())};
   }
 
  private:
@@ -113,17 +124,17 @@ nlohmann::json to_json(const Measured& measured) {
   if (measured.path) {
     result["round_trip_ms"] = transport::seconds(measured.path->smoothed_round_trip) * 1e3;
     result["minimum_round_trip_ms"] = transport::seconds(measured.path->minimum_round_trip) * 1e3;
-    result["loss"] = measured.path->loss_ratio;
+    result["loss"] = measured.loss();
     result["packets_sent"] = measured.path->packets_sent;
     result["packets_lost"] = measured.path->packets_lost;
-    result["limited_by"] = transport::name_of(measured.path->limit);
+    result["limited_by"] = transport::name_of(measured.limit());
   }
   return result;
 }
 
 Measured measure(const transport::HostPort& server, const Credentials& credentials,
                  const MountOptions& options, bool up, const Arguments& arguments) {
-  ServerConnection connection(credentials.identity, options.rate);
+  ServerConnection connection(credentials.identity, options.rate, options.dscp);
   connect_or_explain(connection, server, credentials, options.connect.timeout);
   Measurement measurement(connection, up);
   const bool progress = !arguments.as_json && isatty(STDERR_FILENO) == 1;
@@ -137,20 +148,23 @@ ExitCode bench(const Arguments& arguments) {
   const MountOptions options = parse_mount_options(arguments.options);
   const Credentials credentials = load_credentials(options.connect);
   nlohmann::json all = nlohmann::json::array();
+  std::string advice;
   for (const bool up : {false, true}) {
     if ((up ? arguments.down : arguments.up) && arguments.up != arguments.down) continue;
     const Measured measured = measure(location.server, credentials, options, up, arguments);
     all.push_back(to_json(measured));
+    advice = measured.advice;
     if (arguments.as_json) continue;
     fmt::print("{:<5} {:>14}   {} in {}", measured.direction, format_rate(measured.rate()),
                format_size(measured.amount), format_duration(measured.time));
     if (measured.path) {
-      fmt::print(", {} round trip, {:.2f} % loss",
-                 format_duration(measured.path->smoothed_round_trip),
-                 measured.path->loss_ratio * 100);
+      fmt::print(", {} round trip, {:.2f} % loss, limited by {}",
+                 format_duration(measured.path->smoothed_round_trip), measured.loss() * 100,
+                 transport::name_of(measured.limit()));
     }
     fmt::print("\n");
   }
+  if (!arguments.as_json && !advice.empty()) fmt::print("{}\n", advice);
   if (arguments.as_json) fmt::print("{}\n", (all.size() == 1 ? all.at(0) : all).dump(2));
   return ExitCode::success;
 }
@@ -175,7 +189,7 @@ void add_bench(CLI::App& program, Action& action) {
       ->check(CLI::Range(0.1, 86400.0));
   command->add_flag("--json", arguments->as_json, "one object, or a list of two");
   command->add_option("-o", arguments->options,
-                      "identity=FILE,known_hosts=FILE,timeout=TIME,rate=RATE,policy=...")
+                      "identity=FILE,known_hosts=FILE,timeout=TIME,rate=RATE,policy=...,dscp=N")
       ->allow_extra_args(false);
   command->callback([&action, arguments] { action = [arguments] { return bench(*arguments); }; });
 }

@@ -96,6 +96,7 @@ fs::MountConfig mount_config(const RemoteLocation& location, const file::path& m
   config.mount_point = mount_point;
   config.endpoint.identity = credentials.identity;
   config.endpoint.rate = options.rate;
+  config.udp.dscp = options.dscp;
   config.expected_server = credentials.expect(location.server);
   const file::path cache = options.cache_dir ? file::absolute(*options.cache_dir)
                                              : default_cache_directory();
@@ -142,13 +143,14 @@ void run_mount(fs::MountConfig config, const Connecting& connecting, bool foregr
   }
   const file::path mount_point = config.mount_point;
   file::create_directories(config.cache_directory.parent_path());
+  const transport::RateLimits rate = config.endpoint.rate;
   fs::Mount mount(std::move(config));
   connect(mount, connecting);
   mount.start();
   const MountEntry entry = own_entry(mount_point);
   const auto socket = runtime_directory() / fmt::format("{}-{}.sock", entry.device_major,
                                                         entry.device_minor);
-  ControlServer control(mount.file_loop(), socket, mount_control(mount));
+  ControlServer control(mount.file_loop(), socket, mount_control(mount, rate));
   boost::asio::signal_set signals(mount.file_loop(), SIGINT, SIGTERM);
   signals.async_wait([&mount](const boost::system::error_code& error, int) {
     if (!error) mount.stop();
@@ -192,9 +194,10 @@ void add_mount(CLI::App& program, Action& action) {
       "Options after -o, separated by commas (sizes 500M, 64G; rates 500M = 500 Mbit/s):\n"
       "  identity=FILE     our private key              known_hosts=FILE  servers we trust\n"
       "  cache_dir=DIR     where the cache is kept      cache_size=64G    what it may take\n"
-      "  rate=500M         never faster                 min_rate=50M      never slower\n"
+      "  rate=500M         never faster, each way       min_rate=50M      never slower\n"
       "  policy=fair       fixed, high, fair or low     timeout=60s       of one file operation\n"
       "  allow_other       other users may use it too   ro                read only\n"
+      "  dscp=8            marks datagrams, 0 to 63\n"
       "and the generic ones of mount(8) and fstab(5): noatime, nosuid, _netdev, nofail, x-...\n"
       "\n"
       "Examples:\n"

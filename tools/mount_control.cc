@@ -23,9 +23,11 @@ auto answer_with(Reply reply) {
   };
 }
 
-void set_rate(fs::Mount& mount, const json& request, Reply reply) {
+/// `rate` is what holds now; what the request does not name stays.
+void set_rate(fs::Mount& mount, transport::RateLimits& rate, const json& request, Reply reply) {
   try {
-    mount.set_rate(parse_mount_options(request.at("options").get<std::vector<std::string>>()).rate);
+    rate = change_rate(rate, request.at("options").get<std::vector<std::string>>());
+    mount.set_rate(rate);
     std::move(reply)(json{{"done", true}});
   } catch (const std::exception& error) {
     std::move(reply)(json{{"error", error.what()}});
@@ -34,8 +36,8 @@ void set_rate(fs::Mount& mount, const json& request, Reply reply) {
 
 }  // namespace
 
-ControlServer::Handler mount_control(fs::Mount& mount) {
-  return [&mount](const json& request, Reply reply) {
+ControlServer::Handler mount_control(fs::Mount& mount, transport::RateLimits rate) {
+  return [&mount, rate](const json& request, Reply reply) mutable {
     const std::string command = request.value("command", "");
     if (command == "status") {
       json status = to_json(mount.status());
@@ -52,7 +54,7 @@ ControlServer::Handler mount_control(fs::Mount& mount) {
       mount.discard_parked(request.value("operation", std::uint64_t{0}),
                            answer_with(std::move(reply)));
     } else if (command == "rate") {
-      set_rate(mount, request, std::move(reply));
+      set_rate(mount, rate, request, std::move(reply));
     } else {
       std::move(reply)(json{{"error", "unknown command: " + command}});
     }

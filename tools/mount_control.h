@@ -7,6 +7,6 @@
 namespace rushfs::tools {
 
 /// `mount` must outlive every use of the handler. Owner: the file loop.
-ControlServer::Handler mount_control(fs::Mount& mount);
+ControlServer::Handler mount_control(fs::Mount& mount, transport::RateLimits rate);
 
 }  // namespace rushfs::tools

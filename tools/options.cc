@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "tools/error.h"
 #include "tools/quantity.h"
@@ -72,17 +73,48 @@ transport::RatePolicy parse_policy(const std::string& text) {
   throw usage_error(fmt::format("policy={} is unknown: fixed, high, fair or low.", text));
 }
 
+bool take_rate_option(const Option& option, transport::RateLimits& rate) {
+  if (option.name == "rate") {
+    rate.target = parse_rate(value_of(option));
+  } else if (option.name == "min_rate") {
+    rate.minimum = parse_rate(value_of(option));
+  } else if (option.name == "policy") {
+    rate.policy = parse_policy(value_of(option));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void check_rate(const transport::RateLimits& rate) {
+  if (rate.minimum > rate.target) {
+    throw usage_error("min_rate= is above rate=: nothing could satisfy both.");
+  }
+  if (rate.policy == transport::RatePolicy::fixed &&
+      rate.target == transport::BitRate::infinite()) {
+    throw usage_error("policy=fixed sends at rate=: give one, for example rate=500M.");
+  }
+}
+
+std::uint8_t parse_dscp(const std::string& text) {
+  unsigned value = 0;
+  const auto end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  constexpr unsigned kLargest = 63;
+  if (error == std::errc{} && stopped == end && value <= kLargest) {
+    return static_cast<std::uint8_t>(value);
+  }
+  throw usage_error(fmt::format("dscp={} is not a number from 0 to 63.", text));
+}
+
 bool take_rushfs_option(const Option& option, MountOptions& result) {
+  if (take_rate_option(option, result.rate)) return true;
   if (option.name == "cache_dir") {
     result.cache_dir = value_of(option);
   } else if (option.name == "cache_size") {
     result.cache_size = parse_size(value_of(option));
-  } else if (option.name == "rate") {
-    result.rate.target = parse_rate(value_of(option));
-  } else if (option.name == "min_rate") {
-    result.rate.minimum = parse_rate(value_of(option));
-  } else if (option.name == "policy") {
-    result.rate.policy = parse_policy(value_of(option));
+  } else if (option.name == "dscp") {
+    result.dscp = parse_dscp(value_of(option));
   } else if (option.name == "allow_other") {
     result.allow_other = true;
   } else {
@@ -152,19 +184,26 @@ MountOptions parse_mount_options(const std::vector<std::string>& lists) {
       }
       throw usage_error(fmt::format(
           "The mount option {} is not known. Known: identity=, known_hosts=, cache_dir=, "
-          "cache_size=, rate=, min_rate=, policy=, timeout=, allow_other, ro, and the generic "
-          "ones of mount(8).",
+          "cache_size=, rate=, min_rate=, policy=, dscp=, timeout=, allow_other, ro, and the "
+          "generic ones of mount(8).",
           option.name));
     }
   }
-  if (result.rate.minimum > result.rate.target) {
-    throw usage_error("min_rate= is above rate=: nothing could satisfy both.");
-  }
-  if (result.rate.policy == transport::RatePolicy::fixed &&
-      result.rate.target == transport::BitRate::infinite()) {
-    throw usage_error("policy=fixed sends at rate=: give one, for example rate=500M.");
-  }
+  check_rate(result.rate);
   return result;
+}
+
+transport::RateLimits change_rate(transport::RateLimits now,
+                                  const std::vector<std::string>& lists) {
+  for (const std::string& list : lists) {
+    for (const Option& option : split(list)) {
+      if (take_rate_option(option, now)) continue;
+      throw usage_error(fmt::format(
+          "{} cannot be changed while mounted. rate=, min_rate= and policy= can.", option.name));
+    }
+  }
+  check_rate(now);
+  return now;
 }
 
 }  // namespace rushfs::tools

@@ -23,6 +23,7 @@ struct MountOptions {
   std::optional<std::string> cache_dir;
   transport::Bytes cache_size{20ull << 30};
   transport::RateLimits rate;
+  std::uint8_t dscp = 0;            // marks what we send: 0 to 63, RFC 2474
   bool allow_other = false;
   bool read_only = false;
   bool no_exec = false;
@@ -38,5 +39,8 @@ ConnectOptions parse_connect_options(const std::vector<std::string>& lists);
 /// Those, what rushfs(1) lists for mount, and the generic ones of mount(8) and fstab(5), of which
 /// those that concern others (_netdev, nofail, x-...) are accepted and dropped.
 MountOptions parse_mount_options(const std::vector<std::string>& lists);
+/// `now` with what rate=, min_rate= and policy= change of it; nothing else is known here.
+transport::RateLimits change_rate(transport::RateLimits now,
+                                  const std::vector<std::string>& lists);
 
 }  // namespace rushfs::tools

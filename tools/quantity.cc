@@ -55,6 +55,7 @@ transport::Bytes parse_size(std::string_view text) {
 }
 
 transport::BitRate parse_rate(std::string_view text) {
+  if (text == "unlimited") return transport::BitRate::infinite();
   std::string_view number = text;
   for (const std::string_view ending : {"bit/s", "bps", "bit"}) {
     if (number.size() > ending.size() && number.ends_with(ending)) {
@@ -62,7 +63,7 @@ transport::BitRate parse_rate(std::string_view text) {
       break;
     }
   }
-  return {parse(number, kRates, "a rate", "500M for 500 Mbit/s, or 2.5G")};
+  return {parse(number, kRates, "a rate", "500M for 500 Mbit/s, 2.5G, or unlimited")};
 }
 
 transport::Duration parse_duration(std::string_view text) {

@@ -22,12 +22,18 @@ transport::EndpointConfig endpoint_config(std::shared_ptr<const transport::Ident
   return config;
 }
 
+transport::UdpOptions udp_options(std::uint8_t dscp) {
+  transport::UdpOptions options;
+  options.dscp = dscp;
+  return options;
+}
+
 }  // namespace
 
 ServerConnection::ServerConnection(std::shared_ptr<const transport::Identity> identity,
-                                   transport::RateLimits limits)
+                                   transport::RateLimits limits, std::uint8_t dscp)
     : driver_(std::make_unique<transport::UdpDriver>(
-          loop_, endpoint_config(std::move(identity), limits), transport::UdpOptions{},
+          loop_, endpoint_config(std::move(identity), limits), udp_options(dscp),
           [this](transport::DriverEvent event) { handle(std::move(event)); })) {}
 
 ServerConnection::~ServerConnection() = default;

@@ -30,7 +30,7 @@ class ServerConnection {
 
   /// Throws std::system_error when no socket can be had.
   ServerConnection(std::shared_ptr<const transport::Identity> identity,
-                   transport::RateLimits limits);
+                   transport::RateLimits limits, std::uint8_t dscp = 0);
   ~ServerConnection();
 
   /// Tries the addresses one after the other, the next after a short while without waiting for the
@@ -46,6 +46,7 @@ class ServerConnection {
   const std::optional<transport::CloseReason>& closed() const { return closed_; }
   /// The path as the connection knows it; none when closed.
   std::optional<transport::PathReport> report();
+  transport::UdpReport udp_report() const { return driver_->report(); }
   void close();
 
  private:

@@ -43,11 +43,23 @@ std::string link_line(const json& status) {
   if (path.is_null()) return "connected";
   const double loss = path.at("loss");
   const json& bandwidth = path.at("bandwidth_bps");
-  return fmt::format("connected, {:.1f} ms round trip, {:.2f} % loss, {}, limited by {}",
+  return fmt::format("connected, {:.1f} ms round trip, {:.2f} % loss, {}",
                      path.at("round_trip_ms").get<double>(), loss * 100,
                      bandwidth.is_null() ? "rate not known yet"
-                                         : format_rate({bandwidth.get<double>()}),
-                     path.at("limited_by").get<std::string>());
+                                         : format_rate({bandwidth.get<double>()}));
+}
+
+/// What each direction waits for: "random loss" with how much of it.
+std::string limits_line(const json& path) {
+  const auto limit = [](const json& way) {
+    const std::string name = way.at("limited_by");
+    if (name != "random loss") return name;
+    return fmt::format("{} ({:.2f} %)", name, way.at("loss").get<double>() * 100);
+  };
+  const json& receiving = path.at("receiving");
+  std::string text = "sending by " + limit(path);
+  if (!receiving.is_null()) text += ", receiving by " + limit(receiving);
+  return text;
 }
 
 std::string queue_line(const json& queue) {
@@ -67,6 +79,9 @@ void print_status(const json& status) {
   fmt::print("{} on {}\n", status.at("server").get<std::string>() + ":/" +
              status.at("export").get<std::string>(), status.at("mount_point").get<std::string>());
   fmt::print("  link    {}\n", link_line(status));
+  if (!status.at("path").is_null()) {
+    fmt::print("  limits  {}\n", limits_line(status.at("path")));
+  }
   fmt::print("  queue   {}\n", queue_line(status.at("queue")));
   fmt::print("  cache   {} of {}, {} read from it, {} fetched\n", size(cache.at("bytes")),
              size(cache.at("budget")), size(cache.at("hit_bytes")), size(cache.at("miss_bytes")));

@@ -51,6 +51,13 @@ json rate_json(transport::BitRate rate) {
   return std::isfinite(rate.bits_per_second) ? json(std::round(rate.bits_per_second)) : json();
 }
 
+/// What the server says of its sending to us.
+json peer_json(const transport::PeerSending& peer) {
+  return {{"bandwidth_bps", rate_json(peer.bandwidth)},
+          {"loss", peer.loss_ratio},
+          {"limited_by", transport::name_of(peer.limit)}};
+}
+
 json path_json(const transport::PathReport& path) {
   return {{"round_trip_ms", transport::seconds(path.smoothed_round_trip) * 1e3},
           {"minimum_round_trip_ms", transport::seconds(path.minimum_round_trip) * 1e3},
@@ -65,7 +72,8 @@ json path_json(const transport::PathReport& path) {
           {"packets_lost", path.packets_lost},
           {"bytes_sent", path.bytes_sent.count},
           {"bytes_received", path.bytes_received.count},
-          {"limited_by", transport::name_of(path.limit)}};
+          {"limited_by", transport::name_of(path.limit)},
+          {"receiving", path.peer ? peer_json(*path.peer) : json()}};
 }
 
 }  // namespace
@@ -79,6 +87,9 @@ json to_json(const fs::MountStatus& status) {
           {"cache", cache_json(status.cache)},
           {"path", status.path ? path_json(*status.path) : json()},
           {"receive_buffer_bytes", status.udp.receive_buffer.granted.count},
+          {"datagrams_dropped", status.udp.dropped_by_kernel},
+          {"network_load", status.udp.load},
+          {"network_errno", status.udp.last_error ? status.udp.last_error->error : 0},
           {"advice", transport::buffer_advice(status.udp)},
           {"round_trips", status.round_trips},
           {"bytes_read", status.bytes_read},

@@ -50,7 +50,7 @@ Connection::Connection(const ConnectionContext& context, ConnectionStart start, 
       peer_id_(start.peer_id),
       tls_(context.tls, encode(own_parameters(context, start)), std::move(start.judge)),
       handshake_(std::in_place, start.original_destination, start.role),
-      rate_(context.config.rate),
+      rate_(start.role, context.config.rate, now),
       remembered_(start.remembered),
       idle_timeout_(context.config.idle_timeout),
       started_(now),
@@ -248,8 +248,8 @@ void Connection::cancel(RequestId id, TimePoint now) {
 
 void Connection::close(CloseReason reason, TimePoint now) { end(std::move(reason), now); }
 
-void Connection::set_rate(const RateLimits& limits) {
-  rate_.set_limits(limits);
+void Connection::set_rate(const RateLimits& limits, TimePoint now) {
+  rate_.set_limits(limits, now);
   apply_rate();
 }
 

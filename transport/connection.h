@@ -81,7 +81,7 @@ class Connection {
   void reply(RequestId id, Buffer body, TimePoint now);
   void cancel(RequestId id, TimePoint now);
   void close(CloseReason reason, TimePoint now);
-  void set_rate(const RateLimits& limits);
+  void set_rate(const RateLimits& limits, TimePoint now);
   /// The server's caps for this client: on what we send, and on what the client may.
   void cap_rates(BitRate sending, BitRate receiving, TimePoint now);
   void on_datagram_too_large(Bytes size, TimePoint now);

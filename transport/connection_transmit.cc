@@ -194,7 +194,7 @@ void Connection::write_data_frames(FrameWriter& writer, TimePoint now) {
 
 // The cap for the peer, and, beside bulk, what holds us back from being faster.
 void Connection::write_rates(FrameWriter& writer, TimePoint now) {
-  constexpr std::size_t kLongestRateFrame = 17;
+  constexpr std::size_t kLongestRateFrame = 26;
   if (writer.room() < kLongestRateFrame) return;
   if (rate_.has_news()) {
     const RateFrame frame = rate_.take_news();

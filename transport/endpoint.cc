@@ -221,7 +221,7 @@ std::optional<Event> Endpoint::Implementation::poll() {
 void Endpoint::Implementation::set_rate(const RateLimits& limits) {
   config_.rate = limits;
   for (auto& [handle, entry] : connections_) {
-    entry->connection.set_rate(limits);
+    entry->connection.set_rate(limits, now_);
     touch(*entry);
   }
 }

@@ -38,7 +38,7 @@ struct EndpointConfig {
   RateLimits rate;
   Duration idle_timeout = std::chrono::seconds(30);
   Duration handshake_timeout = std::chrono::seconds(10);
-  Bytes largest_datagram = 1472_B;      // upper bound of path MTU search (UDP payload)
+  Bytes largest_datagram = 8972_B;      // upper bound of path MTU search (UDP payload)
   Bytes credit_window_limit = 256_MiB;  // most a peer may have in flight towards us, all classes
   std::size_t max_connections = 1024;
   // A server's, each way, shared fairly: docs/protocol.md, "Rate caps".
@@ -117,7 +117,8 @@ class Endpoint {
   /// Orderly close: tells the peer why, then yields Closed.
   void close(ConnectionHandle, CloseReason, TimePoint now);
 
-  void set_rate(RateLimits);  // for all connections, present and future
+  /// For all connections, present and future; clients ask the same of their servers.
+  void set_rate(RateLimits);
 
   /// The peer's proven key, from Connected until Closed was polled (zeroes otherwise).
   const PublicKey& peer_key(ConnectionHandle) const;

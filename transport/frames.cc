@@ -31,6 +31,7 @@ constexpr std::uint8_t kSending = 0x36;
 constexpr std::uint64_t kMaxAckDelayMicroseconds = 1 << 20;
 
 constexpr std::uint64_t kMaxLoss = 10'000;  // all of it
+constexpr auto kLastPolicy = static_cast<std::uint8_t>(RatePolicy::low);
 
 }  // namespace
 
@@ -182,10 +183,13 @@ std::optional<Frame> FrameReader::credit() {
 
 std::optional<Frame> FrameReader::rate() {
   const auto number = integer();
+  const auto policy = bytes(1);
   const auto rate = integer();
-  if (!number || !rate) return fail("a RATE that ends early");
+  const auto minimum = integer();
+  if (!number || !policy || !rate || !minimum) return fail("a RATE that ends early");
   if (*number == 0) return fail("a RATE without a number");
-  return RateFrame{*number, *rate};
+  if (policy->front() > kLastPolicy) return fail("a RATE of an unknown policy");
+  return RateFrame{*number, static_cast<RatePolicy>(policy->front()), *rate, *minimum};
 }
 
 std::optional<Frame> FrameReader::sending() {
@@ -339,10 +343,15 @@ bool FrameWriter::credit(const CreditFrame& frame) {
 }
 
 bool FrameWriter::rate(const RateFrame& frame) {
-  if (room() < 1 + varint_length(frame.number) + varint_length(frame.rate)) return false;
+  if (room() < 2 + varint_length(frame.number) + varint_length(frame.rate) +
+                   varint_length(frame.minimum)) {
+    return false;
+  }
   put_byte(frame_type::kRate);
   put_integer(frame.number);
+  put_byte(static_cast<std::uint8_t>(frame.policy));
   put_integer(frame.rate);
+  put_integer(frame.minimum);
   return true;
 }
 

@@ -14,6 +14,7 @@
 #include "transport/message.h"
 #include "transport/path_report.h"
 #include "transport/range_set.h"
+#include "transport/rate_limits.h"
 #include "transport/units.h"
 
 namespace rushfs::transport {
@@ -103,10 +104,12 @@ struct CreditFrame {
   std::uint64_t limit = 0;  // cumulative bytes since the connection began
 };
 
-/// What the sender of this frame takes at most of its receiver. A later number replaces an earlier.
+/// How the sender of this frame wants to be sent to. A later number replaces an earlier.
 struct RateFrame {
-  std::uint64_t number = 0;  // from 1
-  std::uint64_t rate = 0;    // bits per second of UDP payload; 0: no cap
+  std::uint64_t number = 0;   // from 1
+  RatePolicy policy = RatePolicy::fair;  // what a client asks of its server; a server says fair
+  std::uint64_t rate = 0;     // at most, in bits per second; 0: no cap
+  std::uint64_t minimum = 0;  // at least, what a client asks
 };
 /// What holds back the sender of this frame, for the receiver's user. Not repeated when lost.
 struct SendingFrame {

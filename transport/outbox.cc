@@ -1,5 +1,6 @@
 #include "transport/outbox.h"
 
+#include <bit>
 #include <cassert>
 
 namespace rushfs::transport {
@@ -8,6 +9,9 @@ namespace {
 // A shorter part is not begun at the end of a packet unless it is the last of its message: headers
 // would outweigh it, and the receiver's list of gaps would grow.
 constexpr std::uint32_t kMinPart = 128;
+
+// Of a message's part; a packet with less room left takes no part.
+constexpr std::size_t kLongestHeader = 20;
 
 // Gaps among the acknowledged parts of one message: 4 MiB in parts of kMinPart, every second lost.
 constexpr std::size_t kMaxAcknowledgedRanges = kMaxMessage.count / kMinPart;
@@ -34,6 +38,7 @@ void Outbox::add(MessageKind kind, RequestId id, Buffer body) {
   auto message = std::make_shared<Message>(kind, id, std::move(body), next_order_++);
   const bool added = messages_.emplace(key(kind, id), message).second;
   assert(added);
+  put_in_use(*message);
   lanes_[lane_of(*message)].fresh[static_cast<std::size_t>(kind)].push_back(std::move(message));
 }
 
@@ -99,12 +104,23 @@ Outbox::Message* Outbox::next_fresh(Queues& queues) {
   return best;
 }
 
-std::optional<Priority> Outbox::next_priority() {
-  for (Queues& queues : lanes_) {
-    if (const Message* message = next_lost(queues)) return priority_of(message->id);
-    if (const Message* message = next_fresh(queues)) return priority_of(message->id);
+// Asked several times for each packet: idle lanes cost nothing.
+Outbox::Next Outbox::next() {
+  for (unsigned rest = lanes_in_use_; rest != 0; rest &= rest - 1) {
+    Queues& queues = lanes_[static_cast<std::size_t>(std::countr_zero(rest))];
+    if (Message* message = next_lost(queues)) return {&queues, message, nullptr};
+    if (Message* message = next_fresh(queues)) return {&queues, nullptr, message};
+    const bool empty =
+        queues.resend.empty() && queues.fresh[0].empty() && queues.fresh[1].empty();
+    if (empty) lanes_in_use_ &= ~(rest & -rest);
   }
-  return std::nullopt;
+  return {};
+}
+
+std::optional<Priority> Outbox::next_priority() {
+  const Next found = next();
+  if (found.queues == nullptr) return std::nullopt;
+  return priority_of((found.lost != nullptr ? found.lost : found.fresh)->id);
 }
 
 bool Outbox::is_held_back() {
@@ -118,16 +134,15 @@ bool Outbox::is_held_back() {
 }
 
 std::optional<Outbox::Written> Outbox::write(FrameWriter& writer) {
-  for (Queues& queues : lanes_) {
-    if (Message* message = next_lost(queues)) return write_lost(queues, *message, writer);
-    if (Message* message = next_fresh(queues)) return write_fresh(queues, *message, writer);
-  }
+  if (writer.room() <= kLongestHeader) return std::nullopt;
+  const Next found = next();
+  if (found.lost != nullptr) return write_lost(*found.queues, *found.lost, writer);
+  if (found.fresh != nullptr) return write_fresh(*found.queues, *found.fresh, writer);
   return std::nullopt;
 }
 
 std::optional<SentFrame> Outbox::write_part(const Message& message, std::uint32_t offset,
                                             std::uint32_t length, FrameWriter& writer) const {
-  constexpr std::size_t kLongestHeader = 20;
   if (writer.room() < std::min(length, kMinPart) + kLongestHeader) return std::nullopt;
   const std::uint32_t bytes = std::min(length, message.total() - offset);
   const auto written =
@@ -193,6 +208,7 @@ std::uint32_t Outbox::on_lost(const SentFrame& frame) {
   if (!message.in_resend_queue) {
     message.in_resend_queue = true;
     lanes_[lane_of(message)].resend.push_back(found->second);
+    put_in_use(message);
   }
   return frame.length;
 }

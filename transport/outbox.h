@@ -112,6 +112,14 @@ class Outbox {
   static Message* front(Queue& queue);
   Message* next_lost(Queues& queues);
   Message* next_fresh(Queues& queues);
+  /// The first lane that has something to send now, and what: `lost` or else `fresh`.
+  struct Next {
+    Queues* queues = nullptr;
+    Message* lost = nullptr;
+    Message* fresh = nullptr;
+  };
+  Next next();
+  void put_in_use(const Message& message) { lanes_in_use_ |= 1u << lane_of(message); }
   bool may_go_on(const Message& message) const;
   std::optional<Written> write_lost(Queues& queues, Message& message, FrameWriter& writer);
   std::optional<Written> write_fresh(Queues& queues, Message& message, FrameWriter& writer);
@@ -122,6 +130,7 @@ class Outbox {
   SendCredit credit_;
   Messages messages_;
   std::array<Queues, kLanes> lanes_;
+  unsigned lanes_in_use_ = 0;  // bit per lane: a lane without has empty queues
   std::array<std::size_t, kPriorities> open_{};  // requests of ours under way
   std::uint64_t next_order_ = 0;
 };

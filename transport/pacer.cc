@@ -14,6 +14,8 @@ constexpr Duration kMaxLateness = std::chrono::milliseconds(4);
 // are known to hold only a few packets.
 constexpr Duration kBurstTime = std::chrono::milliseconds(1);
 constexpr Bytes kMaxBurst = 64_KiB;
+// Beyond 2 Gbit/s that would be a timer for every super-packet: wake-ups cost more than sending.
+constexpr Duration kFastBurstTime = std::chrono::microseconds(250);
 constexpr BitRate kSinglePackets = 25_Mbps;
 constexpr BitRate kSmallBursts = 200_Mbps;
 constexpr double kSmallBurst = 16;
@@ -23,7 +25,7 @@ constexpr double kSmallBurst = 16;
 void Pacer::set_rate(BitRate wire_rate, Bytes datagram_size) {
   rate_ = wire_rate;
   datagram_ = datagram_size;
-  Bytes burst = std::min(wire_rate * kBurstTime, kMaxBurst);
+  Bytes burst = std::min(wire_rate * kBurstTime, std::max(kMaxBurst, wire_rate * kFastBurstTime));
   if (wire_rate < kSmallBursts) burst = std::min(burst, datagram_size * kSmallBurst);
   if (wire_rate < kSinglePackets) burst = datagram_size;
   burst_ = std::max(burst, datagram_size);

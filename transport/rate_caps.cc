@@ -55,32 +55,54 @@ bool RatePolicer::admit(std::size_t size, TimePoint now) {
   return true;
 }
 
+RateCaps::RateCaps(Role role, const RateLimits& limits, TimePoint now) : role_(role) {
+  set_limits(limits, now);
+}
+
+void RateCaps::set_limits(const RateLimits& limits, TimePoint now) {
+  limits_ = limits;
+  if (role_ == Role::client && limits != announced_) announce(limits, now);
+}
+
 void RateCaps::cap_receiving(BitRate rate, TimePoint now) {
-  if (!differ_noticeably(rate, announced_)) return;
-  announced_ = rate;
+  if (differ_noticeably(rate, announced_.target)) announce({.target = rate}, now);
+}
+
+void RateCaps::announce(const RateLimits& wanted, TimePoint now) {
+  announced_ = wanted;
   ++number_;
   news_ = true;
-  policer_.set_rate(rate, now);
+  policer_.set_rate(wanted.target, now);
 }
 
 bool RateCaps::on_frame(const RateFrame& frame) {
   if (frame.number <= peer_number_) return false;
   peer_number_ = frame.number;
   of_peer_ = frame.rate == 0 ? BitRate::infinite() : BitRate{static_cast<double>(frame.rate)};
+  if (role_ == Role::server) {
+    asked_ = {frame.policy, of_peer_, {static_cast<double>(frame.minimum)}};
+    // At which rate, a client that asks for a fixed one must say.
+    if (frame.rate == 0 && frame.policy == RatePolicy::fixed) asked_->policy = RatePolicy::fair;
+  }
   return true;
 }
 
 RateLimits RateCaps::effective() const {
-  RateLimits result = limits_;
+  RateLimits result = asked_.value_or(limits_);
   result.target = std::min({limits_.target, sending_, of_peer_});
-  result.minimum = std::min(limits_.minimum, result.target);
+  result.minimum = std::min(result.minimum, result.target);
   return result;
 }
 
 RateFrame RateCaps::take_news() {
   news_ = false;
-  const double rate = announced_.bits_per_second;
-  return {number_, std::isinf(rate) ? 0 : static_cast<std::uint64_t>(std::max(1.0, rate))};
+  const auto number_of = [](BitRate rate) {
+    const double bits = rate.bits_per_second;
+    return std::isinf(bits) ? 0 : static_cast<std::uint64_t>(std::max(1.0, bits));
+  };
+  const bool bounded = announced_.minimum.bits_per_second > 0;
+  return {number_, announced_.policy, number_of(announced_.target),
+          bounded ? number_of(announced_.minimum) : 0};
 }
 
 void RateCaps::on_lost(std::uint64_t number) {

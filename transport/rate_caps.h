@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "transport/frames.h"
+#include "transport/key_schedule.h"
 #include "transport/rate_limits.h"
 #include "transport/units.h"
 
@@ -35,14 +37,15 @@ class RatePolicer {
 
 class RateCaps {
  public:
-  explicit RateCaps(const RateLimits& limits) : limits_(limits) {}
+  RateCaps(Role role, const RateLimits& limits, TimePoint now);
 
-  void set_limits(const RateLimits& limits) { limits_ = limits; }
+  /// The user's: they hold for what we send, and a client asks them of its server as well.
+  void set_limits(const RateLimits& limits, TimePoint now);
   /// Our application's cap on what we send.
   void cap_sending(BitRate rate) { sending_ = rate; }
-  /// Our application's cap on what the peer sends: announced when it differs noticeably.
+  /// A server's cap on what its client sends: announced when it differs noticeably.
   void cap_receiving(BitRate rate, TimePoint now);
-  /// The peer's cap on what we send. False: it is old news.
+  /// How the peer wants to be sent to. False: it is old news.
   bool on_frame(const RateFrame& frame);
   /// Whether what came may be looked at; else it counts as lost.
   bool admit(std::size_t size, TimePoint now) { return policer_.admit(size, now); }
@@ -59,11 +62,15 @@ class RateCaps {
   void on_lost(std::uint64_t number);
 
  private:
+  void announce(const RateLimits& wanted, TimePoint now);
+
+  Role role_;
   RateLimits limits_;
   BitRate sending_ = BitRate::infinite();
+  std::optional<RateLimits> asked_;  // by a client of us, a server
   BitRate of_peer_ = BitRate::infinite();
   std::uint64_t peer_number_ = 0;                // of the newest frame; 0: none came
-  BitRate announced_ = BitRate::infinite();  // to the peer
+  RateLimits announced_;  // to the peer
   std::uint64_t number_ = 0;
   bool news_ = false;
   RatePolicer policer_;

@@ -7,9 +7,11 @@ namespace rushfs::transport {
 namespace {
 // After so many probe timeouts without an answer large datagrams are suspected to be the reason.
 constexpr int kShrinkAfter = 3;
-// Jumbo datagrams are for bulk: a probe waits until this many times its size is in flight. Alone it
-// would also pass for what the path carries.
+// Jumbo datagrams are for bulk: a probe waits until this many times its size is in flight, and
+// until startup has measured the path without it.
 constexpr std::uint64_t kJumboShare = 2;
+// Startup does not end where the path is never filled; after so many packets nothing waits for it.
+constexpr std::uint64_t kStartupPackets = 5000;
 // Urgent messages are repeated where one in 500 packets is lost, or more.
 constexpr double kLossWorthRepeating = 0.002;
 constexpr double kLately = 4000;  // packets
@@ -47,7 +49,10 @@ std::optional<Bytes> Recovery::path_mtu_probe(TimePoint now) const {
   if (loss_.probe_count() > 0) return std::nullopt;
   const auto size = mtu_.probe(now);
   const bool jumbo = size && *size > kEthernetDatagram;
-  if (jumbo && loss_.packets().bytes_in_flight() < size->count * kJumboShare) return {};
+  const bool measuring =
+      control_.phase() == RatePhase::startup && packets_sent_ < kStartupPackets;
+  const bool bulk = size && loss_.packets().bytes_in_flight() >= size->count * kJumboShare;
+  if (jumbo && (measuring || !bulk)) return std::nullopt;
   return size;
 }
 

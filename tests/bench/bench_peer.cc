@@ -35,6 +35,13 @@ bool is_filled(std::span<const std::uint8_t> bytes) {
                                         [](std::uint8_t b) { return b == 0x5a; });
 }
 
+Buffer make_upload(std::size_t size) {
+  Buffer body(size);
+  body[0] = 'u';
+  fill(std::span(body).subspan(1));
+  return body;
+}
+
 std::uint32_t length_field(const Buffer& body) {
   return std::uint32_t{body[1]} << 24 | body[2] << 16 | body[3] << 8 | body[4];
 }
@@ -78,6 +85,7 @@ BenchClient::BenchClient(boost::asio::io_context& loop, transport::EndpointConfi
 
 void BenchClient::start(const Address& server, const Load& load, Done done) {
   load_ = load;
+  upload_ = make_upload(std::max<std::size_t>(1, load.message.count));
   done_ = std::move(done);
   driver_.connect(server, [](const transport::PublicKey&) { return true; }, CallToken{0});
 }
@@ -102,9 +110,7 @@ void BenchClient::ask_more() {
     return std::min(load_.message, all - asked);
   };
   while (const auto n = size_of_next(upload_asked_, uploaded_, load_.up).count) {
-    Buffer body(n);
-    body[0] = 'u';
-    fill(std::span(body).subspan(1));
+    Buffer body = upload_.size() == n ? upload_ : make_upload(n);
     upload_asked_ += Bytes{n};
     driver_.request(*connection_, Priority::behind, std::move(body), {kUpload | next_token_++});
   }

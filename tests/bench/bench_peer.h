@@ -77,6 +77,7 @@ class BenchClient {
 
   transport::UdpDriver driver_;
   Load load_;
+  Buffer upload_;  // copied for each: making one costs more than sending it
   Done done_;
   std::optional<transport::ConnectionHandle> connection_;
   transport::TimePoint connected_at_{};

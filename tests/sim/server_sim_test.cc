@@ -1,6 +1,8 @@
 // What a server holds its clients to: rates they may not exceed, and where they may come from.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+
 #include "tests/sim/traffic.h"
 
 using namespace rushfs::sim;
@@ -76,6 +78,48 @@ TEST_CASE("a client's max-rate holds in both directions") {
     REQUIRE(client.peer);
     CHECK(client.peer->limit == SendLimit::remote_cap);
   }
+}
+
+TEST_CASE("a client's own rate holds for what it is sent, and can be changed while it is") {
+  House house(44, open_to_all(), 1);
+  house.load(*house.clients[0], false);
+  house.world.run_for(3s);
+  CHECK(house.rates(3s)[0] > 150);
+  house.nodes[0]->endpoint->set_rate({.target = 30_Mbps});
+  house.world.run_for(3s);
+  const double rate = house.rates(5s)[0];
+  CAPTURE(rate);
+  CHECK(rate < 30);
+  CHECK(rate > 25);
+  house.nodes[0]->endpoint->set_rate({});
+  house.world.run_for(8s);
+  CHECK(house.rates(3s)[0] > 150);
+}
+
+TEST_CASE("moving to another address costs less than two round trips and a probe") {
+  House house(45, open_to_all(), 1);
+  Requester& client = *house.clients[0];
+  std::vector<double> times;
+  const auto ask_often = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      house.world.after(std::chrono::milliseconds(5 * i), [&] {
+        client.ask(Priority::urgent, 100, 100,
+                   [&](Duration took) { times.push_back(seconds(took) * 1e3); });
+      });
+    }
+  };
+  ask_often(200);
+  house.world.after(500ms, [&] { house.nodes[0]->address.ip[15] = 77; });
+  house.world.run_for(5s);
+  REQUIRE(times.size() == 200);
+  constexpr double kRoundTrip = 20;  // ms
+  constexpr double kProbe = 3 * kRoundTrip;
+  const double longest = *std::max_element(times.begin(), times.end());
+  CAPTURE(longest);
+  CHECK(longest < 3 * kRoundTrip + kProbe);
+  const auto late = std::count_if(times.begin(), times.end(),
+                                  [](double time) { return time > 1.5 * kRoundTrip; });
+  CHECK(late * 5 < 2 * kRoundTrip + kProbe);  // so long was the pause
 }
 
 TEST_CASE("clients share what the server may give, and one that is alone has all of it") {

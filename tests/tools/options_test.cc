@@ -50,6 +50,24 @@ TEST_CASE("what the kernel does for every file system is passed on") {
   CHECK_FALSE(options.no_exec);
 }
 
+TEST_CASE("a running mount's rate is changed in parts") {
+  using transport::RateLimits;
+  const RateLimits before{RatePolicy::low, BitRate{80e6}, BitRate{5e6}};
+  CHECK(change_rate(before, {"rate=50M"}) == RateLimits{RatePolicy::low, {50e6}, {5e6}});
+  CHECK(change_rate(before, {"policy=high", "min_rate=1M"}) ==
+        RateLimits{RatePolicy::high, {80e6}, {1e6}});
+  CHECK(change_rate(before, {"rate=unlimited"}).target == BitRate::infinite());
+  CHECK_THROWS_WITH(change_rate(before, {"rate=1M"}), Catch::Contains("min_rate"));
+  CHECK_THROWS_WITH(change_rate(before, {"cache_size=1G"}), Catch::Contains("cache_size"));
+}
+
+TEST_CASE("datagrams are marked as asked") {
+  CHECK(parse_mount_options({"dscp=46"}).dscp == 46);
+  for (const char* bad : {"dscp=64", "dscp=-1", "dscp=x", "dscp="}) {
+    CHECK_THROWS_WITH(parse_mount_options({bad}), Catch::Contains("dscp"));
+  }
+}
+
 TEST_CASE("the later of two contradicting options wins") {
   CHECK_FALSE(parse_mount_options({"ro,rw"}).read_only);
   CHECK(parse_mount_options({"rw", "ro"}).read_only);

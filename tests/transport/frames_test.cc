@@ -67,8 +67,8 @@ TEST_CASE("every frame is laid out as docs/protocol.md says") {
   CHECK(written([](FrameWriter& w) {
           w.credit({{MessageKind::reply, Priority::behind}, 1 << 24});
         }) == Payload{0x34, 7, 0x81, 0, 0, 0});
-  CHECK(written([](FrameWriter& w) { w.rate({2, 100'000'000}); }) ==
-        Payload{0x35, 2, 0x85, 0xf5, 0xe1, 0});
+  CHECK(written([](FrameWriter& w) { w.rate({2, RatePolicy::low, 100'000'000, 5}); }) ==
+        Payload{0x35, 2, 3, 0x85, 0xf5, 0xe1, 0, 5});
   CHECK(written([](FrameWriter& w) { w.sending({SendLimit::random_loss, 1 << 24, 150}); }) ==
         Payload{0x36, 2, 0x81, 0, 0, 0, 0x40, 0x96});
 }

@@ -49,22 +49,22 @@ struct Users {
 }  // namespace
 
 TEST_CASE("the least of all caps holds, and the user learns whose it is") {
-  RateCaps caps({.target = 100_Mbps, .minimum = 20_Mbps});
+  RateCaps caps(Role::client, {.target = 100_Mbps, .minimum = 20_Mbps}, kStart);
   CHECK(caps.effective().target == 100_Mbps);
   caps.cap_sending(50_Mbps);
   CHECK(caps.effective().target == 50_Mbps);
   CHECK(caps.is_capped_here());
-  CHECK(caps.on_frame({2, 10'000'000}));
+  CHECK(caps.on_frame({2, RatePolicy::fair, 10'000'000, 0}));
   CHECK(caps.effective().target == 10_Mbps);
   CHECK(caps.effective().minimum == 10_Mbps);
   CHECK(caps.is_remote());
-  CHECK_FALSE(caps.on_frame({1, 90'000'000}));  // overtaken on the way
-  CHECK(caps.on_frame({3, 0}));
+  CHECK_FALSE(caps.on_frame({1, RatePolicy::fair, 90'000'000, 0}));  // overtaken on the way
+  CHECK(caps.on_frame({3, RatePolicy::fair, 0, 0}));
   CHECK(caps.effective().target == 50_Mbps);
 }
 
 TEST_CASE("a cap is announced when it changes, and again when the frame was lost") {
-  RateCaps caps({});
+  RateCaps caps(Role::server, {}, kStart);
   CHECK_FALSE(caps.has_news());
   caps.cap_receiving(100_Mbps, kStart);
   REQUIRE(caps.has_news());
@@ -81,6 +81,23 @@ TEST_CASE("a cap is announced when it changes, and again when the frame was lost
   CHECK(caps.take_news().rate == 50'000'000);
   caps.cap_receiving(BitRate::infinite(), kStart);
   CHECK(caps.take_news().rate == 0);
+}
+
+TEST_CASE("a client's limits are asked of its server, whose own caps still hold") {
+  RateCaps client(Role::client, {RatePolicy::low, 80_Mbps, 5_Mbps}, kStart);
+  RateCaps server(Role::server, {}, kStart);
+  REQUIRE(client.has_news());
+  CHECK(server.on_frame(client.take_news()));
+  CHECK(server.effective() == RateLimits{RatePolicy::low, 80_Mbps, 5_Mbps});
+  server.cap_sending(30_Mbps);
+  CHECK(server.effective() == RateLimits{RatePolicy::low, 30_Mbps, 5_Mbps});
+  server.cap_receiving(20_Mbps, kStart);
+  CHECK(client.on_frame(server.take_news()));
+  CHECK(client.effective() == RateLimits{RatePolicy::low, 20_Mbps, 5_Mbps});
+  client.set_limits({}, kStart);
+  CHECK(server.on_frame(client.take_news()));
+  CHECK(server.effective() == RateLimits{RatePolicy::fair, 30_Mbps, BitRate{0}});
+  CHECK_FALSE(RateCaps(Role::client, {}, kStart).has_news());
 }
 
 TEST_CASE("what a peer sends beyond its cap does not come in") {
