@@ -213,6 +213,7 @@ class Server:
     def __init__(self, place, name="server", exports=None, port=None):
         self.place, self.name = place, name
         self.user = None
+        self.program = RUSHFS
         self.port = port or free_port()
         self.folder = place.path(name + "-files")
         self.folder.mkdir()
@@ -225,6 +226,7 @@ class Server:
     def become(self, user):
         """From the next start on it is an ordinary user's."""
         self.user = user
+        self.program = shutil.copy(RUSHFS, self.place.path("rushfs"))  # where the user can reach it
         self.place.folder.chmod(0o755)
         state = self.place.path(self.name + "-state")
         state.mkdir(exist_ok=True)
@@ -240,7 +242,7 @@ class Server:
         log = self.place.path(self.name + ".log")
         self.log_start = log.stat().st_size if log.exists() else 0
         self.process = self.place.start(
-            [*self.place.at_server, RUSHFS, "serve", "--listen",
+            [*self.place.at_server, self.program, "serve", "--listen",
              f"{self.place.server_address}:{self.port}", "--identity", str(self.key),
              "--authorized-keys", str(self.authorized_keys),
              "--state", str(self.place.path(self.name + "-state")),
