@@ -240,6 +240,7 @@ class Volume : private WritebackListener {
   void open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply);
   void finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void ask_open(const InodeRef& inode, bool bring_bytes, Reply<void> reply);
+  void let_go(const InodeRef& inode);
   void release_hold(const InodeRef& inode);
   void hold_again();
   void stamp(const InodeRef& inode);

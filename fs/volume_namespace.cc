@@ -88,10 +88,7 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
     if (left->attributes.links > 0) return;
     inode->unlinked = true;
     inode->held = true;
-    if (inode->opens == 0) {
-      release_hold(inode);
-      abandon(*inode);
-    }
+    if (inode->opens == 0) let_go(inode);
     if (target && target != inode) target->validated = {};
     return;
   }

@@ -219,14 +219,21 @@ void Volume::release(HandleNumber number) {
     writeback_.closed(inode->node);
   }
   if (inode->opens > 0) return;
-  if (inode->unlinked) abandon(*inode);
   inode->closed_at = parts_.time.now;
+  if (inode->unlinked) return let_go(inode);  // its space is wanted back
+  if (inode->held) to_release_.push_back(inode);
+}
+
+// A file without names and users. Our queue forgets it for good before the server may: what the
+// next start of this mount would find in the queue would be refused.
+void Volume::let_go(const InodeRef& inode) {
+  const bool queued = inode->local.operations > 0;
+  abandon(*inode);
   if (!inode->held) return;
-  if (inode->unlinked) {
-    release_hold(inode);  // its space is wanted back
-  } else {
-    to_release_.push_back(inode);
-  }
+  if (!queued) return release_hold(inode);
+  log_.flush([this, inode](Result<void>) {
+    if (inode->opens == 0 && inode->held) release_hold(inode);
+  });
 }
 
 void Volume::release_hold(const InodeRef& inode) {

@@ -224,7 +224,7 @@ class TruthTest(harness.TestCase):
 
     def test_status_lists_all_mounts(self):
         one, two = self.mount("one"), self.mount("two")
-        listed = json.loads(rushfs("status", "--json").stdout)
+        listed = json.loads(rushfs("status", "--json", check=False).stdout)  # others may be dead
         points = {entry["mount_point"] for entry in listed}
         self.assertLessEqual({str(one.folder), str(two.folder)}, points)
 
