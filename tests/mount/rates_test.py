@@ -56,6 +56,7 @@ class RatesTest(harness.TestCase):
     def test_status_shows_what_limits_each_way(self):
         mount = self.mount()
         self.read_rate(mount, "file")
+        harness.wait_until(lambda: mount.status()["path"], 5, "the path is reported")
         status = mount.status()
         self.assertIn("limited_by", status["path"])
         self.assertIn("receiving", status["path"])
