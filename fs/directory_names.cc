@@ -47,6 +47,10 @@ Result<Store::Created> DirectoryStore::create(const NewName& where, std::uint32_
     opened = Descriptor(open_beneath(reach(where.directory), where.name.c_str(),
                                      O_RDWR | O_CREAT | O_EXCL, mode & 07777));
   }
+  return created(std::move(opened));
+}
+
+Result<Store::Created> DirectoryStore::created(Descriptor opened) const {
   if (!opened) return last_error();
   Descriptor reached(::open(proc_path(opened.get()).c_str(), O_PATH | O_CLOEXEC));
   if (!reached) return last_error();

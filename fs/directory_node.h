@@ -126,6 +126,8 @@ class DirectoryStore final : public Store {
   struct Search;
   void search(const NodeRef& directory, Search& search) const;
   Result<Found> found(Descriptor reach) const;
+  /// Of an open() that made a file; what it returned.
+  Result<Created> created(Descriptor opened) const;
   Result<NodeId> identify(int at, const char* name, const FileSystem& file_system,
                           const struct statx& status) const;
   Result<Descriptor> open_handle(const NodeIdentity& identity) const;

@@ -130,12 +130,7 @@ Result<Store::Created> DirectoryStore::create_unnamed(const Node& directory, con
     opened =
         Descriptor(::openat(reach(directory), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode & 07777));
   }
-  if (!opened) return last_error();
-  Descriptor reached(::open(proc_path(opened.get()).c_str(), O_PATH | O_CLOEXEC));
-  if (!reached) return last_error();
-  auto result = found(std::move(reached));
-  if (!result) return result.error();
-  return Created{std::move(*result), std::make_shared<DirectoryFile>(std::move(opened))};
+  return created(std::move(opened));
 }
 
 Result<std::uint32_t> DirectoryStore::file_flags(const Node& node,
