@@ -75,7 +75,8 @@ class Reader {
   void prepare(const InodeRef& inode, Loop::Job done);
   /// Its first bytes are here already.
   bool has_start(const Inode& inode) const;
-  /// Bytes of the server's file that came with another reply (Open).
+  /// Bytes of the server's file, at its version, that are here without a read: they came with
+  /// another reply (Open), or we have just written them.
   void seed(const InodeRef& inode, std::uint64_t offset, std::shared_ptr<const Buffer> owner,
             std::span<const std::uint8_t> bytes);
   /// Short only at the end of the file.

@@ -161,6 +161,13 @@ void Volume::applied(const NodeId& node, const AppliedOperation& operation) {
     reader_.changed_range(*inode, before.version, operation.offset,
                           operation.offset + operation.length);
   }
+  // An answer to a repeated write tells of the file as it is now; what it holds is not known then.
+  const auto& change = operation.change;
+  const bool ours_alone = before.mode != 0 && change.before == before.version &&
+                          change.after.version != change.before;
+  if (operation.data && ours_alone) {
+    reader_.seed(inode, operation.offset, operation.data, *operation.data);
+  }
 }
 
 void Volume::completed(const NodeId& node, std::uint64_t operations) {

@@ -27,6 +27,7 @@ namespace rushfs::fs {
 /// One operation, or neighbouring writes sent as one, as the server applied it.
 struct AppliedOperation {
   std::uint64_t offset = 0, length = 0;  // of a write
+  std::shared_ptr<const Buffer> data;    // and its bytes
   std::optional<std::uint64_t> set_size;
   bool append = false;      // the data ends where the file ends in `change`
   bool xattrs = false;      // extended attributes were changed
@@ -166,7 +167,7 @@ class Writeback {
 
   // Sending and answers (writeback.cc).
   void send(Batch batch);
-  void send_request(const Batch& batch, Sent& sent, const QueuePosition& position,
+  void send_request(Batch& batch, Sent& sent, const QueuePosition& position,
                     Priority priority);
   void answered(const NodeId&, std::uint64_t last, Result<Change> result);
   void refused(const NodeId&, Node&, std::size_t index, int error);

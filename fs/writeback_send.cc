@@ -49,7 +49,7 @@ void Writeback::send(Batch batch) {
   consider_commit(id, node);
 }
 
-void Writeback::send_request(const Batch& batch, Sent& sent, const QueuePosition& position,
+void Writeback::send_request(Batch& batch, Sent& sent, const QueuePosition& position,
                              Priority priority) {
   const NodeId id = batch.node;
   AppliedOperation& operation = sent.operation;
@@ -65,7 +65,8 @@ void Writeback::send_request(const Batch& batch, Sent& sent, const QueuePosition
     operation.length = batch.data.size();
     operation.append = batch.kind == cache::OperationKind::append;
     if (!operation.append) {
-      return ask_in_order(Write{id, position, batch.offset, false, batch.data});
+      operation.data = std::make_shared<const Buffer>(std::move(batch.data));
+      return ask_in_order(Write{id, position, batch.offset, false, *operation.data});
     }
     const bool repeated = batch.sequences.front() <= repeated_through_;
     return ask_in_order(Append{id, position, batch.offset, repeated, batch.data});
@@ -126,7 +127,8 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> re
   node.active = parts_.time.now;
   parts_.listener.not_sending(id);
   while (node.reported < node.sent.size() && node.sent[node.reported].answered) {
-    parts_.listener.applied(id, node.sent[node.reported++].operation);
+    const AppliedOperation applied = std::move(node.sent[node.reported++].operation);
+    parts_.listener.applied(id, applied);
   }
   if (node.after_append && !node.append_under_way()) node.after_append = false;
   if (may_choose(node)) chosen_.insert(id);

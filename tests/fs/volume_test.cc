@@ -183,6 +183,33 @@ TEST_CASE("what was read once is not fetched again, not even after a restart") {
   CHECK(world.calls["read"] == 0);
 }
 
+TEST_CASE("what was just written is read back without crossing the link, also after a restart") {
+  World world;
+  const auto text = footage(2'345'678);
+  REQUIRE(world.write_file("clip.mov", text));
+  REQUIRE(world.drain());
+  world.run_for(3s);
+  CHECK(world.read_file("clip.mov").value() == text);
+  CHECK(world.calls["read"] == 0);
+  world.restart_client();
+  CHECK(world.read_file("clip.mov").value() == text);
+  CHECK(world.calls["read"] == 0);
+}
+
+TEST_CASE("what was written is not kept when somebody else changed the file in between") {
+  World world;
+  const auto created = world.create("bin.avb", {.write = true}).value();
+  REQUIRE(world.write(created.opened.handle, 0, footage(600'000, 'a')));
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().sync(created.opened.handle, std::move(reply)); }));
+  write_file(world.exported() / "bin.avb", footage(500'000, 'b'));
+  REQUIRE(world.write(created.opened.handle, 300'000, footage(300'000, 'c')));
+  REQUIRE(world.close(created.opened.handle));
+  REQUIRE(world.drain());
+  world.run_for(2s);
+  CHECK(world.read_file("bin.avb").value() == read_file(world.exported() / "bin.avb"));
+}
+
 TEST_CASE("fsync is answered when the server has the bytes on its disk") {
   World world;
   const auto created = world.create("project", {.write = true}).value();
