@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace rushfs::fs {
@@ -35,11 +36,13 @@ LocalChanges local_changes(const cache::PendingNode& pending,
 
 void ChangeLog::write(const InodeRef& inode, std::uint64_t offset, Buffer data,
                       Reply<void> reply) {
-  append({inode, offset, std::move(data), std::nullopt, Kind::write, std::move(reply)});
+  append({inode, offset, std::move(data), std::nullopt, Kind::write, std::move(reply),
+          parts_.time.now});
 }
 
 void ChangeLog::append(const InodeRef& inode, Buffer data, Reply<void> reply) {
-  append({inode, inode->size(), std::move(data), std::nullopt, Kind::append, std::move(reply)});
+  append({inode, inode->size(), std::move(data), std::nullopt, Kind::append, std::move(reply),
+          parts_.time.now});
 }
 
 template <class R>
@@ -47,7 +50,7 @@ void ChangeLog::append_request(const InodeRef& inode, Kind kind, R request, std:
                                std::optional<std::uint64_t> size, Reply<void> reply) {
   request.node = inode->node;
   request.order = QueuePosition{};
-  append({inode, offset, encode(request), size, kind, std::move(reply)});
+  append({inode, offset, encode(request), size, kind, std::move(reply), parts_.time.now});
 }
 
 void ChangeLog::set_attributes(const InodeRef& inode, SetAttributes change, Reply<void> reply) {
@@ -103,7 +106,7 @@ void ChangeLog::append(Change change) {
     Change change;
     Result<std::uint64_t> sequence;
   };
-  std::string name = parts_.inodes.path(*change.inode);
+  std::string name = inodes_.path(*change.inode);
   const std::chrono::system_clock::time_point time(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(parts_.time.wall));
   parts_.queue_loop.run(
@@ -145,10 +148,10 @@ void ChangeLog::appended(Change change, Result<std::uint64_t> sequence) {
   }
   unflushed_ = true;
   const std::uint64_t bytes = change.writes() ? change.bytes.size() : 0;
-  parts_.writeback.appended(change.inode->node, parts_.inodes.path(*change.inode), *sequence,
+  writeback_.appended(change.inode->node, inodes_.path(*change.inode), *sequence,
                             bytes);
   if (change.inode->abandoned && change.inode->appending == 0) {
-    parts_.writeback.removed(change.inode->node);
+    writeback_.removed(change.inode->node);
   }
   change.reply.ok();
 }
@@ -196,6 +199,13 @@ void ChangeLog::stop() {
 }
 
 void ChangeLog::tick() {
+  while (!waiting_.empty()) {
+    const auto since = std::max(waiting_.front().waits_since, parts_.remote.last_heard());
+    if (parts_.time.now - since < timeout_) break;
+    Change change = std::move(waiting_.front());
+    waiting_.pop_front();
+    change.reply.fail(ETIMEDOUT);
+  }
   if (unflushed_ && !committing_) commit();
 }
 

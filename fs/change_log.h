@@ -6,8 +6,7 @@
 #include <deque>
 #include <vector>
 
-#include "cache/write_queue.h"
-#include "fs/disk_loop.h"
+#include "fs/client_parts.h"
 #include "fs/inodes.h"
 #include "fs/reply.h"
 #include "fs/writeback.h"
@@ -16,17 +15,13 @@ namespace rushfs::fs {
 
 class ChangeLog {
  public:
-  struct Parts {
-    DiskLoop& queue_loop;
-    cache::WriteQueue& queue;
-    Inodes& inodes;
-    Writeback& writeback;
-    const LoopTime& time;
-  };
-  explicit ChangeLog(Parts parts) : parts_(parts) {}
+  /// `timeout`: how long who waits for room waits while nothing is heard of the server.
+  ChangeLog(const ClientParts& parts, Inodes& inodes, Writeback& writeback,
+            transport::Duration timeout)
+      : parts_(parts), inodes_(inodes), writeback_(writeback), timeout_(timeout) {}
 
   /// Answered when the queue has the data; waits while the queue's budget is used up. Errors:
-  /// ENOSPC, EIO of the local disk; the file is then as before.
+  /// ENOSPC, EIO of the local disk, ETIMEDOUT; the file is then as before.
   void write(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
   /// The same, at what we believe to be the end; the server puts it where the end is.
   void append(const InodeRef& inode, Buffer data, Reply<void> reply);
@@ -52,6 +47,8 @@ class ChangeLog {
     std::optional<std::uint64_t> size;  // as cache::Operation::size_bytes
     cache::OperationKind kind = cache::OperationKind::write;
     Reply<void> reply;
+    transport::TimePoint waits_since{};
+
     bool writes() const { return cache::carries_data(kind); }
   };
   template <class R>
@@ -65,7 +62,10 @@ class ChangeLog {
   void undo(const InodeRef& inode);
   void commit();
 
-  Parts parts_;
+  ClientParts parts_;
+  Inodes& inodes_;
+  Writeback& writeback_;
+  transport::Duration timeout_;
   std::deque<Change> waiting_;  // for room in the queue, in order
   bool unflushed_ = false;
   bool committing_ = false;

@@ -13,6 +13,7 @@
 #include <set>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "fs/fuse_session.h"
 
@@ -36,6 +37,10 @@ class FuseSession::Kernel {
   void unmount();
   void tick();
   void invalidate(NodeNumber number);
+  /// Whoever is told of a file's new size must not find its old pages: answers at once, or when the
+  /// kernel has dropped them. Not for reads: the dropping waits for pages that are being read.
+  void after_invalidation(NodeNumber number, absl::AnyInvocable<void() &&> answer);
+  bool invalidating(NodeNumber number) const { return invalidations_.contains(number.value); }
 
   Volume& volume() { return volume_; }
   /// The request being processed is FUSE_STATX, handed to libfuse as GETATTR.
@@ -71,6 +76,7 @@ class FuseSession::Kernel {
   void receive();
   void end();
   void interrupted(fuse_req_t request);
+  void invalidated(NodeNumber number);
   static void on_interrupt(fuse_req_t request, void* kernel);
   void raise_read_ahead();
 
@@ -87,6 +93,11 @@ class FuseSession::Kernel {
   std::optional<boost::asio::posix::stream_descriptor> descriptor_;
   std::unordered_map<fuse_req_t, FuseRequestRef> under_way_;
   std::set<fuse_req_t> interrupted_;
+  struct Invalidation {
+    int under_way = 0;
+    std::vector<absl::AnyInvocable<void() &&>> answers;
+  };
+  std::unordered_map<std::uint64_t, Invalidation> invalidations_;
   boost::asio::io_context notifier_loop_;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>>
       notifier_work_;

@@ -42,7 +42,8 @@ void init(void* kernel, fuse_conn_info* connection) {
 void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Kernel& kernel = kernel_of(request);
   kernel.volume().lookup({parent}, name, [&kernel, r = kernel.begin(request)](auto found) {
-    kernel.entry(*r, found);
+    const NodeNumber number = found ? found->number : NodeNumber{};
+    kernel.after_invalidation(number, [&kernel, r, found] { kernel.entry(*r, found); });
   });
 }
 
@@ -128,11 +129,13 @@ void readlink(fuse_req_t request, fuse_ino_t node) {
 
 void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
   Kernel& kernel = kernel_of(request);
-  kernel.volume().get_attributes(
-      {node}, [&kernel, r = kernel.begin(request), statx = kernel.asked_statx()](auto attributes) {
-        if (statx) return kernel.status(*r, attributes);
-        kernel.attributes(*r, attributes);
-      });
+  kernel.volume().get_attributes({node}, [&kernel, node, r = kernel.begin(request),
+                                          statx = kernel.asked_statx()](auto attributes) {
+    kernel.after_invalidation({node}, [&kernel, r, statx, attributes] {
+      if (statx) return kernel.status(*r, attributes);
+      kernel.attributes(*r, attributes);
+    });
+  });
 }
 
 std::optional<TimeChange> time_change(int to_set, int given, int now, const timespec& time) {

@@ -166,6 +166,10 @@ void FuseSession::Kernel::listed(FuseRequest& request, NodeNumber directory,
     fuse_entry_param entry{};
     std::optional<NodeReference> found;
     if (with_attributes) found = volume_.enter(directory, item);
+    if (found && invalidating(found->number)) {
+      volume_.forget(found->number, 1);  // the kernel asks for it by name, and waits
+      found.reset();
+    }
     if (found) entry = to_entry(*found);
     entry.attr.st_ino = item.inode;
     if (!found) entry.attr.st_mode = static_cast<mode_t>(DTTOIF(item.type));

@@ -214,9 +214,26 @@ void FuseSession::Kernel::tick() {
 
 void FuseSession::Kernel::invalidate(NodeNumber number) {
   if (!mounted_) return;
-  boost::asio::post(notifier_loop_, [session = session_, number] {
-    fuse_lowlevel_notify_inval_inode(session, number.value, 0, 0);
+  ++invalidations_[number.value].under_way;
+  boost::asio::post(notifier_loop_, [this, number] {
+    fuse_lowlevel_notify_inval_inode(session_, number.value, 0, 0);
+    boost::asio::post(loop_, [this, number] { invalidated(number); });
   });
+}
+
+void FuseSession::Kernel::invalidated(NodeNumber number) {
+  const auto found = invalidations_.find(number.value);
+  if (--found->second.under_way > 0) return;
+  auto answers = std::move(found->second.answers);
+  invalidations_.erase(found);
+  for (auto& answer : answers) std::move(answer)();
+}
+
+void FuseSession::Kernel::after_invalidation(NodeNumber number,
+                                             absl::AnyInvocable<void() &&> answer) {
+  const auto found = invalidations_.find(number.value);
+  if (found == invalidations_.end()) return std::move(answer)();
+  found->second.answers.push_back(std::move(answer));
 }
 
 }  // namespace rushfs::fs

@@ -16,9 +16,11 @@
 #include <vector>
 
 #include "cache/operation.h"
+#include "fs/listing.h"
 #include "fs/loop_time.h"
 #include "fs/message_types.h"
 #include "fs/messages.h"
+#include "fs/remote.h"
 
 namespace rushfs::fs {
 
@@ -80,7 +82,7 @@ struct Inode {
   std::uint64_t lookups = 0;              // the kernel's references
   std::uint32_t opens = 0, writers = 0;   // handles
   bool held = false;                      // the server keeps it for us without a name
-  bool releasing = false;                 // we told it to stop, and it has not answered
+  std::optional<CallId> releasing;        // we told it to stop, and it has not answered
   transport::TimePoint closed_at{};       // when the last handle went
   bool unlinked = false;                  // we removed its last name
   bool abandoned = false;                 // and nobody has it open: what is queued is of no use
@@ -93,6 +95,8 @@ struct Inode {
   std::optional<KnownXattrs> xattrs;      // of the server's, when somebody asked
   std::optional<KnownRanges> data_ranges;
   bool copied_into = false;               // on the server, and perhaps not on its disk yet
+  std::shared_ptr<Listing> listing;       // of a folder
+  std::optional<std::string> target;      // of a symlink: never changes
   std::deque<Version> our_versions;       // earlier ones that only our own changes led away from
   NodeNumber parent;                      // where it was seen last, with `name`: for people
   std::string name;

@@ -122,6 +122,7 @@ class Mount::Implementation {
   bool ended_ = false, finished_ = false;
   transport::TimePoint next_housekeeping_{}, next_path_{};
   std::optional<transport::PathReport> path_;
+  std::uint64_t packets_received_ = 0;
   transport::UdpReport udp_;
   CacheStatus cache_;
   std::optional<transport::PublicKey> unexpected_key_;
@@ -155,9 +156,9 @@ Mount::Implementation::Implementation(MountConfig config)
       std::move(session_config), carrier_, time_, system_random,
       [this](const AttachReply& reply, bool restarted) { attached(reply, restarted); });
   carrier_.attach(*driver, *session);
-  volume = std::make_unique<Volume>(Volume::Parts{*session, blocks_loop_, blocks_, queue_loop_,
-                                                  queue_, time_, nullptr, config_.timeout,
-                                                  config_.read_only});
+  volume = std::make_unique<Volume>(
+      ClientParts{*session, blocks_loop_, blocks_, queue_loop_, queue_, time_},
+      Volume::Options{config_.timeout, config_.read_only});
   volume->restore();
   blocks_thread_.start();
   queue_thread_.start();
@@ -227,7 +228,11 @@ void Mount::Implementation::ask_path() {
     asio::post(file_context, [this, path, udp = driver->report()] {
       udp_ = udp;
       path_ = path;
-      if (path_) volume->set_path(*path_);
+      if (!path_) return;
+      volume->set_path(*path_);
+      if (path_->packets_received != std::exchange(packets_received_, path_->packets_received)) {
+        session->heard();
+      }
     });
   });
 }
@@ -353,7 +358,7 @@ MountStatus Mount::Implementation::status() const {
   status.cache.budget = cache_.budget;
   status.path = path_;
   status.udp = udp_;
-  status.round_trips = session->calls_made();
+  status.round_trips = session->waits();
   status.bytes_read = volume->bytes_read();
   status.bytes_written = volume->bytes_written();
   status.open_files = volume->open_files();

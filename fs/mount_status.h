@@ -66,7 +66,7 @@ struct MountStatus {
   CacheStatus cache;
   std::optional<transport::PathReport> path;  // none while not connected
   transport::UdpReport udp;
-  std::uint64_t round_trips = 0;          // calls since the start, of any kind but reads/writes
+  std::uint64_t round_trips = 0;          // calls since the start that a program waited for
   std::uint64_t bytes_read = 0;           // by programs
   std::uint64_t bytes_written = 0;
   std::uint64_t open_files = 0;

@@ -13,14 +13,11 @@
 #include <span>
 #include <vector>
 
-#include "cache/block_cache.h"
-#include "cache/write_queue.h"
-#include "fs/disk_loop.h"
+#include "fs/client_parts.h"
 #include "fs/freshness.h"
 #include "fs/inodes.h"
 #include "fs/mount_status.h"
 #include "fs/prefetcher.h"
-#include "fs/remote.h"
 #include "fs/reply.h"
 
 namespace rushfs::fs {
@@ -58,17 +55,8 @@ using ExtentRef = std::shared_ptr<Extent>;
 
 class Reader {
  public:
-  struct Parts {
-    Remote& remote;
-    DiskLoop& blocks_loop;
-    cache::BlockCache& blocks;
-    DiskLoop& queue_loop;
-    cache::WriteQueue& queue;
-    const LoopTime& time;
-    /// The server's content differs from what was held: tell the kernel.
-    std::function<void(Inode&)> changed;
-  };
-  explicit Reader(Parts parts);
+  /// `changed`: told when the server's content differs from what was held, for the kernel.
+  Reader(const ClientParts& parts, std::function<void(Inode&)> changed);
 
   void attached(std::uint32_t max_read);
   /// A handle on the file is opened for reading: finds out what the block cache has.
@@ -131,7 +119,8 @@ class Reader {
   void store_block(Inode& inode, std::uint64_t block, Slices parts);
   void delivered(std::uint64_t bytes);
 
-  Parts parts_;
+  ClientParts parts_;
+  std::function<void(Inode&)> changed_;
   std::uint32_t max_read_ = kDefaultTransfer;
   std::list<std::pair<std::weak_ptr<Inode>, std::uint64_t>> recent_;  // least recent first
   std::uint64_t memory_ = 0;        // bytes of ready extents

@@ -27,7 +27,8 @@ bool maybe_on_disk(const Content& content, std::uint64_t block) {
 
 }  // namespace
 
-Reader::Reader(Parts parts) : parts_(std::move(parts)), window_(kFirstWindow) {}
+Reader::Reader(const ClientParts& parts, std::function<void(Inode&)> changed)
+    : parts_(parts), changed_(std::move(changed)), window_(kFirstWindow) {}
 
 void Reader::attached(std::uint32_t max_read) { max_read_ = std::min(max_read, kMaxTransfer); }
 
@@ -188,7 +189,7 @@ void Reader::server_answered(const InodeRef& inode, const ExtentRef& extent,
   if (heard != Heard::same) unkeep(*inode, extent);
   if (heard == Heard::changed) {
     discard(*inode);
-    parts_.changed(*inode);
+    changed_(*inode);
   }
   ready(inode, extent, {std::move(owner), data}, Origin::server);
 }

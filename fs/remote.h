@@ -5,6 +5,7 @@
 #include <absl/functional/any_invocable.h>
 
 #include <boost/system/result.hpp>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -12,6 +13,7 @@
 
 #include "fs/messages.h"
 #include "transport/message.h"
+#include "transport/units.h"
 
 namespace rushfs::fs {
 
@@ -32,9 +34,14 @@ struct CallId {
   auto operator<=>(const CallId&) const = default;
 };
 
-/// `prompt` calls fail with ETIMEDOUT after the mount's timeout: a program waits for them.
-/// `patient` ones (write-back) are repeated over every reconnection until answered.
-enum class Patience : std::uint8_t { prompt, patient };
+/// How long a call may go without an answer.
+enum class Patience : std::uint8_t {
+  prompt,   // a program waits: ETIMEDOUT after the mount's timeout
+  glance,   // an older answer is at hand: ETIMEDOUT after kGlance, or when the link is found dead
+  patient,  // nobody waits: repeated over every reconnection until answered
+};
+/// A person notices the first second; a loaded link may need most of the others.
+inline constexpr std::chrono::seconds kGlance{5};
 
 class Remote {
  public:
@@ -49,6 +56,10 @@ class Remote {
   virtual void cancel(CallId) = 0;
   /// A number for a call that must happen only once.
   virtual CallNumber number_call() = 0;
+  /// False: there has been no link for so long that older answers are better than none.
+  virtual bool reachable() const = 0;
+  /// When the far side last gave a sign of life.
+  virtual transport::TimePoint last_heard() const = 0;
 };
 
 /// What a decoded reply may hold views into, kept beside it.

@@ -24,6 +24,9 @@ constexpr transport::Duration kAttachPatience = 15s;
 /// LoopTime is only as fresh as the last turn: turns come at least this often.
 constexpr transport::Duration kHeartbeat = 1s;
 
+/// A server that is restarted is waited for; a link that is down longer is dead.
+constexpr transport::Duration kGrace = 3s;
+
 constexpr std::uint64_t kAttachToken = 0;  // calls count from 1
 
 bool needs_a_person(transport::CloseCode code) {
@@ -133,6 +136,7 @@ void Session::attach_answered(Buffer body) {
   const bool restarted = instance_ && *instance_ != reply->instance;
   if (instance_) ++reconnections_;
   instance_ = reply->instance;
+  heard();
   backoff_ = kFirstBackoff;
   refused_ = false;
   reason_.clear();
@@ -174,7 +178,10 @@ CallId Session::call(Priority priority, Patience patience, Buffer request, Reply
     due_.push_front({time_.now, id});
   } else if (patience == Patience::prompt) {
     due_.push_back({time_.now + config_.timeout, id});
+  } else if (patience == Patience::glance) {
+    glances_.push_back({time_.now + std::min<transport::Duration>(config_.timeout, kGlance), id});
   }
+  if (patience != Patience::patient && priority != Priority::ahead) ++waits_;
   if (state_ == State::ready) send(id, pending);
   return id;
 }
@@ -197,7 +204,12 @@ CallNumber Session::number_call() {
   return {number, *unanswered_numbers_.begin()};
 }
 
+bool Session::reachable() const {
+  return state_ == State::ready || (!refused_ && time_.now - state_since_ < kGrace);
+}
+
 void Session::answered(std::uint64_t token, Buffer body) {
+  heard();
   if (token == kAttachToken) {
     if (state_ == State::attaching) attach_answered(std::move(body));
     return;
@@ -221,17 +233,27 @@ transport::TimePoint Session::deadline() const {
   auto when = time_.now + kHeartbeat;
   if (state_ == State::waiting || state_ == State::attaching) when = std::min(when, next_attempt_);
   if (!due_.empty()) when = std::min(when, due_.front().when);
+  if (!glances_.empty()) when = std::min(when, glances_.front().when);
   return when;
+}
+
+void Session::expire(CallId id) {
+  const auto found = pending_.find(id);
+  if (found == pending_.end()) return;
+  if (found->second.sent) carrier_.cancel(id.value);
+  finish(found, errno_code(state_ == State::stopped ? ENOTCONN : ETIMEDOUT));
 }
 
 void Session::tick() {
   while (!due_.empty() && due_.front().when <= time_.now) {
     const CallId id = due_.front().call;
     due_.pop_front();
-    const auto found = pending_.find(id);
-    if (found == pending_.end()) continue;
-    if (found->second.sent) carrier_.cancel(id.value);
-    finish(found, errno_code(state_ == State::stopped ? ENOTCONN : ETIMEDOUT));
+    expire(id);
+  }
+  while (!glances_.empty() && (glances_.front().when <= time_.now || !reachable())) {
+    const CallId id = glances_.front().call;
+    glances_.pop_front();
+    expire(id);
   }
   if (next_attempt_ > time_.now) return;
   if (state_ == State::waiting) {

@@ -62,6 +62,10 @@ class Session : public Remote {
   CallId call(Priority, Patience, Buffer request, ReplyHandler, std::uint64_t number = 0) override;
   void cancel(CallId) override;
   CallNumber number_call() override;
+  bool reachable() const override;
+  transport::TimePoint last_heard() const override { return last_heard_; }
+  /// The connection shows signs of life beneath the calls: a long reply is still arriving.
+  void heard() { last_heard_ = time_.now; }
 
   // Events of the carrier.
   void connected();
@@ -79,6 +83,8 @@ class Session : public Remote {
   LinkStatus status() const;
   bool attached() const { return state_ == State::ready; }
   std::uint64_t calls_made() const { return next_call_ - 1; }
+  /// Calls somebody waited for: at most so many round trips were spent.
+  std::uint64_t waits() const { return waits_; }
   /// The last reason to be refused, a sentence; none while there is hope.
   std::optional<std::string> refusal() const;
   /// How the last connection, or attempt at one, ended; none when it was the file protocol that
@@ -100,6 +106,7 @@ class Session : public Remote {
   void attach_answered(Buffer body);
   void wait_to_retry(std::string reason, bool refused);
   void finish(std::map<CallId, Pending>::iterator, Result<Buffer>);
+  void expire(CallId);
   void send(CallId, Pending&);
   void enter(State);
 
@@ -110,7 +117,8 @@ class Session : public Remote {
   Attached on_attached_;
 
   State state_ = State::idle;
-  transport::TimePoint state_since_{};
+  transport::TimePoint state_since_{};  // of being ready, or of not being it
+  transport::TimePoint last_heard_{};
   transport::TimePoint next_attempt_{};
   transport::Duration backoff_{};
   bool refused_ = false;
@@ -120,6 +128,7 @@ class Session : public Remote {
   std::optional<InstanceId> instance_;
 
   std::uint64_t next_call_ = 1;
+  std::uint64_t waits_ = 0;
   std::uint64_t next_number_ = 1;
   std::set<std::uint64_t> unanswered_numbers_;
   std::map<CallId, Pending> pending_;
@@ -127,7 +136,8 @@ class Session : public Remote {
     transport::TimePoint when;
     CallId call;
   };
-  std::deque<Due> due_;  // prompt calls in order of deadline; answered ones are skipped
+  /// Calls in order of deadline; answered ones are skipped.
+  std::deque<Due> due_, glances_;
 };
 
 }  // namespace rushfs::fs

@@ -9,15 +9,15 @@
 
 namespace rushfs::fs {
 
-Volume::Volume(Parts parts)
+Volume::Volume(const ClientParts& parts, Options options)
     : parts_(parts),
+      options_(options),
       inodes_(parts.time),
-      writeback_({parts.remote, parts.queue_loop, parts.queue, parts.time, *this, parts.timeout}),
-      log_({parts.queue_loop, parts.queue, inodes_, writeback_, parts.time}),
-      reader_({parts.remote, parts.blocks_loop, parts.blocks, parts.queue_loop, parts.queue,
-               parts.time, [this](Inode& inode) {
-                 if (parts_.kernel) parts_.kernel->invalidate(inode.number);
-               }}) {}
+      writeback_(parts, *this, options.timeout),
+      log_(parts, inodes_, writeback_, options.timeout),
+      reader_(parts, [this](Inode& inode) {
+        if (kernel_) kernel_->invalidate(inode.number);
+      }) {}
 
 Volume::~Volume() = default;
 
@@ -43,7 +43,7 @@ void Volume::remembered(const AttachReply& reply) {
 
 void Volume::attached(const AttachReply& reply, bool restarted) {
   remembered(reply);
-  if (restarted) hold_again();
+  hold_again(restarted);
   writeback_.attached(reply.max_write, restarted);
 }
 
@@ -87,7 +87,7 @@ NodeReference Volume::found(const InodeRef& inode) {
 
 void Volume::content_changed(Inode& inode) {
   reader_.discard(inode);
-  if (parts_.kernel) parts_.kernel->invalidate(inode.number);
+  if (kernel_) kernel_->invalidate(inode.number);
 }
 
 void Volume::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
@@ -114,7 +114,10 @@ void Volume::renamed(Inode& inode, const Attributes& after) {
 }
 
 void Volume::directory_changed(const InodeRef& directory, const Change& change) {
+  auto* listing = directory->listing.get();
+  const bool followed = listing && listing->version == change.before;
   hear_own_change(*directory, change, ++epoch_, parts_.time);
+  if (listing) listing->version = followed ? change.after.version : Version{};
 }
 
 // ---- What became of queued changes ------------------------------------------------------------

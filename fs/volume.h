@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "fs/change_log.h"
+#include "fs/client_parts.h"
 #include "fs/inodes.h"
 #include "fs/mount_status.h"
 #include "fs/reader.h"
@@ -80,21 +81,14 @@ class KernelCache {
 
 class Volume : private WritebackListener {
  public:
-  struct Parts {
-    Remote& remote;
-    DiskLoop& blocks_loop;
-    cache::BlockCache& blocks;
-    DiskLoop& queue_loop;
-    cache::WriteQueue& queue;
-    const LoopTime& time;
-    KernelCache* kernel = nullptr;  // may be set later
-    transport::Duration timeout = std::chrono::seconds(60);
+  struct Options {
+    transport::Duration timeout = std::chrono::seconds(60);  // of one operation without a link
     bool read_only = false;
   };
-  explicit Volume(Parts parts);
+  Volume(const ClientParts& parts, Options options);
   ~Volume() override;
 
-  void set_kernel(KernelCache* kernel) { parts_.kernel = kernel; }
+  void set_kernel(KernelCache* kernel) { kernel_ = kernel; }
   /// Takes up what an earlier run left in the queue. Before anything else, while the queue loop
   /// does not run yet.
   void restore();
@@ -206,6 +200,20 @@ class Volume : private WritebackListener {
   void completed(const NodeId&, std::uint64_t operations) override;
   void discarded(const NodeId&) override;
 
+  // volume_known.cc
+  /// What is known of it may be used without asking.
+  bool fresh(const Inode& inode) const;
+  bool ours(const Inode& inode) const;
+  static bool lost(const boost::system::error_code& error);
+  /// None: not known; null: there is no such name.
+  std::optional<InodeRef> fresh_name(const Inode& directory, const std::string& name) const;
+  std::optional<InodeRef> last_known_name(const Inode& directory, const std::string& name);
+  InodeRef remembered_entry(NodeNumber directory, const DirectoryEntry& entry);
+  NodeReference answer(const InodeRef& inode);
+  void name_made(const InodeRef& directory, const std::string& name, const Entry& entry);
+  void name_gone(const InodeRef& directory, const std::string& name);
+  void folder_made(const InodeRef& inode);
+
   NodeReference found(const InodeRef& inode);
   InodeRef learn(const Entry& entry, NodeNumber parent, const std::string& name,
                  std::uint64_t sent_epoch);
@@ -220,8 +228,6 @@ class Volume : private WritebackListener {
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
   void abandon(Inode& inode);
   bool refuses_change(const InodeRef& inode, int& error) const;
-  /// What is known of it may be used without asking.
-  bool fresh(const Inode& inode) const;
   /// A change that is carried out at the server now, not through the queue.
   template <class R>
   void change_at_server(const InodeRef& inode, R request, AppliedOperation operation,
@@ -239,18 +245,24 @@ class Volume : private WritebackListener {
   InodeRef created(const EntryReply& made);
   void open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply);
   void finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
-  void ask_open(const InodeRef& inode, bool bring_bytes, Reply<void> reply);
+  void check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
+  void ask_open(const InodeRef& inode, bool bring_bytes, Patience patience, Reply<void> reply);
+  void hold(const InodeRef& inode);
   void let_go(const InodeRef& inode);
   void release_hold(const InodeRef& inode);
-  void hold_again();
+  void hold_again(bool restarted);
   void stamp(const InodeRef& inode);
   void sync_inode(const InodeRef& inode, Reply<void> reply);
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
   void fetch_page(const std::shared_ptr<Directory>& directory, std::uint64_t cookie);
   void serve(const std::shared_ptr<Directory>& directory);
+  bool serve_last_known(Directory& directory);
 
-  Parts parts_;
+  ClientParts parts_;
+  Options options_;
+  KernelCache* kernel_ = nullptr;
   Inodes inodes_;
+  Listings listings_;
   Writeback writeback_;
   ChangeLog log_;
   Reader reader_;
@@ -258,6 +270,7 @@ class Volume : private WritebackListener {
   bool server_read_only_ = false;
   bool squashed_ = false;
   std::uint32_t max_read_ = kDefaultTransfer;
+  std::optional<StatFsReply> space_;  // as last heard
   std::uint64_t epoch_ = 0;  // changes of ours that were answered
   std::uint64_t next_handle_ = 1;
   std::unordered_map<std::uint64_t, Handle> handles_;

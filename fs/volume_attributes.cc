@@ -7,24 +7,23 @@
 
 namespace rushfs::fs {
 
-// While changes of ours wait, ours is the view; asking could not make it newer. A file without
-// a name belongs to its handles.
-bool Volume::fresh(const Inode& inode) const {
-  const bool ours = inode.local.operations > 0 || inode.changes_in_flight > 0;
-  return inode.known() && (ours || parts_.time.now - inode.validated < kValidity);
-}
-
 void Volume::get_attributes(NodeNumber node, Reply<Attributes> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
-  if (fresh(*inode)) return reply(inode->view());
-  ask(parts_.remote, Priority::urgent, GetAttributes{inode->node},
-      [this, inode, epoch = epoch_,
+  const bool known = inode->known();
+  if (fresh(*inode) || (known && !parts_.remote.reachable())) return reply(inode->view());
+  ask(
+      parts_.remote, Priority::urgent, GetAttributes{inode->node},
+      [this, inode, known, epoch = epoch_,
        reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
-        if (!answer) return reply.fail(answer.error());
-        learn(*inode, (*answer)->attributes, epoch);
+        if (answer) {
+          learn(*inode, (*answer)->attributes, epoch);
+        } else if (!known || !lost(answer.error())) {
+          return reply.fail(answer.error());
+        }
         reply(inode->view());
-      });
+      },
+      known ? Patience::glance : Patience::prompt);
 }
 
 void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attributes> reply) {
@@ -34,7 +33,10 @@ void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attri
   const bool gives_away = (change.uid && *change.uid != view.uid) ||
                           (change.gid && *change.gid != view.gid);
   if (squashed_ && gives_away) return reply.fail(EPERM);
-  if (!inode->regular() || (inode->writers == 0 && inode->local.operations == 0)) {
+  const bool through_queue =
+      inode->regular() && (inode->writers > 0 || inode->local.operations > 0 ||
+                           !parts_.remote.reachable());
+  if (!through_queue) {
     return set_at_server(inode, std::move(change), std::move(reply));
   }
   log_.set_attributes(inode, std::move(change),
@@ -83,11 +85,18 @@ void Volume::file_flags(NodeNumber node, std::optional<std::uint32_t> set,
 void Volume::stat_fs(NodeNumber node, Reply<StatFsReply> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
-  ask(parts_.remote, Priority::urgent, StatFs{inode->node},
-      [reply = std::move(reply)](Result<Answer<StatFsReply>> answer) mutable {
-        if (!answer) return reply.fail(answer.error());
-        reply(answer->reply);
-      });
+  if (space_ && !parts_.remote.reachable()) return reply(*space_);
+  ask(
+      parts_.remote, Priority::urgent, StatFs{inode->node},
+      [this, reply = std::move(reply)](Result<Answer<StatFsReply>> answer) mutable {
+        if (answer) {
+          space_ = answer->reply;
+        } else if (!space_ || !lost(answer.error())) {
+          return reply.fail(answer.error());
+        }
+        reply(*space_);
+      },
+      space_ ? Patience::glance : Patience::prompt);
 }
 
 }  // namespace rushfs::fs

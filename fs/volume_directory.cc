@@ -33,6 +33,7 @@ struct Volume::Directory {
   std::deque<Page> pages;        // at most two: being read, and the next
   std::optional<std::uint64_t> fetching;  // cookie of the page on its way
   std::deque<Request> waiting;
+  ListingDraft draft;
   bool began = false;            // a listing from 0 was answered
   std::uint64_t reading = 0;     // start of the page that last answered
 };
@@ -102,18 +103,27 @@ void Volume::serve(const std::shared_ptr<Directory>& directory) {
 }
 
 void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64_t cookie) {
+  const bool known = cookie == 0 && directory->inode->listing;
+  if (known && !parts_.remote.reachable() && serve_last_known(*directory)) return serve(directory);
   directory->fetching = cookie;
   const auto bytes = std::min(kPageBytes, max_read_);
-  ask(parts_.remote, Priority::urgent, ReadDirectory{directory->inode->node, cookie, bytes, true},
+  ask(
+      parts_.remote, Priority::urgent, ReadDirectory{directory->inode->node, cookie, bytes, true},
       [this, directory, cookie, epoch = epoch_](Result<Answer<ReadDirectoryReply>> answer) {
         directory->fetching.reset();
         if (!answer) {
+          if (cookie == 0 && lost(answer.error()) && serve_last_known(*directory)) {
+            return serve(directory);
+          }
           auto waiting = std::move(directory->waiting);
           directory->waiting.clear();
           for (auto& request : waiting) request.reply.fail(answer.error());
           return;
         }
         learn(*directory->inode, (*answer)->directory, epoch);
+        if (directory->draft.add(cookie, answer->reply)) {
+          listings_.keep(directory->inode, directory->draft.take());
+        }
         auto entries = std::make_shared<std::vector<DirectoryEntry>>(
             std::move(answer->reply.entries));
         for (const auto& entry : *entries) {
@@ -123,7 +133,23 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
         directory->pages.push_back({cookie, end, entries});
         if (directory->pages.size() > 2) directory->pages.pop_front();
         serve(directory);
-      });
+      },
+      known ? Patience::glance : Patience::prompt);
+}
+
+// One page that holds the whole folder as it was last seen. Its cookies are its own: who began with
+// it goes on in it.
+bool Volume::serve_last_known(Directory& directory) {
+  if (!directory.inode->listing) return false;
+  auto entries = std::make_shared<std::vector<DirectoryEntry>>();
+  for (const auto& [name, entry] : directory.inode->listing->entries) {
+    entries->push_back(entry);
+    entries->back().cookie = entries->size();
+    if (entry.entry) remembered_entry(directory.inode->number, entry);
+  }
+  directory.pages.clear();
+  directory.pages.push_back({0, true, std::move(entries)});
+  return true;
 }
 
 std::optional<NodeReference> Volume::enter(NodeNumber, const DirectoryEntry& entry) {

@@ -7,7 +7,7 @@
 namespace rushfs::fs {
 
 bool Volume::refuses_change(const InodeRef& inode, int& error) const {
-  error = !inode ? ESTALE : parts_.read_only || server_read_only_ ? EROFS : 0;
+  error = !inode ? ESTALE : options_.read_only || server_read_only_ ? EROFS : 0;
   if (error == 0 && (inode->server.traits & kImmutable) != 0) error = EPERM;
   return error != 0;
 }
@@ -16,17 +16,26 @@ void Volume::lookup(NodeNumber parent, std::string name, Reply<NodeReference> re
   const auto directory = inodes_.find(parent);
   if (!directory) return reply.fail(ESTALE);
   if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
-  ask(parts_.remote, Priority::urgent, Lookup{directory->node, name},
+  if (const auto known = fresh_name(*directory, name)) return reply(answer(*known));
+  const auto old = last_known_name(*directory, name);
+  if (old && !parts_.remote.reachable()) return reply(answer(*old));
+  ask(
+      parts_.remote, Priority::urgent, Lookup{directory->node, name},
       [this, directory, name, epoch = epoch_,
-       reply = std::move(reply)](Result<Answer<LookupReply>> answer) mutable {
-        if (!answer) return reply.fail(answer.error());
-        learn(*directory, (*answer)->directory, epoch);
-        if (!(*answer)->entry) {
+       reply = std::move(reply)](Result<Answer<LookupReply>> heard) mutable {
+        if (!heard) {
+          const auto known = last_known_name(*directory, name);
+          if (!known || !lost(heard.error())) return reply.fail(heard.error());
+          return reply(answer(*known));
+        }
+        learn(*directory, (*heard)->directory, epoch);
+        if (!(*heard)->entry) {
           inodes_.drop_name(directory->number, name);
           return reply(NodeReference{});
         }
-        reply(found(learn(*(*answer)->entry, directory->number, name, epoch)));
-      });
+        reply(found(learn(*(*heard)->entry, directory->number, name, epoch)));
+      },
+      old ? Patience::glance : Patience::prompt);
 }
 
 void Volume::entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
@@ -36,6 +45,7 @@ void Volume::entry_made(const InodeRef& directory, const std::string& name, cons
   renamed(*inode, made.entry.attributes);
   inodes_.set_name(*inode, directory->number, name);
   inode->unlinked = inode->abandoned = false;  // link() may have given it its first name
+  name_made(directory, name, made.entry);
   reply(found(inode));
 }
 
@@ -50,6 +60,9 @@ void Volume::make_entry(NodeNumber parent, Request request, Reply<NodeReference>
       [this, directory, name, reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         entry_made(directory, name, answer->reply, reply);
+        if constexpr (std::is_same_v<Request, MakeDirectory>) {
+          folder_made(inodes_.get((*answer)->entry.node));
+        }
       });
 }
 
@@ -122,7 +135,7 @@ void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
        reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         directory_changed(directory, (*answer)->directory);
-        inodes_.drop_name(directory->number, name);
+        name_gone(directory, name);
         name_removed(target, (*answer)->removed);
         reply.ok();
       });
@@ -137,7 +150,7 @@ void Volume::remove_directory(NodeNumber parent, std::string name, Reply<void> r
        reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         directory_changed(directory, (*answer)->directory);
-        inodes_.drop_name(directory->number, name);
+        name_gone(directory, name);
         reply.ok();
       });
 }
@@ -180,12 +193,14 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
         }
         const auto moved = inodes_.get(done.moved.node);
         renamed(*moved, done.moved.attributes);
-        inodes_.drop_name(renaming.from_directory->number, renaming.from);
+        name_gone(renaming.from_directory, renaming.from);
         inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
+        name_made(renaming.to_directory, renaming.to, done.moved);
         if (renaming.mode == RenameMode::exchange && done.replaced) {
           const auto other = inodes_.get(done.replaced->node);
           renamed(*other, done.replaced->attributes);
           inodes_.set_name(*other, renaming.from_directory->number, renaming.from);
+          name_made(renaming.from_directory, renaming.from, *done.replaced);
         } else if (renaming.replaced != moved) {
           name_removed(renaming.replaced, done.replaced);
         }
@@ -196,12 +211,14 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
 void Volume::read_link(NodeNumber node, Reply<std::string> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
+  if (inode->target) return reply(*inode->target);
   ask(parts_.remote, Priority::urgent, Readlink{inode->node},
       [this, inode, epoch = epoch_,
        reply = std::move(reply)](Result<Answer<ReadlinkReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         learn(*inode, (*answer)->attributes, epoch);
-        reply(std::move(answer->reply.target));
+        inode->target = std::move(answer->reply.target);
+        reply(*inode->target);
       });
 }
 

@@ -53,6 +53,7 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
         directory_changed(directory, made.directory);
         const auto inode = created(made);
         inodes_.set_name(*inode, directory->number, name);
+        name_made(directory, name, made.entry);
         open_created(inode, flags, std::move(reply));
       });
 }
@@ -94,7 +95,7 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
   if (int error = 0; flags.write && refuses_change(inode, error)) return reply.fail(error);
-  if (inode->releasing) {
+  if (inode->releasing && parts_.remote.reachable()) {
     // Messages overtake each other: a Release that arrives after this Open, or after an Unlink
     // that relies on it, would let go of the file under its new user. Another question's answer
     // is as good a moment as any to look again.
@@ -106,25 +107,42 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
         });
     return;
   }
-  const bool fresh = inode->known() && parts_.time.now - inode->validated < kValidity;
-  const bool ours = inode->local.operations > 0 || inode->changes_in_flight > 0;
-  if (fresh || ours) {
+  if (inode->known() && !parts_.remote.reachable()) {
+    // What the next connection has not been told yet, it need not be told.
+    if (const auto call = inode->releasing) parts_.remote.cancel(*call);
+    if (flags.read) reader_.prepare(inode, [] {});
+    return finish_open(inode, flags, std::move(reply));  // held once the server is back
+  }
+  if (fresh(*inode)) {
     // What the check would tell is known; the server is only asked to hold the file.
-    if (!inode->held) ask_open(inode, false, [](Result<void>) {});
+    if (!inode->held) hold(inode);
     if (flags.read) reader_.prepare(inode, [] {});
     return finish_open(inode, flags, std::move(reply));
   }
-  auto opened = [this, inode, flags, reply = std::move(reply)](Result<void> result) mutable {
-    if (!result) return reply.fail(result.error());
+  check_open(inode, flags, std::move(reply));
+}
+
+void Volume::check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {
+  const bool known = inode->known();
+  auto opened = [this, inode, flags, known,
+                 reply = std::move(reply)](Result<void> result) mutable {
+    if (!result && !(known && lost(result.error()))) return reply.fail(result.error());
     finish_open(inode, flags, std::move(reply));
   };
-  if (!flags.read) return ask_open(inode, false, std::move(opened));
-  reader_.prepare(inode, [this, inode, opened = std::move(opened)]() mutable {
-    ask_open(inode, !reader_.has_start(*inode), std::move(opened));
+  const auto patience = known ? Patience::glance : Patience::prompt;
+  if (!flags.read) return ask_open(inode, false, patience, std::move(opened));
+  reader_.prepare(inode, [this, inode, patience, opened = std::move(opened)]() mutable {
+    ask_open(inode, !reader_.has_start(*inode), patience, std::move(opened));
   });
 }
 
-void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Reply<void> reply) {
+/// So that the file outlives its name; nobody waits for it.
+void Volume::hold(const InodeRef& inode) {
+  ask_open(inode, false, Patience::patient, [](Result<void>) {});
+}
+
+void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Patience patience,
+                      Reply<void> reply) {
   Open request{inode->node, true, 0, 0};
   const std::uint64_t size = inode->server.size;
   if (bring_bytes) {
@@ -134,7 +152,8 @@ void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Reply<void> reply
       request.tail_bytes = static_cast<std::uint32_t>(size - last_block);
     }
   }
-  ask(parts_.remote, Priority::urgent, request,
+  ask(
+      parts_.remote, Priority::urgent, request,
       [this, inode, epoch = epoch_,
        reply = std::move(reply)](Result<Answer<OpenReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
@@ -148,7 +167,8 @@ void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Reply<void> reply
           reader_.seed(inode, tail_offset, owner, tail);
         }
         reply.ok();
-      });
+      },
+      patience);
 }
 
 void Volume::finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {
@@ -239,22 +259,22 @@ void Volume::let_go(const InodeRef& inode) {
 void Volume::release_hold(const InodeRef& inode) {
   inode->held = false;
   if (inode->releasing) return;
-  inode->releasing = true;
-  ask(
+  inode->releasing = ask(
       parts_.remote, Priority::urgent, Release{inode->node},
       [this, inode](Result<Answer<EmptyReply>>) {
-        inode->releasing = false;
+        inode->releasing.reset();
         // Opened again meanwhile: the two messages may have passed each other.
-        if (inode->opens > 0) ask_open(inode, false, [](Result<void>) {});
+        if (inode->opens > 0) hold(inode);
       },
       Patience::patient);
 }
 
-void Volume::hold_again() {
-  inodes_.each([this](Inode& inode) {
-    inode.held = false;
-    if (inode.opens == 0 || !inode.regular()) return;
-    ask_open(inodes_.find(inode.number), false, [](Result<void>) {});
+// A restarted server has forgotten whom it holds files for; others never heard of what was opened
+// without a link.
+void Volume::hold_again(bool restarted) {
+  inodes_.each([&](Inode& inode) {
+    if (restarted) inode.held = false;
+    if (inode.opens > 0 && !inode.held && inode.regular()) hold(inodes_.find(inode.number));
   });
 }
 

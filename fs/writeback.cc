@@ -21,7 +21,9 @@ std::string describe(const cache::ParkedOperation& operation) {
 
 }  // namespace
 
-Writeback::Writeback(Parts parts) : parts_(parts), window_(kSmallestWindow) {}
+Writeback::Writeback(const ClientParts& parts, WritebackListener& listener,
+                     transport::Duration timeout)
+    : parts_(parts), listener_(listener), timeout_(timeout), window_(kSmallestWindow) {}
 
 void Writeback::restore(const std::vector<cache::PendingNode>& nodes,
                         const std::vector<cache::ParkedOperation>& parked) {
@@ -45,7 +47,6 @@ void Writeback::restore(const std::vector<cache::PendingNode>& nodes,
 void Writeback::attached(std::uint32_t max_write, bool restarted) {
   max_write_ = std::min(max_write, kMaxTransfer);
   attached_ = true;
-  last_connected_ = parts_.time.now;
   if (restarted) {
     ++generation_;
     loading_ = false;
@@ -129,7 +130,7 @@ void Writeback::give_up(const NodeId& id) {
   settling_.erase(id);
   std::erase_if(parked_, [&](const auto& operation) { return operation.node == id.bytes; });
   parts_.queue_loop.run([&queue = parts_.queue, id] { queue.discard(id.bytes); });
-  parts_.listener.discarded(id);
+  listener_.discarded(id);
   for (auto& waiter : waiters) std::move(waiter.done)(Result<void>());
 }
 
@@ -182,12 +183,8 @@ void Writeback::stop() {
 }
 
 void Writeback::tick(bool connected) {
-  if (connected) last_connected_ = parts_.time.now;
-  const bool lost = parts_.time.now - last_connected_ >= parts_.timeout;
-  if (lost) {
-    for (auto& [id, node] : nodes_) {
-      if (node.wanted_urgently()) wake(node, errno_code(ETIMEDOUT), true);
-    }
+  if (parts_.time.now - parts_.remote.last_heard() >= timeout_) {
+    for (auto& [id, node] : nodes_) end_late_waits(node);
   }
   compute_floor();
   for (const NodeId& id : std::vector<NodeId>(settling_.begin(), settling_.end())) {

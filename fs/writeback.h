@@ -16,11 +16,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "cache/write_queue.h"
-#include "fs/disk_loop.h"
-#include "fs/loop_time.h"
+#include "fs/client_parts.h"
+#include "fs/messages.h"
 #include "fs/mount_status.h"
-#include "fs/remote.h"
 
 namespace rushfs::fs {
 
@@ -51,17 +49,10 @@ class WritebackListener {
 
 class Writeback {
  public:
-  struct Parts {
-    Remote& remote;
-    DiskLoop& queue_loop;
-    cache::WriteQueue& queue;
-    const LoopTime& time;
-    WritebackListener& listener;
-    transport::Duration timeout = std::chrono::seconds(60);  // of sync() without a connection
-  };
   using Done = absl::AnyInvocable<void(Result<void>) &&>;
 
-  explicit Writeback(Parts parts);
+  /// `timeout`: how long sync() waits while nothing is heard of the server.
+  Writeback(const ClientParts& parts, WritebackListener& listener, transport::Duration timeout);
 
   /// What an earlier run left in the queue; before the first attached().
   void restore(const std::vector<cache::PendingNode>& nodes,
@@ -108,6 +99,7 @@ class Writeback {
   struct Waiter {
     std::uint64_t through = 0;
     bool urgent = false;
+    transport::TimePoint since{};
     Done done;
   };
   struct Node {
@@ -178,11 +170,14 @@ class Writeback {
   void committed(const NodeId&, std::uint64_t through, Result<Change> reply);
   void retire(const NodeId&, Node&);
   void wake(Node&, boost::system::error_code error, bool only_urgent);
+  void end_late_waits(Node&);
   void give_up(const NodeId&);
   void drop_if_idle(const NodeId&);
   void settle(const NodeId&, Node&, bool connected);
 
-  Parts parts_;
+  ClientParts parts_;
+  WritebackListener& listener_;
+  transport::Duration timeout_;
   Nodes nodes_;
   bool attached_ = false;
   std::uint32_t max_write_ = kDefaultTransfer;
@@ -197,7 +192,6 @@ class Writeback {
   std::set<NodeId> chosen_;         // nodes whose `unsent` goes before, or lies behind, the cursor
   std::set<NodeId> settling_;       // nodes that may need a commit or a retry by time
   std::vector<cache::ParkedOperation> parked_;
-  transport::TimePoint last_connected_{};
   // For status().
   std::uint64_t operations_ = 0, bytes_ = 0, bytes_total_ = 0, bytes_done_ = 0;
 };

@@ -84,7 +84,7 @@ void Writeback::retire(const NodeId& id, Node& node) {
     operations_ -= operations;
     parts_.queue_loop.run(
         [&queue = parts_.queue, id, through] { queue.complete(id.bytes, through); });
-    parts_.listener.completed(id, operations);
+    listener_.completed(id, operations);
     std::vector<Waiter> ready;
     for (auto& waiter : node.waiters) {
       if (waiter.through <= through) ready.push_back(std::move(waiter));
@@ -106,6 +106,17 @@ void Writeback::wake(Node& node, boost::system::error_code error, bool only_urge
   }
   node.waiters = std::move(waiting);
   for (auto& waiter : woken) std::move(waiter.done)(Result<void>(error));
+}
+
+// Nothing is heard of the server: fsync() ends, what is queued stays.
+void Writeback::end_late_waits(Node& node) {
+  std::vector<Waiter> late, others;
+  for (auto& waiter : node.waiters) {
+    const bool over = waiter.urgent && parts_.time.now - waiter.since >= timeout_;
+    (over ? late : others).push_back(std::move(waiter));
+  }
+  node.waiters = std::move(others);
+  for (auto& waiter : late) std::move(waiter.done)(Result<void>(errno_code(ETIMEDOUT)));
 }
 
 void Writeback::settle(const NodeId& id, Node& node, bool connected) {
@@ -141,7 +152,7 @@ void Writeback::sync(const NodeId& id, Done done) {
     }
     return std::move(done)(Result<void>(errno_code(error)));
   }
-  node.waiters.push_back({node.last, true, std::move(done)});
+  node.waiters.push_back({node.last, true, parts_.time.now, std::move(done)});
   if (!node.unsent.empty()) chosen_.insert(id);
   consider_commit(id, node);
   pump();
@@ -154,7 +165,7 @@ void Writeback::wait(const NodeId& id, Done done) {
   }
   Node& node = found->second;
   if (node.parked) return std::move(done)(Result<void>(errno_code(EIO)));
-  node.waiters.push_back({node.last, false, std::move(done)});
+  node.waiters.push_back({node.last, false, parts_.time.now, std::move(done)});
   consider_commit(id, node);
 }
 

@@ -39,7 +39,7 @@ void Writeback::send(Batch batch) {
   const QueuePosition position{sent.last, batch.after, floor_};
   const auto priority = node.wanted_urgently() ? Priority::demand : Priority::behind;
   const NodeId id = batch.node;
-  parts_.listener.sending(id);
+  listener_.sending(id);
   send_request(batch, sent, position, priority);
   sent.sequences = std::move(batch.sequences);
   in_flight_ += sent.bytes;
@@ -125,10 +125,10 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> re
   node.error = 0;
   node.backoff = {};
   node.active = parts_.time.now;
-  parts_.listener.not_sending(id);
+  listener_.not_sending(id);
   while (node.reported < node.sent.size() && node.sent[node.reported].answered) {
     const AppliedOperation applied = std::move(node.sent[node.reported++].operation);
-    parts_.listener.applied(id, applied);
+    listener_.applied(id, applied);
   }
   if (node.after_append && !node.append_under_way()) node.after_append = false;
   if (may_choose(node)) chosen_.insert(id);
@@ -173,7 +173,7 @@ void Writeback::take_back(const NodeId& id, Node& node, std::size_t from) {
     node.uncommitted -= sent->bytes;
     if (sent->answered) continue;
     in_flight_ -= sent->bytes;
-    parts_.listener.not_sending(id);
+    listener_.not_sending(id);
     parts_.remote.cancel(sent->call);
   }
 }

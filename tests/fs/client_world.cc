@@ -133,9 +133,9 @@ struct World::Client {
         config, link, world.time_, random, [this](const AttachReply& reply, bool restarted) {
           volume->attached(reply, restarted);
         });
-    volume = std::make_unique<Volume>(Volume::Parts{*session, blocks_loop, *blocks, queue_loop,
-                                                    *queue, world.time_, nullptr,
-                                                    world.options_.timeout, false});
+    volume = std::make_unique<Volume>(
+        ClientParts{*session, blocks_loop, *blocks, queue_loop, *queue, world.time_},
+        Volume::Options{world.options_.timeout, false});
     volume->restore();
     session->start();
   }

@@ -1,0 +1,57 @@
+#include "fs/listing.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include "fs/inodes.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+/// About 40 MiB with their attributes.
+constexpr std::size_t kMostEntries = 100'000;
+
+}  // namespace
+
+void Listing::add(const std::string& name, const Entry& entry) {
+  entries[name] = {0, entry.attributes.inode,
+                   static_cast<std::uint8_t>(IFTODT(entry.attributes.mode)), name, entry};
+}
+
+bool ListingDraft::add(std::uint64_t cookie, const ReadDirectoryReply& page) {
+  const Version version = page.directory.version;
+  if (cookie == 0) {
+    listing_ = {};
+    listing_.version = version;
+  } else if (cookie != next_ || listing_.entries.empty()) {
+    next_ = 0;
+    listing_ = {};
+    return false;
+  }
+  if (listing_.version != version) listing_.version = {};
+  for (const auto& entry : page.entries) {
+    next_ = entry.cookie;
+    listing_.entries[entry.name] = entry;
+  }
+  if (listing_.entries.size() > kMostEntries) listing_ = {};
+  return (page.end || page.entries.empty()) && !listing_.entries.empty();
+}
+
+void Listings::keep(const std::shared_ptr<Inode>& directory, Listing listing) {
+  const bool listed_before = directory->listing != nullptr;
+  const std::size_t count = listing.entries.size();
+  directory->listing = std::make_shared<Listing>(std::move(listing));
+  if (listed_before) return;  // counted as it was then; folders seldom grow by much
+  kept_.push_back(directory);
+  counts_.push_back(count);
+  entries_ += count;
+  while (entries_ > kMostEntries && kept_.size() > 1) {
+    if (const auto oldest = kept_.front().lock()) oldest->listing.reset();
+    entries_ -= counts_.front();
+    kept_.pop_front();
+    counts_.pop_front();
+  }
+}
+
+}  // namespace rushfs::fs

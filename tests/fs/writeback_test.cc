@@ -1,0 +1,258 @@
+// What waits in the queue on its way to the server, which is played by hand here.
+#include "fs/writeback.h"
+
+#include <catch2/catch.hpp>
+
+#include <cerrno>
+
+#include "direct_loop.h"
+#include "fake_remote.h"
+#include "tests/temporary_folder.h"
+
+using namespace rushfs;
+using namespace rushfs::fs;
+using namespace rushfs::fs::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Story : WritebackListener {
+  Story() {
+    remote.heard = time.now = transport::TimePoint{} + 1h;
+    writeback.attached(1 << 20, false);
+  }
+
+  void append(const std::string& node, std::uint64_t offset, const std::string& bytes) {
+    const auto sequence =
+        queue.append_write({node, "/" + node, {}}, offset,
+                           std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                     bytes.size()));
+    REQUIRE(sequence);
+    writeback.appended({node}, "/" + node, *sequence, bytes.size());
+    last = *sequence;
+  }
+  void open(const std::string& node) { writeback.opened({node}); }
+  Priority answer_write(int error = 0) {
+    if (error != 0) return remote.answer<Write>(errno_code(error));
+    WriteReply reply;
+    reply.change.before = {version};
+    reply.change.after.version = {++version};
+    return remote.answer<Write>(reply);
+  }
+  void answer_commit() {
+    CommitReply reply;
+    reply.through = remote.waiting<Commit>().front().through;
+    remote.answer<Commit>(reply);
+  }
+  void pass(transport::Duration duration) {
+    time.now += duration;
+    writeback.tick(true);
+  }
+  std::vector<std::uint64_t> offsets() const {
+    std::vector<std::uint64_t> found;
+    for (const auto& write : remote.waiting<Write>()) found.push_back(write.offset);
+    return found;
+  }
+
+  void sending(const NodeId&) override { ++in_flight; }
+  void not_sending(const NodeId&) override { --in_flight; }
+  void applied(const NodeId&, const AppliedOperation& operation) override {
+    applied_offsets.push_back(operation.offset);
+  }
+  void completed(const NodeId&, std::uint64_t operations) override { done += operations; }
+  void discarded(const NodeId&) override { ++given_up; }
+
+  rushfs::testing::TemporaryFolder folder;
+  LoopTime time;
+  FakeRemote remote;
+  DirectLoop loop;
+  DiskLoop disk{loop, loop};
+  cache::BlockCache blocks{{folder / "blocks", 1 << 20}};
+  cache::WriteQueue queue{{folder / "queue", 1 << 30}};
+  Writeback writeback{{remote, disk, blocks, disk, queue, time}, *this, 60s};
+  std::uint64_t version = 1, last = 0, done = 0;
+  int in_flight = 0, given_up = 0;
+  std::vector<std::uint64_t> applied_offsets;
+};
+
+constexpr int kWaiting = -1;
+
+Writeback::Done note(int& error) {
+  return [&error](Result<void> result) { error = result ? 0 : result.error().value(); };
+}
+
+}  // namespace
+
+TEST_CASE("operations of a file leave in order, each naming the one before it") {
+  Story story;
+  story.open("clip");
+  story.append("clip", 0, "one");
+  story.append("clip", 100, "two");
+  const auto writes = story.remote.waiting<Write>();
+  REQUIRE(writes.size() == 2);
+  CHECK(writes[0].position.after == 0);
+  CHECK(writes[1].position.after == writes[0].position.sequence);
+  CHECK(story.in_flight == 2);
+}
+
+TEST_CASE("the queue forgets what the server has committed, and nothing before") {
+  Story story;
+  story.open("clip");
+  story.append("clip", 0, "one");
+  story.writeback.closed({"clip"});
+  story.answer_write();
+  CHECK(story.done == 0);
+  CHECK(story.queue.stats().operations == 1);
+  story.answer_commit();
+  CHECK(story.done == 1);
+  CHECK(story.queue.stats().operations == 0);
+  CHECK(story.writeback.status().operations == 0);
+}
+
+TEST_CASE("a commit answered before its write waits for it") {
+  Story story;
+  story.append("clip", 0, "one");
+  REQUIRE(story.remote.waiting<Commit>().size() == 1);
+  story.answer_commit();
+  CHECK(story.done == 0);
+  story.answer_write();
+  CHECK(story.done == 1);
+}
+
+TEST_CASE("answers that overtake each other are told in the order of the operations") {
+  Story story;
+  story.open("clip");
+  for (int i = 0; i < 3; ++i) story.append("clip", 100 * i, "x");
+  auto last = std::move(story.remote.calls.back());
+  story.remote.calls.pop_back();
+  WriteReply reply;
+  std::move(last.handler)(encode_reply(reply));
+  CHECK(story.applied_offsets.empty());
+  story.answer_write();
+  CHECK(story.applied_offsets == std::vector<std::uint64_t>{0});
+  story.answer_write();
+  CHECK(story.applied_offsets == std::vector<std::uint64_t>{0, 100, 200});
+}
+
+TEST_CASE("a restarted server is sent again what it had not committed") {
+  Story story;
+  story.open("clip");
+  story.append("clip", 0, "one");
+  story.answer_write();
+  story.append("clip", 100, "two");
+  const auto first = story.remote.waiting<Write>().front().position;
+  story.writeback.attached(1 << 20, true);
+  const auto writes = story.remote.waiting<Write>();
+  REQUIRE(writes.size() == 2);
+  CHECK(writes[0].offset == 0);
+  CHECK(writes[1].position.sequence == first.sequence);
+  CHECK(story.in_flight == 2);
+}
+
+TEST_CASE("a full disk at the server is asked again after one second, then two") {
+  Story story;
+  story.append("clip", 0, "one");
+  for (const auto pause : {1s, 2s, 4s}) {
+    story.answer_write(ENOSPC);
+    CHECK(story.writeback.status().retry_error == ENOSPC);
+    story.pass(pause - 100ms);
+    CHECK(story.remote.waiting<Write>().empty());
+    story.pass(200ms);
+    CHECK(story.remote.waiting<Write>().size() == 1);
+  }
+  story.answer_write();
+  CHECK(story.writeback.status().retry_error == 0);
+}
+
+TEST_CASE("what is refused for good is parked with what follows it, and other files go on") {
+  Story story;
+  story.append("locked", 0, "one");
+  story.answer_write(EACCES);
+  story.append("locked", 100, "two");
+  story.append("free", 0, "three");
+  REQUIRE(story.remote.waiting<Write>().size() == 1);
+  CHECK(story.remote.waiting<Write>()[0].node.bytes == "free");
+  REQUIRE(story.writeback.status().parked.size() == 1);
+  CHECK(story.writeback.status().parked[0].error == EACCES);
+  int error = kWaiting;
+  story.writeback.wait({"locked"}, note(error));
+  CHECK(error != 0);
+  story.writeback.retry_now();
+  CHECK(story.remote.waiting<Write>().size() == 3);
+}
+
+TEST_CASE("fsync overtakes the bulk of other files and is answered by the commit") {
+  Story story;
+  story.open("bulk");
+  story.open("project");
+  const std::string piece(1 << 20, 'b');
+  for (std::uint64_t i = 0; i < 40; ++i) story.append("bulk", i << 20, piece);
+  story.append("project", 0, "precious");
+  const auto before = story.remote.waiting<Write>().size();
+  CHECK(before < 40);  // the window holds the rest back
+  int error = kWaiting;
+  story.writeback.sync({"project"}, note(error));
+  const auto writes = story.remote.waiting<Write>();
+  REQUIRE(writes.size() == before + 1);
+  CHECK(writes.back().node.bytes == "project");
+  CHECK(story.remote.waiting<Commit>().size() == 1);
+  CHECK(error == kWaiting);
+  WriteReply reply;
+  for (auto call = story.remote.calls.begin(); call != story.remote.calls.end(); ++call) {
+    if (call->priority != Priority::demand) continue;
+    auto handler = std::move(call->handler);
+    story.remote.calls.erase(call);
+    std::move(handler)(encode_reply(reply));
+    break;
+  }
+  story.answer_commit();
+  CHECK(error == 0);
+}
+
+TEST_CASE("fsync ends with ETIMEDOUT when nothing was heard for the timeout, a waiter waits on") {
+  Story story;
+  story.append("clip", 0, "one");
+  int synced = kWaiting, waited = kWaiting;
+  story.writeback.sync({"clip"}, note(synced));
+  story.writeback.wait({"clip"}, note(waited));
+  story.pass(59s);
+  CHECK(synced == kWaiting);
+  story.remote.heard = story.time.now;  // a sign of life
+  story.pass(59s);
+  CHECK(synced == kWaiting);
+  story.pass(2s);
+  CHECK(synced == ETIMEDOUT);
+  CHECK(waited == kWaiting);
+  story.answer_write();
+  story.answer_commit();
+  CHECK(waited == 0);
+}
+
+TEST_CASE("neighbouring writes that wait travel as one") {
+  Story story;
+  story.open("bulk");
+  story.open("log");
+  const std::string piece(1 << 20, 'b');
+  for (std::uint64_t i = 0; i < 8; ++i) story.append("bulk", i << 20, piece);
+  for (std::uint64_t i = 0; i < 100; ++i) story.append("log", i * 10, "0123456789");
+  CHECK(story.remote.waiting<Write>().size() == 8);
+  while (!story.remote.waiting<Write>().empty() &&
+         story.remote.waiting<Write>().front().node.bytes == "bulk") {
+    story.answer_write();
+  }
+  const auto writes = story.remote.waiting<Write>();
+  REQUIRE(writes.size() == 1);
+  CHECK(writes[0].data.size() == 1000);
+}
+
+TEST_CASE("a file that was removed and that nobody has open is not sent any more") {
+  Story story;
+  story.append("scratch", 0, "one");
+  int error = kWaiting;
+  story.writeback.wait({"scratch"}, note(error));
+  story.writeback.removed({"scratch"});
+  CHECK(story.given_up == 1);
+  CHECK(story.remote.calls.empty());
+  CHECK(story.queue.stats().operations == 0);
+  CHECK(error == 0);
+}

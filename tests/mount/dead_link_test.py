@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Programs on a mount whose server says nothing: they can be killed at once, end by the timeout, and
+are served what is known; the mount can be taken down. On loopback: the server is stopped, so that
+packets are taken and never answered, like on a cut link."""
+import contextlib
+import errno
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import harness
+from harness import rushfs, wait_until
+
+# What programs do that needs the server: each waits for an answer when the link is dead.
+WAITING = {
+    "lookup": "os.stat('folder/never seen')",
+    "open": "open('folder/never seen', 'rb')",
+    "read": "open('cold', 'rb').read()",
+    "create": "open('new', 'wb')",
+    "mkdir": "os.mkdir('new folder')",
+    "unlink": "os.unlink('known')",
+    "rename": "os.rename('known', 'other')",
+    "chmod of a folder": "os.chmod('folder', 0o700)",
+    "list": "os.listdir('folder')",
+    "fsync": "f = open('known', 'r+b'); f.write(b'x'); f.flush(); os.fsync(f.fileno())",
+    "truncate": "os.truncate('cold', 5)",
+}
+
+
+class DeadLinkTest(harness.TestCase):
+    def prepared(self, options):
+        """A folder for each program: the kernel lets one at a time change a folder's names."""
+        for place in WAITING:
+            (self.server.folder / place / "folder").mkdir(parents=True)
+            for name in ("known", "cold"):
+                (self.server.folder / place / name).write_bytes(b"k" * 300_000)
+        mount = self.mount(options=options)
+        for place in WAITING:
+            os.listdir(mount.folder / place)
+            (mount.folder / place / "known").read_bytes()
+            for name in ("cold", "folder"):
+                os.stat(mount.folder / place / name)
+        os.listdir(mount.folder)
+        os.statvfs(mount.folder)
+        return mount
+
+    @contextlib.contextmanager
+    def dead_server(self):
+        self.server.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.server.process.send_signal(signal.SIGCONT)
+
+    def program(self, mount, name):
+        """Is there, and acts when its input is closed."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import os, signal, sys\n"
+             "signal.signal(signal.SIGINT, signal.SIG_DFL)\nprint('here', flush=True)\nsys.stdin.read()\n"
+             f"try: {WAITING[name]}\nexcept OSError as e: sys.exit(e.errno)"],
+            cwd=mount.folder / name, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL)
+        self.addCleanup(process.kill)
+        process.stdout.readline()
+        process.stdout.close()
+        return process
+
+    def programs(self, mount, *names):
+        return {name: self.program(mount, name) for name in names or WAITING}
+
+    def test_every_waiting_program_ends_at_once_when_it_is_killed(self):
+        mount = self.prepared("timeout=60s")
+        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            programs = self.programs(mount)
+            with self.dead_server():
+                time.sleep(1.2)
+                for process in programs.values():
+                    process.stdin.close()
+                time.sleep(1)
+                waiting = {name: p for name, p in programs.items() if p.poll() is None}
+                self.assertGreaterEqual(len(waiting), 8, programs.keys() - waiting.keys())
+                started = time.monotonic()
+                for process in waiting.values():
+                    process.send_signal(number)
+                for name, process in waiting.items():
+                    with self.subTest(name, signal=number):
+                        process.wait(timeout=5)
+                self.assertLess(time.monotonic() - started, 3)
+        wait_until(lambda: mount.status()["link"]["calls_waiting"] == 0, 60, "answered")
+        self.assertEqual((mount.folder / "read" / "cold").read_bytes()[:5], b"kkkkk")
+
+    def test_every_operation_ends_by_the_timeout(self):
+        mount = self.prepared("timeout=4s")
+        programs = self.programs(mount)
+        with self.dead_server():
+            time.sleep(1.2)
+            started = time.monotonic()
+            for process in programs.values():
+                process.stdin.close()
+            for name, process in programs.items():
+                with self.subTest(name):
+                    # A program makes several calls; each may take the timeout.
+                    process.wait(timeout=max(0.1, started + 22 - time.monotonic()))
+                    self.assertEqual(process.returncode, errno.ETIMEDOUT)
+
+    def test_what_was_listed_and_read_is_served_meanwhile(self):
+        mount = self.prepared("timeout=10s")
+        folder = mount.folder / "list"
+        names = sorted(os.listdir(folder))
+        with self.dead_server():
+            time.sleep(1.2)
+            # The first question finds out, the next ones know.
+            wait_until(lambda: os.stat(folder / "known"), 15, "answered")
+            self.assertEqual(sorted(os.listdir(folder)), names)
+            self.assertEqual((folder / "known").read_bytes(), b"k" * 300_000)
+            self.server.kill()
+            wait_until(lambda: mount.status()["link"]["state"] != "connected", 60, "noticed")
+            time.sleep(4)
+            started = time.monotonic()
+            for _ in range(3):
+                self.assertEqual(sorted(os.listdir(folder)), names)
+                self.assertEqual(os.stat(folder / "cold").st_size, 300_000)
+                self.assertEqual((folder / "known").read_bytes(), b"k" * 300_000)
+                with self.assertRaises(FileNotFoundError):
+                    os.stat(folder / "nothing of this name")
+                os.statvfs(mount.folder)
+                time.sleep(1.1)
+            self.assertLess(time.monotonic() - started, 3 * 1.1 + 1)
+            self.server.start()
+        wait_until(lambda: mount.status()["link"]["state"] == "connected", 60, "connected")
+        (self.server.folder / "list" / "nothing of this name").write_text("now there is")
+        time.sleep(1.1)
+        self.assertEqual((folder / "nothing of this name").read_text(), "now there is")
+
+    def test_a_dead_mount_is_taken_down(self):
+        mount = self.prepared("timeout=60s")
+        stuck = self.program(mount, "mkdir")
+        with self.dead_server():
+            (mount.folder / "fsync" / "known").write_bytes(b"new")
+            stuck.stdin.close()
+            time.sleep(1)
+            stuck.kill()
+            stuck.wait(timeout=5)
+            started = time.monotonic()
+            mount.unmount("--now")
+            self.assertLess(time.monotonic() - started, 10)
+        mount.start()
+        mount.wait()
+        self.assertEqual((self.server.folder / "fsync" / "known").read_bytes(), b"new")
+
+    def test_umount_by_force_ends_who_waits(self):
+        mount = self.prepared("timeout=60s")
+        stuck = self.program(mount, "mkdir")
+        with self.dead_server():
+            time.sleep(1.2)
+            stuck.stdin.close()
+            time.sleep(1)
+            subprocess.run(["umount", "--force", "--lazy", str(mount.folder)], check=True,
+                           timeout=10)
+            stuck.wait(timeout=5)
+            mount.process.wait(timeout=10)
+
+
+if __name__ == "__main__":
+    harness.main()

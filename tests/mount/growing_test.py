@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""A file that grows on one mount is followed on another, as tail -f does, over the link of a home
+line: within two seconds and a round trip, never with bytes that were not written."""
+import subprocess
+import time
+
+import harness
+
+MiB = 1 << 20
+
+
+class GrowingTest(harness.TestCase):
+    def follow(self, file, content, until):
+        """Reads on from where the file ended; returns when it has `until` bytes."""
+        deadline = time.monotonic() + 60
+        while len(content) < until:
+            content += file.read()
+            self.assertLess(time.monotonic(), deadline, f"{len(content)} of {until}")
+            time.sleep(0.02)
+
+    def test_a_reader_follows_lines_as_they_are_written(self):
+        one, two = self.mount("one"), self.mount("two")
+        written, late = b"", []
+        with open(one.folder / "log", "ab", buffering=0) as log:
+            log.write(b"begin\n")
+            written = b"begin\n"
+            harness.wait_until(lambda: (two.folder / "log").exists(), 10, "there")
+            with open(two.folder / "log", "rb", buffering=0) as reader:
+                content = bytearray()
+                self.follow(reader, content, len(written))
+                for number in range(12):
+                    line = f"line {number} ".encode() + b"x" * self.random.randrange(9000) + b"\n"
+                    log.write(line)
+                    written += line
+                    started = time.monotonic()
+                    self.follow(reader, content, len(written))
+                    late.append(time.monotonic() - started)
+                    self.assertEqual(bytes(content), written)
+        print("seconds behind:", " ".join(f"{seconds:.2f}" for seconds in late))
+        self.assertLess(sorted(late)[len(late) // 2], 2.1)
+        self.assertLess(max(late), 5)
+
+    def test_a_reader_follows_a_recording_of_which_half_is_still_queued(self):
+        one, two = self.mount("one", options="rate=40M"), self.mount("two")
+        local = harness.make_file(self.place.path("local"), 24 * MiB, 5).read_bytes()
+        copy = subprocess.Popen(["dd", f"of={one.folder}/clip", "bs=1M", "status=none"],
+                                stdin=open(self.place.path("local"), "rb"))
+        self.addCleanup(copy.kill)
+        harness.wait_until(lambda: (two.folder / "clip").exists(), 20, "there")
+        behind = 0
+        content = bytearray()
+        deadline = time.monotonic() + 90
+        with open(two.folder / "clip", "rb", buffering=0) as reader:
+            while len(content) < len(local):
+                queued = one.status()["queue"]["bytes"]
+                if queued > 8 * MiB and content:
+                    behind += 1
+                piece = reader.read(MiB)
+                self.assertEqual(piece, local[len(content):len(content) + len(piece)])
+                content += piece
+                self.assertLess(time.monotonic(), deadline)
+                if not piece:
+                    time.sleep(0.05)
+        self.assertGreater(behind, 0)
+        self.assertEqual(bytes(content), local)
+
+
+if __name__ == "__main__":
+    harness.main(harness.LINK)
