@@ -87,6 +87,7 @@ struct Inode {
   bool unlinked = false;                  // we removed its last name
   bool abandoned = false;                 // and nobody has it open: what is queued is of no use
   std::uint32_t appending = 0;            // changes on their way into the queue
+  bool rescuing = false;                  // what is queued moves to a file of its own
   bool kernel_pages_stale = false;        // changed by somebody else since the last open
   std::uint32_t changes_in_flight = 0;    // sent by us, not answered
   std::uint64_t epoch = 0;                // of the last change of ours that was answered

@@ -37,6 +37,12 @@ struct ParkedOperation {
   int error = 0;       // errno
 };
 
+/// Changes that were queued while somebody else changed the file: they are in a file of their own.
+struct ConflictCopy {
+  std::string file;  // as somebody else left it
+  std::string copy;  // ours
+};
+
 struct QueueStatus {
   std::uint64_t operations = 0;           // accepted, not yet on the server's stable storage
   std::uint64_t bytes = 0;                // of data in them
@@ -47,6 +53,7 @@ struct QueueStatus {
   std::uint64_t capacity = 0;             // bytes the queue may hold; 0: what the disk has
   int retry_error = 0;                    // errno the server keeps answering (ENOSPC ...), or 0
   std::vector<ParkedOperation> parked;
+  std::vector<ConflictCopy> conflicts;    // since the mount started
 };
 
 struct CacheStatus {

@@ -36,7 +36,8 @@ struct CallId {
 
 /// How long a call may go without an answer.
 enum class Patience : std::uint8_t {
-  prompt,   // a program waits: ETIMEDOUT after the mount's timeout
+  prompt,   // a program waits: ETIMEDOUT after the mount's timeout; when a call has waited so long
+            // in vain, as a glance until the server is heard of again
   glance,   // an older answer is at hand: ETIMEDOUT after kGlance, or when the link is found dead
   patient,  // nobody waits: repeated over every reconnection until answered
 };

@@ -27,6 +27,11 @@ constexpr transport::Duration kHeartbeat = 1s;
 /// A server that is restarted is waited for; a link that is down longer is dead.
 constexpr transport::Duration kGrace = 3s;
 
+/// The transport asks for a sign of life every 10 s. A link that gives none for longer, while we
+/// wait for answers, is cut: what was sent must not arrive when it is mended, unseen by the checks
+/// that follow an attach.
+constexpr transport::Duration kLongestSilence = 14s;
+
 constexpr std::uint64_t kAttachToken = 0;  // calls count from 1
 
 bool needs_a_person(transport::CloseCode code) {
@@ -137,6 +142,7 @@ void Session::attach_answered(Buffer body) {
   if (instance_) ++reconnections_;
   instance_ = reply->instance;
   heard();
+  waiting_since_ = time_.now;
   backoff_ = kFirstBackoff;
   refused_ = false;
   reason_.clear();
@@ -171,14 +177,16 @@ void Session::wait_to_retry(std::string reason, bool refused) {
 CallId Session::call(Priority priority, Patience patience, Buffer request, ReplyHandler handler,
                      std::uint64_t number) {
   const CallId id{next_call_++};
+  if (pending_.empty()) waiting_since_ = time_.now;
   auto& pending =
       pending_.emplace(id, Pending{priority, std::move(request), std::move(handler), number, false})
           .first->second;
   if (state_ == State::stopped) {
     due_.push_front({time_.now, id});
-  } else if (patience == Patience::prompt) {
+  } else if (patience == Patience::prompt && !silent_) {
     due_.push_back({time_.now + config_.timeout, id});
-  } else if (patience == Patience::glance) {
+  } else if (patience != Patience::patient) {
+    // One operation waited for the timeout; those after it need not find out again.
     glances_.push_back({time_.now + std::min<transport::Duration>(config_.timeout, kGlance), id});
   }
   if (patience != Patience::patient && priority != Priority::ahead) ++waits_;
@@ -248,6 +256,7 @@ void Session::tick() {
   while (!due_.empty() && due_.front().when <= time_.now) {
     const CallId id = due_.front().call;
     due_.pop_front();
+    if (pending_.contains(id) && time_.now - last_heard_ >= config_.timeout) silent_ = true;
     expire(id);
   }
   while (!glances_.empty() && (glances_.front().when <= time_.now || !reachable())) {
@@ -255,6 +264,7 @@ void Session::tick() {
     glances_.pop_front();
     expire(id);
   }
+  give_up_silent_connection();
   if (next_attempt_ > time_.now) return;
   if (state_ == State::waiting) {
     connect();
@@ -262,6 +272,13 @@ void Session::tick() {
     wait_to_retry("the server does not answer", false);
     carrier_.disconnect({});
   }
+}
+
+void Session::give_up_silent_connection() {
+  if (state_ != State::ready || pending_.empty()) return;
+  if (time_.now - std::max(last_heard_, waiting_since_) < kLongestSilence) return;
+  closed({transport::CloseCode::idle_timeout, false, ""});
+  carrier_.disconnect({});
 }
 
 void Session::retry_now() {

@@ -65,7 +65,10 @@ class Session : public Remote {
   bool reachable() const override;
   transport::TimePoint last_heard() const override { return last_heard_; }
   /// The connection shows signs of life beneath the calls: a long reply is still arriving.
-  void heard() { last_heard_ = time_.now; }
+  void heard() {
+    last_heard_ = time_.now;
+    silent_ = false;
+  }
 
   // Events of the carrier.
   void connected();
@@ -107,6 +110,7 @@ class Session : public Remote {
   void wait_to_retry(std::string reason, bool refused);
   void finish(std::map<CallId, Pending>::iterator, Result<Buffer>);
   void expire(CallId);
+  void give_up_silent_connection();
   void send(CallId, Pending&);
   void enter(State);
 
@@ -119,6 +123,8 @@ class Session : public Remote {
   State state_ = State::idle;
   transport::TimePoint state_since_{};  // of being ready, or of not being it
   transport::TimePoint last_heard_{};
+  transport::TimePoint waiting_since_{};  // something was sent then and nothing before it
+  bool silent_ = false;  // a call has waited in vain since
   transport::TimePoint next_attempt_{};
   transport::Duration backoff_{};
   bool refused_ = false;

@@ -44,6 +44,7 @@ void Volume::remembered(const AttachReply& reply) {
 void Volume::attached(const AttachReply& reply, bool restarted) {
   remembered(reply);
   hold_again(restarted);
+  check_queued(reply, restarted);
   writeback_.attached(reply.max_write, restarted);
 }
 
@@ -240,6 +241,16 @@ struct Volume::PathWalk : std::enable_shared_from_this<Volume::PathWalk> {
   }
 };
 
+void Volume::find_path(std::string path, Reply<NodeNumber> reply) {
+  std::make_shared<PathWalk>(*this, std::move(path), std::move(reply))->step();
+}
+
+QueueStatus Volume::queue_status() const {
+  QueueStatus status = writeback_.status();
+  status.conflicts = conflicts_;
+  return status;
+}
+
 void Volume::wait_file(std::string path, Reply<void> reply) {
   auto found = [this, reply = std::move(reply)](Result<NodeNumber> number) mutable {
     if (!number) return reply.fail(number.error());
@@ -251,7 +262,7 @@ void Volume::wait_file(std::string path, Reply<void> reply) {
                       [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
     });
   };
-  std::make_shared<PathWalk>(*this, std::move(path), std::move(found))->step();
+  find_path(std::move(path), std::move(found));
 }
 
 void Volume::discard_parked(std::uint64_t operation, Reply<void> reply) {

@@ -84,6 +84,7 @@ class Volume : private WritebackListener {
   struct Options {
     transport::Duration timeout = std::chrono::seconds(60);  // of one operation without a link
     bool read_only = false;
+    std::string hostname = "localhost";  // names our version where two meet
   };
   Volume(const ClientParts& parts, Options options);
   ~Volume() override;
@@ -176,7 +177,7 @@ class Volume : private WritebackListener {
   void wait_file(std::string path, Reply<void> reply);
   void retry_now() { writeback_.retry_now(); }
   void discard_parked(std::uint64_t operation, Reply<void> reply);
-  QueueStatus queue_status() const { return writeback_.status(); }
+  QueueStatus queue_status() const;
   const CacheStatus& cache_status() const { return reader_.status(); }
   std::uint64_t bytes_read() const { return bytes_read_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
@@ -191,6 +192,7 @@ class Volume : private WritebackListener {
   };
   struct Directory;
   struct PathWalk;
+  struct Rescue;
   struct SeekWalk;
 
   // WritebackListener.
@@ -214,6 +216,13 @@ class Volume : private WritebackListener {
   void name_gone(const InodeRef& directory, const std::string& name);
   void folder_made(const InodeRef& inode);
 
+  // volume_conflicts.cc
+  void check_queued(const AttachReply& reply, bool restarted);
+  void judge(const InodeRef& inode, const Attributes& base, std::optional<Attributes> theirs,
+             int error);
+  void rescued(Rescue& rescue);
+
+  void find_path(std::string path, Reply<NodeNumber> reply);
   NodeReference found(const InodeRef& inode);
   InodeRef learn(const Entry& entry, NodeNumber parent, const std::string& name,
                  std::uint64_t sent_epoch);
@@ -245,6 +254,7 @@ class Volume : private WritebackListener {
   InodeRef created(const EntryReply& made);
   void open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply);
   void finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
+  void open_unasked(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void ask_open(const InodeRef& inode, bool bring_bytes, Patience patience, Reply<void> reply);
   void hold(const InodeRef& inode);
@@ -278,6 +288,8 @@ class Volume : private WritebackListener {
   std::set<std::string> xattr_namespaces_;    // that the server's disk is known to have
   std::set<std::uint32_t> allocation_modes_;  // likewise
   std::vector<std::weak_ptr<Inode>> to_release_;  // closed a moment ago, held by the server
+  std::uint64_t check_round_ = 0;
+  std::vector<ConflictCopy> conflicts_;
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
 };
 

@@ -99,19 +99,19 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
     // Messages overtake each other: a Release that arrives after this Open, or after an Unlink
     // that relies on it, would let go of the file under its new user. Another question's answer
     // is as good a moment as any to look again.
-    ask(parts_.remote, Priority::urgent, GetAttributes{inode->node},
-        [this, node, flags,
+    ask(
+        parts_.remote, Priority::urgent, GetAttributes{inode->node},
+        [this, inode, flags,
          reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
-          if (!answer) return reply.fail(answer.error());
-          open(node, flags, std::move(reply));
-        });
+          if (answer) return open(inode->number, flags, std::move(reply));
+          if (!lost(answer.error())) return reply.fail(answer.error());
+          open_unasked(inode, flags, std::move(reply));
+        },
+        Patience::glance);
     return;
   }
   if (inode->known() && !parts_.remote.reachable()) {
-    // What the next connection has not been told yet, it need not be told.
-    if (const auto call = inode->releasing) parts_.remote.cancel(*call);
-    if (flags.read) reader_.prepare(inode, [] {});
-    return finish_open(inode, flags, std::move(reply));  // held once the server is back
+    return open_unasked(inode, flags, std::move(reply));
   }
   if (fresh(*inode)) {
     // What the check would tell is known; the server is only asked to hold the file.
@@ -120,6 +120,15 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
     return finish_open(inode, flags, std::move(reply));
   }
   check_open(inode, flags, std::move(reply));
+}
+
+// Without a link the server is told once it is back: hold_again().
+void Volume::open_unasked(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {
+  // What the next connection has not been told yet, it need not be told.
+  if (const auto call = inode->releasing) parts_.remote.cancel(*call);
+  if (parts_.remote.reachable()) hold(inode);
+  if (flags.read) reader_.prepare(inode, [] {});
+  finish_open(inode, flags, std::move(reply));
 }
 
 void Volume::check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {

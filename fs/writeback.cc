@@ -134,13 +134,39 @@ void Writeback::give_up(const NodeId& id) {
   for (auto& waiter : waiters) std::move(waiter.done)(Result<void>());
 }
 
+std::vector<Writeback::Suspended> Writeback::suspend_all() {
+  std::vector<Suspended> suspended;
+  for (auto& [id, node] : nodes_) {
+    if (node.operations == 0 || node.parked || node.removed) continue;
+    std::size_t first = 0;
+    while (first < node.sent.size() && node.sent[first].answered) ++first;
+    Suspended waiting{id, std::nullopt, !node.sent.empty()};
+    if (first < node.sent.size()) {
+      waiting.in_flight = node.sent[first].sequences.front();
+      take_back(id, node, first);
+    }
+    node.retry_at = transport::TimePoint::max();
+    suspended.push_back(std::move(waiting));
+  }
+  return suspended;
+}
+
+void Writeback::resume(const NodeId& id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end() || found->second.retry_at != transport::TimePoint::max()) return;
+  found->second.retry_at.reset();
+  if (may_choose(found->second)) chosen_.insert(id);
+  consider_commit(id, found->second);
+  pump();
+}
+
 void Writeback::set_window(std::uint64_t bytes) {
   window_ = std::clamp(bytes, kSmallestWindow, kLargestWindow);
 }
 
 void Writeback::retry_now() {
   for (auto& [id, node] : nodes_) {
-    if (node.retry_at) {
+    if (node.retry_at && node.retry_at != transport::TimePoint::max()) {
       node.retry_at = parts_.time.now;
       node.backoff = {};
     }

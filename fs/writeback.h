@@ -79,6 +79,19 @@ class Writeback {
 
   /// Bytes to keep in flight: what the path holds, twice.
   void set_window(std::uint64_t bytes);
+
+  /// A node of which nothing is sent until resume(); what is on its way counts as unsent.
+  struct Suspended {
+    NodeId node;
+    std::optional<std::uint64_t> in_flight;  // first operation the server may have applied unheard
+    bool uncommitted = false;                // a server that restarts may have lost some of it
+  };
+  /// All with something queued, before attached().
+  std::vector<Suspended> suspend_all();
+  void resume(const NodeId&);
+  /// Forgets what is queued for the node: it is kept elsewhere, or of no use.
+  void give_up(const NodeId&);
+
   void retry_now();
   void discard_parked(std::uint64_t operation, Done done);
 
@@ -120,7 +133,7 @@ class Writeback {
     bool parked = false;
     int error = 0;                     // the server's last refusal
     transport::Duration backoff{};
-    std::optional<transport::TimePoint> retry_at;  // none: not waiting
+    std::optional<transport::TimePoint> retry_at;  // none: not waiting; max: until resume()
     transport::TimePoint active{};     // when something was last sent
     std::vector<Waiter> waiters;
 
@@ -171,7 +184,6 @@ class Writeback {
   void retire(const NodeId&, Node&);
   void wake(Node&, boost::system::error_code error, bool only_urgent);
   void end_late_waits(Node&);
-  void give_up(const NodeId&);
   void drop_if_idle(const NodeId&);
   void settle(const NodeId&, Node&, bool connected);
 

@@ -91,6 +91,10 @@ void print_status(const json& status) {
     fmt::print("  PARKED  {}: {}: {}\n", parked.at("file").get<std::string>(),
                parked.at("what").get<std::string>(), std::strerror(parked.at("errno").get<int>()));
   }
+  for (const json& conflict : status.at("queue").at("conflicts")) {
+    fmt::print("  CONFLICT  {} was changed by somebody else too; our version is {}\n",
+               conflict.at("file").get<std::string>(), conflict.at("copy").get<std::string>());
+  }
   const std::string advice = status.at("advice");
   if (!advice.empty()) fmt::print("  advice  {}\n", advice);
 }

@@ -34,11 +34,15 @@ json queue_json(const fs::QueueStatus& queue) {
                       {"what", operation.what},
                       {"errno", operation.error}});
   }
+  json conflicts = json::array();
+  for (const fs::ConflictCopy& conflict : queue.conflicts) {
+    conflicts.push_back({{"file", conflict.file}, {"copy", conflict.copy}});
+  }
   return {{"operations", queue.operations}, {"files", queue.files},
           {"bytes", queue.bytes},           {"bytes_sent", queue.bytes_sent},
           {"bytes_total", queue.bytes_total}, {"bytes_done", queue.bytes_done},
           {"capacity", queue.capacity},     {"retry_errno", queue.retry_error},
-          {"parked", parked}};
+          {"parked", parked},               {"conflicts", conflicts}};
 }
 
 json cache_json(const fs::CacheStatus& cache) {

@@ -135,7 +135,7 @@ struct World::Client {
         });
     volume = std::make_unique<Volume>(
         ClientParts{*session, blocks_loop, *blocks, queue_loop, *queue, world.time_},
-        Volume::Options{world.options_.timeout, false});
+        Volume::Options{world.options_.timeout, false, "editor"});
     volume->restore();
     session->start();
   }

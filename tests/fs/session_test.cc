@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 #include <vector>
@@ -56,6 +57,13 @@ struct Story {
   void pass(transport::Duration duration) {
     time.now += duration;
     session->tick();
+  }
+  /// Time in which the connection shows signs of life.
+  void live(transport::Duration duration) {
+    for (const auto end = time.now + duration; time.now < end;) {
+      session->heard();
+      pass(std::min<transport::Duration>(10s, end - time.now));
+    }
   }
   CallId call(int& error, std::uint64_t number = 0, Patience patience = Patience::prompt) {
     return session->call(Priority::urgent, patience, encode(GetAttributes{{"x"}}),
@@ -138,12 +146,63 @@ TEST_CASE("a prompt call ends by its deadline, a patient one waits for the next 
   int prompt = kUnanswered, patient = kUnanswered;
   const auto id = story.call(prompt);
   story.call(patient, 0, Patience::patient);
-  story.pass(59s);
+  story.live(59s);
   CHECK(prompt == kUnanswered);
-  story.pass(2s);
+  story.live(2s);
   CHECK(prompt == ETIMEDOUT);
   CHECK(patient == kUnanswered);
   CHECK(story.carrier.cancelled == std::vector<std::uint64_t>{id.value});
+}
+
+TEST_CASE("a connection that is silent while calls wait is given up, and made again") {
+  Story story;
+  story.attach(7);
+  story.pass(10min);  // nobody waits: an idle connection may be silent
+  int error = kUnanswered;
+  story.call(error, 0, Patience::patient);
+  story.live(30s);
+  CHECK(story.carrier.disconnects == 0);
+  story.pass(14s);
+  CHECK(story.carrier.disconnects == 1);
+  CHECK(error == kUnanswered);
+  story.pass(1s);
+  CHECK(story.carrier.connects == 2);
+  story.attach(7);
+  CHECK(story.carrier.sent.size() == 1);
+}
+
+TEST_CASE("a glance ends after five seconds, or as soon as the link is known to be dead") {
+  Story story;
+  story.attach(7);
+  int first = kUnanswered, second = kUnanswered;
+  story.call(first, 0, Patience::glance);
+  story.live(5s);
+  CHECK(first == ETIMEDOUT);
+  story.call(second, 0, Patience::glance);
+  story.session->closed({transport::CloseCode::idle_timeout, false, ""});
+  CHECK(story.session->reachable());  // it may only have been restarted
+  story.pass(2s);
+  CHECK(second == kUnanswered);
+  story.pass(1s);
+  CHECK(second == ETIMEDOUT);
+  CHECK_FALSE(story.session->reachable());
+}
+
+TEST_CASE("once a call has waited in vain for the timeout, the next end sooner until a sign") {
+  Story story;
+  int first = kUnanswered, second = kUnanswered;
+  story.call(first);
+  for (int i = 0; i < 7; ++i) story.pass(10s);
+  CHECK(first == ETIMEDOUT);
+  story.call(second);
+  story.pass(5s);
+  CHECK(second == ETIMEDOUT);
+  story.pass(1min);
+  story.attach(7);
+  int third = kUnanswered;
+  story.call(third);
+  story.live(50s);
+  CHECK(third == kUnanswered);
 }
 
 TEST_CASE("a cancelled call is told so at once, and its late answer is nobody's") {

@@ -1,0 +1,258 @@
+// Two versions of a file meet: the table of docs/semantics.md, "Conflicts", row by row. What others
+// do is done on the server's disk.
+#include <fstream>
+
+#include "client_world.h"
+
+using namespace rushfs::fs;
+using namespace rushfs::fs::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+void put(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+std::string get(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// A mount that knows a file, is cut off, and later comes back.
+struct Story {
+  Story() {
+    std::filesystem::create_directory(world.exported() / "reel");
+    put(file, std::string(300'000, 'o'));
+    REQUIRE(world.read_file("reel/clip.mov"));
+    world.run_for(3s);
+  }
+  void cut() {
+    world.silence_link(true);
+    world.cut_link();
+    world.run_for(5s);
+  }
+  void come_back() {
+    world.silence_link(false);
+    world.run_for(30s);
+    REQUIRE(world.drain());
+  }
+  void patch(std::uint64_t offset, const std::string& text) {
+    const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+    REQUIRE(world.write(opened.handle, offset, text));
+    REQUIRE(world.close(opened.handle));
+  }
+  /// The copies there are, by name.
+  std::map<std::string, std::string> copies(const std::filesystem::path& folder) const {
+    std::map<std::string, std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      const auto name = entry.path().filename().string();
+      if (name.find("(conflict editor ") != std::string::npos) found[name] = get(entry.path());
+    }
+    return found;
+  }
+  std::string ours() const {
+    std::string text(300'000, 'o');
+    return text.replace(1000, 4, "OURS");
+  }
+
+  World world;
+  std::filesystem::path file = world.exported() / "reel" / "clip.mov";
+};
+
+}  // namespace
+
+TEST_CASE("both wrote: theirs keeps the name, ours is complete beside it, and is shown") {
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  put(story.file, "theirs");
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK(copies.begin()->first.starts_with("clip (conflict editor 20"));
+  CHECK(copies.begin()->first.ends_with(").mov"));
+  CHECK((copies.begin()->second == story.ours()));
+  const auto status = story.world.volume().queue_status();
+  REQUIRE(status.conflicts.size() == 1);
+  CHECK(status.conflicts[0].file == "reel/clip.mov");
+  CHECK(status.conflicts[0].copy == "reel/" + copies.begin()->first);
+  CHECK(status.operations == 0);
+  CHECK(story.world.read_file("reel/clip.mov").value() == "theirs");
+  CHECK((story.world.read_file(status.conflicts[0].copy).value() == story.ours()));
+}
+
+TEST_CASE("both wrote, and the link fell silent before we noticed: the same") {
+  Story story;
+  story.world.silence_link(true);
+  const auto opened = story.world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  REQUIRE(story.world.write(opened.handle, 1000, "OURS"));
+  REQUIRE(story.world.close(opened.handle));
+  story.world.run_for(3s);  // sent, and lost
+  put(story.file, "theirs");
+  story.cut();
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
+TEST_CASE("we truncated and wrote anew, they wrote: both are kept") {
+  Story story;
+  story.cut();
+  const auto opened =
+      story.world.open("reel/clip.mov", {.write = true, .truncate = true}).value();
+  REQUIRE(story.world.write(opened.handle, 0, "all new"));
+  REQUIRE(story.world.close(opened.handle));
+  put(story.file, "theirs");
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK(copies.begin()->second == "all new");
+}
+
+TEST_CASE("we wrote, they removed the file: ours is kept") {
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  std::filesystem::remove(story.file);
+  story.come_back();
+  CHECK_FALSE(std::filesystem::exists(story.file));
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
+TEST_CASE("we wrote, they replaced the file by another: both are kept") {
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  put(story.world.exported() / "new", "saved by their editor");
+  std::filesystem::rename(story.world.exported() / "new", story.file);
+  story.come_back();
+  CHECK(get(story.file) == "saved by their editor");
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
+TEST_CASE("we wrote, they removed the whole folder: ours is at the top") {
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  std::filesystem::remove_all(story.world.exported() / "reel");
+  story.come_back();
+  const auto copies = story.copies(story.world.exported());
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
+TEST_CASE("we wrote, they renamed the file: ours arrives under the new name") {
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  const auto renamed = story.world.exported() / "reel" / "better name.mov";
+  std::filesystem::rename(story.file, renamed);
+  story.come_back();
+  CHECK((get(renamed) == story.ours()));
+  CHECK(story.copies(story.world.exported() / "reel").empty());
+}
+
+TEST_CASE("we wrote, they changed the rights: both changes hold") {
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  std::filesystem::permissions(story.file, std::filesystem::perms::owner_read);
+  story.come_back();
+  CHECK((get(story.file) == story.ours()));
+  CHECK(std::filesystem::status(story.file).permissions() ==
+        std::filesystem::perms::owner_read);
+  CHECK(story.copies(story.world.exported() / "reel").empty());
+}
+
+TEST_CASE("we changed the rights, they wrote: both changes hold") {
+  Story story;
+  story.cut();
+  AttributeChange change;
+  change.mode = 0600;
+  const auto node = story.world.find("reel/clip.mov").value();
+  REQUIRE(story.world.await<Attributes>([&](auto reply) {
+    story.world.volume().set_attributes(node, change, std::move(reply));
+  }));
+  put(story.file, "theirs");
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  CHECK((std::filesystem::status(story.file).permissions() & std::filesystem::perms::all) ==
+        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+  CHECK(story.copies(story.world.exported() / "reel").empty());
+}
+
+TEST_CASE("only we wrote: it arrives under its name, with no copy") {
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  story.come_back();
+  CHECK((get(story.file) == story.ours()));
+  CHECK(story.copies(story.world.exported() / "reel").empty());
+}
+
+TEST_CASE("only we wrote, and the server was restarted in the middle of it: no copy either") {
+  Story story;
+  const auto opened = story.world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE(story.world.write(opened.handle, 1000 + 4 * i, "OURS"));
+    if (i == 10) story.world.run_for(25ms);
+  }
+  story.world.kill_server();
+  story.world.run_for(2s);
+  story.world.start_server();
+  REQUIRE(story.world.close(opened.handle));
+  story.come_back();
+  CHECK(story.copies(story.world.exported() / "reel").empty());
+  CHECK(get(story.file).substr(1000, 80).find('o') == std::string::npos);
+}
+
+TEST_CASE("we go on writing while two versions meet: ours has all of it") {
+  Story story;
+  story.cut();
+  const auto opened = story.world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  REQUIRE(story.world.write(opened.handle, 1000, "OURS"));
+  put(story.file, "theirs");
+  story.world.silence_link(false);
+  auto expected = story.ours();
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    REQUIRE(story.world.write(opened.handle, 2000 + i, "+"));
+    expected[2000 + i] = '+';
+    story.world.run_for(50ms);
+  }
+  REQUIRE(story.world.close(opened.handle));
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == expected));
+}
+
+TEST_CASE("names are not made, moved or removed while we are cut off") {
+  Story story;
+  story.cut();
+  CHECK(story.world.create("reel/new", {.write = true}).error().value() == ETIMEDOUT);
+  CHECK(story.world.await<void>([&](auto reply) {
+                     story.world.volume().unlink(kRootNode, "reel", std::move(reply));
+                   }).error().value() == ETIMEDOUT);
+}
+
+TEST_CASE("a second conflict of a day gets a name of its own") {
+  Story story;
+  for (int round = 0; round < 2; ++round) {
+    story.cut();
+    story.patch(1000, "OURS");
+    put(story.file, std::string(300'000 + round, 't'));
+    story.come_back();
+    REQUIRE(story.world.read_file("reel/clip.mov"));
+  }
+  CHECK(story.copies(story.world.exported() / "reel").size() == 2);
+}

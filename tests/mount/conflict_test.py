@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Two people change one file while one of them is cut off: both versions are kept, and both are told.
+Over the link of a home line, which goes away; what the other does is done at the server."""
+import harness
+from harness import rushfs, wait_until
+
+
+class ConflictTest(harness.TestCase):
+    def test_both_versions_exist_when_the_link_is_back(self):
+        (self.server.folder / "edit.txt").write_bytes(b"o" * 100_000)
+        mount = self.mount()
+        self.assertEqual((mount.folder / "edit.txt").read_bytes(), b"o" * 100_000)
+        with self.link_cut(20):
+            with open(mount.folder / "edit.txt", "r+b") as file:
+                file.seek(1000)
+                file.write(b"ours")
+            (self.server.folder / "edit.txt").write_bytes(b"theirs")
+        wait_until(lambda: mount.status()["link"]["state"] == "connected", 60, "connected")
+        wait_until(lambda: mount.status()["queue"]["conflicts"], 60, "noticed")
+        mount.wait()
+        self.assertEqual((self.server.folder / "edit.txt").read_bytes(), b"theirs")
+        conflict, = mount.status()["queue"]["conflicts"]
+        self.assertRegex(conflict["copy"], r"^edit \(conflict \S+ \d{4}-\d\d-\d\d\)\.txt$")
+        ours = b"o" * 1000 + b"ours" + b"o" * 98_996
+        self.assertEqual((self.server.folder / conflict["copy"]).read_bytes(), ours)
+        self.assertEqual((mount.folder / conflict["copy"]).read_bytes(), ours)
+        self.assertEqual((mount.folder / "edit.txt").read_bytes(), b"theirs")
+        self.assertIn(conflict["copy"], rushfs("status", str(mount.folder)).stdout)
+        self.assertIn(conflict["copy"], self.place.path("mount.log").read_text())
+
+
+if __name__ == "__main__":
+    harness.main(harness.LINK)
