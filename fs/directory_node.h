@@ -64,6 +64,7 @@ class DirectoryStore final : public Store {
 
   bool present() const override;
   Result<std::shared_ptr<const Store>> reopen() const override;
+  Result<std::unique_ptr<StoreWatch>> watch() const override;
   Result<Found> root() const override;
   const NodeId& root_id() const override { return root_id_; }
   Result<NodeRef> resolve(const NodeId& id, const NamePath* path) const override;

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "fs/directory_node.h"
+#include "fs/disk_watch.h"
 
 namespace rushfs::fs {
 namespace {
@@ -94,6 +95,11 @@ Result<std::shared_ptr<const Store>> DirectoryStore::reopen() const {
   } catch (const std::system_error& error) {
     return errno_code(error.code().value());
   }
+}
+
+Result<std::unique_ptr<StoreWatch>> DirectoryStore::watch() const {
+  if (!opens_handles_) return errno_code(EPERM);
+  return DiskWatch::open(root_.get(), options_.node_key, mounts_.own().id);
 }
 
 Result<Found> DirectoryStore::root() const {

@@ -59,6 +59,18 @@ void Export::handle(RequestContext context, Request request, Buffer body, Respon
 void Export::on_replaced(std::function<void()> replaced) {
   implementation_->on_replaced(std::move(replaced));
 }
+void Export::on_notice(Tell tell) {
+  implementation_->on_notice(std::move(tell));
+}
+void Export::notice_answered(const ClientTag& client) {
+  implementation_->notice_answered(client);
+}
+std::optional<int> Export::disk_descriptor() const {
+  return implementation_->disk_descriptor();
+}
+void Export::look_at_disk() {
+  implementation_->look_at_disk();
+}
 void Export::tick(TimePoint now) {
   implementation_->tick(now);
 }
@@ -80,7 +92,9 @@ void Export::Implementation::start() {
     client.incarnation = incarnation;
     client.gone_since = now_;
   }
+  if (!clients_.empty()) lock_grace_until_ = now_ + kLockGrace;
   restore_orphans();
+  watch_disk();
 }
 
 Holder Export::Implementation::holder(const ClientTag& tag) const {
@@ -100,8 +114,10 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
     held_.retire(holder(tag), now + kHoldLease);
     client.incarnation = request.incarnation;
     replies_.attach(tag, request.incarnation);
+    release_locks(tag);
   }
   AttachReply reply;
+  reply.features = listen(tag, request.features);
   reply.instance = options_.instance;
   reply.max_read = options_.max_read;
   reply.max_write = options_.max_write;
@@ -127,7 +143,12 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
         job.reply = encode_reply(reply);
         job.met.push_back(std::move(found->node));
       },
-      [root, done = std::move(done)](Job& job) mutable {
+      [self = shared_from_this(), tag, root, listens = (reply.features & kNotices) != 0,
+       done = std::move(done)](Job& job) mutable {
+        if (*root && listens) {
+          self->promises_.begin(tag);
+          self->promises_.promise(tag, **root, job.asked);
+        }
         std::move(done)(std::move(job.reply), *root);
       });
 }
@@ -137,6 +158,8 @@ void Export::Implementation::detached(const ClientTag& tag, TimePoint now) {
   const auto client = clients_.find(tag);
   if (client == clients_.end()) return;
   client->second.gone_since = now;
+  promises_.end(tag);
+  stop_lock_waits(tag);
   client->second.order.drop_held();
 }
 
@@ -164,6 +187,7 @@ void Export::Implementation::tick(TimePoint now) {
     }
   }
   drop(held_.expire(now));
+  tick_locks();
   std::vector<NodeId> idle;
   for (const auto& [node, open] : writing_.all()) {
     if (now - open.used >= kIdleWriteFile) idle.push_back(node);
@@ -175,6 +199,8 @@ void Export::Implementation::tick(TimePoint now) {
 void Export::Implementation::on(RequestContext context, Detach&, Buffer, Responder respond) {
   drop(held_.release_all(holder(context.client)));
   replies_.forget(context.client);
+  promises_.end(context.client);
+  release_locks(context.client);
   clients_.erase(context.client);
   std::move(respond)(encode_reply(EmptyReply{}));
 }

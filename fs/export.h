@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 
+#include "fs/client_tag.h"
 #include "fs/disk_loop.h"
 #include "fs/messages.h"
 #include "fs/store.h"
@@ -34,13 +35,6 @@ struct ExportOptions {
   unsigned workers = 16;  // jobs given to the workers at once; at least 4
   /// Where answers are remembered over a kill of the server; empty: only in memory.
   std::filesystem::path state_folder;
-};
-
-/// A client as the export knows it: from its public key and the id of its mount, so that none can
-/// speak for another.
-struct ClientTag {
-  std::array<std::uint8_t, 16> bytes{};
-  auto operator<=>(const ClientTag&) const = default;
 };
 
 /// Takes an encoded reply, once, on the home loop.
@@ -81,6 +75,16 @@ class Export {
   /// in the request point into it.
   void handle(RequestContext context, Request request, Buffer body, Responder respond);
   void tick(transport::TimePoint now);
+
+  /// Where notices go, encoded: to the connection of this client. One taker.
+  using Tell = std::function<void(const ClientTag&, Buffer notice)>;
+  void on_notice(Tell tell);
+  /// The client has the notice; the next may go.
+  void notice_answered(const ClientTag& client);
+  /// Becomes readable when programs beside us change what is exported: then call look_at_disk().
+  /// None: they cannot be seen, and clients are told so.
+  std::optional<int> disk_descriptor() const;
+  void look_at_disk();
 
   /// `replaced` is called when what is exported vanished and came back: what was written and not
   /// committed may be lost, the instance id is another, and clients must attach anew. One listener.

@@ -70,7 +70,8 @@ void Export::Implementation::on(RequestContext context, Commit& request, Buffer,
   order.when_applied(
       request.node, request.through,
       [self = shared_from_this(), node = request.node, through, data_only = request.data_only,
-       respond = std::move(respond)](bool applied) mutable {
+       client = context.client, respond = std::move(respond)](bool applied) mutable {
+        self->promises_.promise(client, node, self->promises_.clock());
         if (!applied) return std::move(respond)(encode_error(ECANCELED));
         self->meet(node, [self, node, data_only, through, respond = std::move(respond)]() mutable {
           self->sync_later(node, data_only, through, std::move(respond));

@@ -9,8 +9,10 @@
 
 #include "fs/export.h"
 #include "fs/held_files.h"
+#include "fs/lock_table.h"
 #include "fs/name_calls.h"
 #include "fs/node_gates.h"
+#include "fs/promises.h"
 #include "fs/recent_map.h"
 #include "fs/reply_log.h"
 #include "fs/work_queue.h"
@@ -32,6 +34,12 @@ inline constexpr std::chrono::seconds kSearchAgain{60};  // for a node that was 
 inline constexpr std::chrono::seconds kIdleWriteFile{
     30};  // an open one forbids running it (ETXTBSY)
 
+/// A client that was gone for so long has lost its locks.
+inline constexpr std::chrono::seconds kLockLease{60};
+/// After a restart of the server, those who had locks say so before anybody gets new ones: twice
+/// the longest pause between two attempts of a client to connect, and some for the handshake.
+inline constexpr std::chrono::seconds kLockGrace{15};
+
 /// What a worker gets, and brings back.
 struct Job {
   struct Want {
@@ -49,6 +57,8 @@ struct Job {
   std::size_t searches = 0;      // made for this job
   int error = 0;                 // why the work was not begun
   Buffer reply;
+  std::uint64_t asked = 0;       // Promises::clock() before the worker looks
+  std::vector<NodeId> shown;     // what the reply tells of, beside wants
   std::vector<NodeRef> met;      // further nodes, worth keeping
   std::vector<NodePlace> names;  // where nodes are
 };
@@ -73,12 +83,21 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   void handle(RequestContext context, Request request, Buffer body, Responder respond);
   void tick(TimePoint now);
   void on_replaced(std::function<void()> replaced) { replaced_ = std::move(replaced); }
+  void on_notice(Tell tell) { tell_ = std::move(tell); }
+  void notice_answered(const ClientTag& client);
+  std::optional<int> disk_descriptor() const;
+  void look_at_disk();
 
  private:
   struct Client {
     std::uint64_t incarnation = 0;
     std::optional<TimePoint> gone_since;
     WriteOrder order;
+  };
+  struct LockWaiter {
+    RequestContext context;
+    LockRequest request;
+    Responder respond;
   };
   struct OpenForWriting {
     FileRef file;
@@ -121,6 +140,9 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   void on(RequestContext, Write&, Buffer, Responder);
   void on(RequestContext, SetAttributes&, Buffer, Responder);
   void on(RequestContext, Commit&, Buffer, Responder);
+  void on(RequestContext, Lock&, Buffer, Responder);
+  void on(RequestContext, TestLock&, Buffer, Responder);
+  void on(RequestContext, CancelLock&, Buffer, Responder);
   void on(RequestContext, ListXattrs&, Buffer, Responder);
   void on(RequestContext, GetXattr&, Buffer, Responder);
   void on(RequestContext, DataRanges&, Buffer, Responder);
@@ -158,6 +180,20 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   void note_sync(const NodeId& node, bool done);
   void sync_batch(std::vector<SyncWanted> batch);
 
+  // What clients were told: export_notices.cc.
+  std::uint64_t listen(const ClientTag& client, std::uint64_t features);
+  void promise(const ClientTag& client, const Job& job);
+  void names_changed(const NameCall& call, const NameOutcome& outcome, const ClientTag& by);
+  void tell();
+  void watch_disk();
+
+  // Locks: export_locks.cc.
+  void answer_locked(const RequestContext& context, LockRequest request, Responder respond);
+  void wake_lock_waiters();
+  void stop_lock_waits(const ClientTag& client);
+  void release_locks(const ClientTag& client);
+  void tick_locks();
+
   Holder holder(const ClientTag& tag) const;
   void forget_client_if_too_many();
 
@@ -171,6 +207,9 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   TimePoint presence_checked_{};
   bool reopening_ = false;
   std::function<void()> replaced_;
+  Tell tell_;
+  Promises promises_;
+  std::unique_ptr<StoreWatch> disk_;
 
   RecentMap<NodeId, NodeRef> nodes_{kMaxNodes};
   RecentMap<NodeId, FileRef> reading_{kMaxOpenFiles};
@@ -182,6 +221,10 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   RecentMap<NodeId, TimePoint> not_found_{kMaxNodes};
   HeldFiles held_;
   NodeGates gates_;
+  LockTable locks_;
+  std::map<std::pair<ClientTag, std::uint64_t>, LockWaiter> lock_waiters_;  // by ticket
+  TimePoint lock_grace_until_{};
+  std::vector<Loop::Job> after_grace_;  // who asked for new locks before then
   ReplyLog replies_;
   std::map<ClientTag, Client> clients_;
 

@@ -31,6 +31,7 @@ int reach_nodes(const Store& store, Job& job) {
 
 std::shared_ptr<Job> Export::Implementation::job_on(const std::vector<NodeId>& nodes) {
   auto job = std::make_shared<Job>();
+  job->asked = promises_.clock();
   for (const NodeId& id : nodes) {
     Job::Want want;
     want.id = id;
@@ -141,8 +142,11 @@ void Export::Implementation::start_search() {
 void Export::Implementation::answer(const RequestContext& context, const NodeId& node, Work work,
                                     Responder respond) {
   run(context.priority, job_on({node}), std::move(work),
-      [respond = std::move(respond)](Job& job) mutable {
+      [self = shared_from_this(), client = context.client,
+       respond = std::move(respond)](Job& job) mutable {
+        self->promise(client, job);
         std::move(respond)(std::move(job.reply));
+        self->tell();
       });
 }
 
@@ -215,9 +219,13 @@ void Export::Implementation::returned(std::shared_ptr<const Store> store) {
   spdlog::info("export {}: what is exported is back", options_.name);
   store_ = std::move(store);
   lost_ = nullptr;
+  disk_ = nullptr;  // what it watched may be another disk
   ++options_.instance.value;
   for (auto& [tag, client] : clients_) client.order = WriteOrder();
   held_ = HeldFiles();
+  locks_ = LockTable();
+  lock_waiters_.clear();
+  lock_grace_until_ = now_ + kLockGrace;
   names_synced_.clear();
   not_found_.clear();
   restore_orphans();

@@ -130,10 +130,12 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
       }
     }
     remember_names(call, outcome);
+    names_changed(call, outcome, naming->context.client);
   }
   gates_.leave(naming->pass);
   auto waiting = replies_.finish(naming->context.client, naming->name.number, outcome.reply);
   for (Responder& respond : waiting) std::move(respond)(outcome.reply);
+  tell();
 }
 
 /// Where the nodes of a changed name are now; only stores without file handles need it.

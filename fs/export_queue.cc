@@ -178,6 +178,8 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
       [batch, applied](const Store& store, Job& job) { apply_run(store, job, *batch, *applied); },
       [self = shared_from_this(), tag, node, pass, batch, applied](Job& job) {
         self->gates_.leave(pass);
+        if (applied->through != 0) self->promises_.changed(node, tag);
+        self->promise(tag, job);
         if (job.error != 0) {
           applied->failed = true;
           applied->replies.push_back(job.reply);
@@ -194,6 +196,7 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
         for (Responder& respond : undone.repeated) self->answer_applied(node, std::move(respond));
         for (auto& waiter : undone.waiters) std::move(waiter)(false);
         self->pump(tag, node);
+        self->tell();
       });
 }
 

@@ -101,6 +101,7 @@ void Export::Implementation::on(RequestContext context, Lookup& request, Buffer,
         if (found) {
           reply.entry = Entry{found->node->id(), found->attributes};
           if (!dots) job.names.push_back({request.directory, request.name, found->node->id()});
+          job.shown.push_back(found->node->id());
           job.met.push_back(std::move(found->node));
         }
         job.reply = encode_reply(reply);
@@ -131,6 +132,9 @@ void Export::Implementation::on(RequestContext context, ReadDirectory& request, 
       [request = std::move(request)](const Store& store, Job& job) {
         auto listed = store.list(request, *job.nodes[0]);
         if (failed(job, listed)) return;
+        for (const DirectoryEntry& entry : listed->entries) {
+          if (entry.entry) job.shown.push_back(entry.entry->node);
+        }
         if (store.needs_paths()) {
           for (const DirectoryEntry& entry : listed->entries) {
             if (entry.entry)
@@ -163,11 +167,13 @@ void Export::Implementation::on(RequestContext context, Open& request, Buffer, R
         open_with_parts(store, job, head, tail);
       },
       [self = shared_from_this(), holder = holder(context.client), hold = request.hold,
+       client = context.client,
        respond = std::move(respond)](Job& job) mutable {
         const bool opened = job.error == 0 && job.reading;
         if (opened && hold && !self->held_.hold(holder, job.nodes[0])) {
           job.reply = encode_error(ENFILE);
         }
+        self->promise(client, job);
         std::move(respond)(std::move(job.reply));
       });
 }

@@ -24,6 +24,7 @@ namespace rushfs::fs {
 struct FuseRequest {
   fuse_req_t handle = nullptr;  // none: answered
   pid_t thread = 0;             // of the caller; 0: of another pid namespace
+  std::function<void()> on_signal;  // for what any signal interrupts
 };
 using FuseRequestRef = std::shared_ptr<FuseRequest>;
 
@@ -39,8 +40,9 @@ class FuseSession::Kernel {
   void invalidate(NodeNumber number);
   /// Whoever is told of a file's new size must not find its old pages: answers at once, or when the
   /// kernel has dropped them. Not for reads: the dropping waits for pages that are being read.
-  void after_invalidation(NodeNumber number, absl::AnyInvocable<void() &&> answer);
+  void settle(NodeNumber number, absl::AnyInvocable<void() &&> then);
   bool invalidating(NodeNumber number) const { return invalidations_.contains(number.value); }
+  void invalidate_name(NodeNumber parent, const std::string& name);
 
   Volume& volume() { return volume_; }
   /// The request being processed is FUSE_STATX, handed to libfuse as GETATTR.
@@ -65,6 +67,7 @@ class FuseSession::Kernel {
   void target(FuseRequest& request, const Result<std::string>& target);
   void bytes(FuseRequest& request, const Result<Slices>& slices);
   void written(FuseRequest& request, const Result<std::uint64_t>& length);
+  void lock_found(FuseRequest& request, const Result<TestLockReply>& found);
   void space(FuseRequest& request, const Result<StatFsReply>& space);
   void listed(FuseRequest& request, NodeNumber directory, const Result<Listed>& listed,
               std::size_t size, bool with_attributes);
@@ -95,7 +98,7 @@ class FuseSession::Kernel {
   std::set<fuse_req_t> interrupted_;
   struct Invalidation {
     int under_way = 0;
-    std::vector<absl::AnyInvocable<void() &&>> answers;
+    std::vector<absl::AnyInvocable<void() &&>> settled;
   };
   std::unordered_map<std::uint64_t, Invalidation> invalidations_;
   boost::asio::io_context notifier_loop_;
@@ -103,6 +106,11 @@ class FuseSession::Kernel {
       notifier_work_;
   std::thread notifier_;
 };
+
+// Locks (fuse_locks.cc).
+void set_lock(fuse_req_t request, fuse_ino_t, fuse_file_info* file, struct flock* lock, int sleep);
+void get_lock(fuse_req_t request, fuse_ino_t, fuse_file_info* file, struct flock* lock);
+void whole_lock(fuse_req_t request, fuse_ino_t, fuse_file_info* file, int operation);
 
 /// The table of operations for libfuse; its user data is a Kernel.
 const fuse_lowlevel_ops& fuse_operations();

@@ -43,7 +43,7 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Kernel& kernel = kernel_of(request);
   kernel.volume().lookup({parent}, name, [&kernel, r = kernel.begin(request)](auto found) {
     const NodeNumber number = found ? found->number : NodeNumber{};
-    kernel.after_invalidation(number, [&kernel, r, found] { kernel.entry(*r, found); });
+    kernel.settle(number, [&kernel, r, found] { kernel.entry(*r, found); });
   });
 }
 
@@ -131,7 +131,7 @@ void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
   Kernel& kernel = kernel_of(request);
   kernel.volume().get_attributes({node}, [&kernel, node, r = kernel.begin(request),
                                           statx = kernel.asked_statx()](auto attributes) {
-    kernel.after_invalidation({node}, [&kernel, r, statx, attributes] {
+    kernel.settle({node}, [&kernel, r, statx, attributes] {
       if (statx) return kernel.status(*r, attributes);
       kernel.attributes(*r, attributes);
     });
@@ -214,9 +214,13 @@ void write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t size, 
 
 void flush(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
-  kernel.volume().flush(handle_of(file), [&kernel, r = kernel.begin(request)](auto result) {
-    kernel.done(*r, result);
-  });
+  const HandleNumber handle = handle_of(file);
+  kernel.volume().flush(
+      handle, [&kernel, handle, owner = file->lock_owner, r = kernel.begin(request)](auto result) {
+        if (!result) return kernel.done(*r, result);
+        kernel.volume().unlock_closed(handle, owner,
+                                      [&kernel, r](auto unlocked) { kernel.done(*r, unlocked); });
+      });
 }
 
 void fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info* file) {
@@ -303,6 +307,9 @@ fuse_lowlevel_ops make_operations() {
   operations.releasedir = releasedir;
   operations.fsyncdir = fsyncdir;
   add_extended_operations(operations);
+  operations.getlk = get_lock;
+  operations.setlk = set_lock;
+  operations.flock = whole_lock;
   return operations;
 }
 

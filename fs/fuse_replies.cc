@@ -1,5 +1,6 @@
 // Results of Volume operations as replies to the kernel.
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -134,6 +135,23 @@ void FuseSession::Kernel::bytes(FuseRequest& request, const Result<Slices>& slic
 void FuseSession::Kernel::written(FuseRequest& request, const Result<std::uint64_t>& length) {
   if (!length) return fail(request, length.error().value());
   if (const auto handle = take(request)) fuse_reply_write(handle, *length);
+}
+
+void FuseSession::Kernel::lock_found(FuseRequest& request, const Result<TestLockReply>& found) {
+  if (!found) return fail(request, found.error().value());
+  const auto handle = take(request);
+  if (!handle) return;
+  struct flock lock {};
+  lock.l_type = F_UNLCK;
+  if (found->conflict) {
+    const LockSpan& span = *found->conflict;
+    lock.l_type = span.type == LockType::shared ? F_RDLCK : F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = static_cast<off_t>(span.first);
+    lock.l_len = span.last == kLockToEnd ? 0 : static_cast<off_t>(span.last - span.first + 1);
+    lock.l_pid = static_cast<pid_t>(found->process);
+  }
+  fuse_reply_lock(handle, &lock);
 }
 
 void FuseSession::Kernel::space(FuseRequest& request, const Result<StatFsReply>& space) {

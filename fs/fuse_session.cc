@@ -73,6 +73,12 @@ void FuseSession::mount(absl::AnyInvocable<void() &&> ended) { kernel_->mount(st
 void FuseSession::unmount() { kernel_->unmount(); }
 void FuseSession::tick() { kernel_->tick(); }
 void FuseSession::invalidate(NodeNumber number) { kernel_->invalidate(number); }
+void FuseSession::invalidate_name(NodeNumber parent, const std::string& name) {
+  kernel_->invalidate_name(parent, name);
+}
+void FuseSession::settle(NodeNumber number, absl::AnyInvocable<void() &&> then) {
+  kernel_->settle(number, std::move(then));
+}
 
 FuseSession::Kernel::Kernel(boost::asio::io_context& loop, Volume& volume, FuseOptions options,
                             std::function<void()> turn)
@@ -185,7 +191,7 @@ void FuseSession::Kernel::initialise(fuse_conn_info& connection) {
 
 FuseRequestRef FuseSession::Kernel::begin(fuse_req_t handle) {
   auto request = std::make_shared<FuseRequest>(
-      FuseRequest{handle, fuse_req_ctx(handle)->pid});
+      FuseRequest{handle, fuse_req_ctx(handle)->pid, nullptr});
   under_way_.emplace(handle, request);
   fuse_req_interrupt_func(handle, on_interrupt, this);
   return request;
@@ -200,6 +206,8 @@ void FuseSession::Kernel::on_interrupt(fuse_req_t request, void* kernel) {
 void FuseSession::Kernel::interrupted(fuse_req_t handle) {
   const auto found = under_way_.find(handle);
   if (found == under_way_.end()) return;
+  const auto on_signal = std::exchange(found->second->on_signal, nullptr);
+  if (on_signal) on_signal();
   if (being_killed(found->second->thread)) {
     fail(*found->second, EINTR);
   } else {
@@ -224,16 +232,22 @@ void FuseSession::Kernel::invalidate(NodeNumber number) {
 void FuseSession::Kernel::invalidated(NodeNumber number) {
   const auto found = invalidations_.find(number.value);
   if (--found->second.under_way > 0) return;
-  auto answers = std::move(found->second.answers);
+  auto settled = std::move(found->second.settled);
   invalidations_.erase(found);
-  for (auto& answer : answers) std::move(answer)();
+  for (auto& then : settled) std::move(then)();
 }
 
-void FuseSession::Kernel::after_invalidation(NodeNumber number,
-                                             absl::AnyInvocable<void() &&> answer) {
+void FuseSession::Kernel::settle(NodeNumber number, absl::AnyInvocable<void() &&> then) {
   const auto found = invalidations_.find(number.value);
-  if (found == invalidations_.end()) return std::move(answer)();
-  found->second.answers.push_back(std::move(answer));
+  if (found == invalidations_.end()) return std::move(then)();
+  found->second.settled.push_back(std::move(then));
+}
+
+void FuseSession::Kernel::invalidate_name(NodeNumber parent, const std::string& name) {
+  if (!mounted_) return;
+  boost::asio::post(notifier_loop_, [session = session_, parent, name] {
+    fuse_lowlevel_notify_inval_entry(session, parent.value, name.data(), name.size());
+  });
 }
 
 }  // namespace rushfs::fs

@@ -46,6 +46,8 @@ class FuseSession : public KernelCache {
   void tick();
 
   void invalidate(NodeNumber number) override;
+  void invalidate_name(NodeNumber parent, const std::string& name) override;
+  void settle(NodeNumber number, absl::AnyInvocable<void() &&> then) override;
 
   class Kernel;  // fs/fuse_kernel.h
 

@@ -91,6 +91,7 @@ Attributes Inode::view() const {
 void Inodes::set_root(const NodeId& node, const Attributes& attributes) {
   if (const auto old = find(kRootNode); old && old->node != node) {
     by_node_.erase(old->node);
+    by_tag_.erase(tag_of(old->node));
     by_number_.erase(kRootNode.value);
   }
   auto root = find(kRootNode);
@@ -101,6 +102,7 @@ void Inodes::set_root(const NodeId& node, const Attributes& attributes) {
     root->lookups = 1;
     by_number_[kRootNode.value] = root;
     by_node_[node] = root;
+    by_tag_[tag_of(node)] = root;
   }
   root->server = attributes;
   root->validated = time_.now;
@@ -116,6 +118,11 @@ InodeRef Inodes::find(const NodeId& node) const {
   return found == by_node_.end() ? nullptr : found->second;
 }
 
+InodeRef Inodes::find(NodeTag tag) const {
+  const auto found = by_tag_.find(tag);
+  return found == by_tag_.end() ? nullptr : found->second.lock();
+}
+
 InodeRef Inodes::get(const NodeId& node) {
   auto& inode = by_node_[node];
   if (!inode) {
@@ -123,6 +130,7 @@ InodeRef Inodes::get(const NodeId& node) {
     inode->number = {next_++};
     inode->node = node;
     by_number_[inode->number.value] = inode;
+    by_tag_[tag_of(node)] = inode;
     candidates_.push_back(inode->number);
   }
   return inode;
@@ -130,13 +138,18 @@ InodeRef Inodes::get(const NodeId& node) {
 
 InodeRef Inodes::child(NodeNumber parent, const std::string& name) const {
   const auto found = by_name_.find({parent, name});
-  return found == by_name_.end() ? nullptr : find(found->second);
+  return found == by_name_.end() ? nullptr : find(found->second.number);
 }
 
-void Inodes::set_name(Inode& inode, NodeNumber parent, const std::string& name) {
+transport::TimePoint Inodes::named_since(NodeNumber parent, const std::string& name) const {
+  const auto found = by_name_.find({parent, name});
+  return found == by_name_.end() ? transport::TimePoint() : found->second.since;
+}
+
+void Inodes::set_name(Inode& inode, NodeNumber parent, const std::string& name, bool asked) {
   inode.parent = parent;
   inode.name = name;
-  by_name_[{parent, name}] = inode.number;
+  by_name_[{parent, name}] = {inode.number, asked ? time_.now : transport::TimePoint()};
 }
 
 void Inodes::drop_name(NodeNumber parent, const std::string& name) {
@@ -186,7 +199,8 @@ void Inodes::sweep(const std::function<void(Inode&)>& gone) {
     }
     gone(*found->second);
     const auto named = by_name_.find({found->second->parent, found->second->name});
-    if (named != by_name_.end() && named->second == number) by_name_.erase(named);
+    if (named != by_name_.end() && named->second.number == number) by_name_.erase(named);
+    by_tag_.erase(tag_of(found->second->node));
     by_node_.erase(found->second->node);
     by_number_.erase(found);
   }

@@ -20,6 +20,7 @@
 #include "fs/loop_time.h"
 #include "fs/message_types.h"
 #include "fs/messages.h"
+#include "fs/notices.h"
 #include "fs/remote.h"
 
 namespace rushfs::fs {
@@ -85,6 +86,7 @@ struct Inode {
   std::optional<CallId> releasing;        // we told it to stop, and it has not answered
   transport::TimePoint closed_at{};       // when the last handle went
   bool unlinked = false;                  // we removed its last name
+  bool suspect = false;                   // changed by others since we last asked
   bool abandoned = false;                 // and nobody has it open: what is queued is of no use
   std::uint32_t appending = 0;            // changes on their way into the queue
   bool rescuing = false;                  // what is queued moves to a file of its own
@@ -119,11 +121,16 @@ class Inodes {
   /// Nothing for a number the kernel cannot know.
   InodeRef find(NodeNumber number) const;
   InodeRef find(const NodeId& node) const;
+  /// Nothing for what we were never told of, or have given up.
+  InodeRef find(NodeTag tag) const;
   /// The inode of this node id, made when new; `attributes` are not looked at.
   InodeRef get(const NodeId& node);
   /// What was last seen under this name; nothing if unknown.
   InodeRef child(NodeNumber parent, const std::string& name) const;
-  void set_name(Inode& inode, NodeNumber parent, const std::string& name);
+  /// `asked`: the server said so when it was asked, and nothing has changed the folder since.
+  void set_name(Inode& inode, NodeNumber parent, const std::string& name, bool asked = false);
+  /// Since when the name is as the server said; the beginning of time: nobody asked.
+  transport::TimePoint named_since(NodeNumber parent, const std::string& name) const;
   /// The name is gone, or means something else.
   void drop_name(NodeNumber parent, const std::string& name);
   /// Where people find it: "reel/clip.mov".
@@ -143,7 +150,12 @@ class Inodes {
   std::uint64_t next_ = kRootNode.value + 1;
   std::unordered_map<std::uint64_t, InodeRef> by_number_;
   std::unordered_map<NodeId, InodeRef> by_node_;
-  std::map<std::pair<NodeNumber, std::string>, NodeNumber> by_name_;
+  struct Named {
+    NodeNumber number;
+    transport::TimePoint since{};
+  };
+  std::unordered_map<NodeTag, std::weak_ptr<Inode>> by_tag_;
+  std::map<std::pair<NodeNumber, std::string>, Named> by_name_;
   std::deque<NodeNumber> candidates_;  // forgotten; looked at by sweep()
 };
 

@@ -95,6 +95,7 @@ struct Change {
 };
 
 // Replies that several requests have.
+struct EmptyReply {};
 struct ChangeReply {
   Change change;
 };

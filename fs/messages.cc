@@ -1,19 +1,21 @@
 #include "fs/messages.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <array>
 #include <cassert>
 #include <cerrno>
 
 #include "fs/extended_fields.h"
+#include "fs/lock_fields.h"
 
 namespace rushfs::fs {
 namespace {
 
 constexpr int kLargestErrno = 4095;  // MAX_ERRNO of Linux
 
-/// Numbers on the wire never change their meaning. 44 to 63 are kept for locks; 128 to 255 for what
-/// a server says unasked.
+/// Numbers on the wire never change their meaning. From 128 on they are what a server says unasked.
 template <class R>
 constexpr std::uint8_t kOperation = 0;
 template <>
@@ -78,15 +80,24 @@ template <>
 constexpr std::uint8_t kOperation<CreateUnnamed> = 39;
 template <>
 constexpr std::uint8_t kOperation<FileFlags> = 40;
+template <>
+constexpr std::uint8_t kOperation<Lock> = 44;
+template <>
+constexpr std::uint8_t kOperation<TestLock> = 45;
+template <>
+constexpr std::uint8_t kOperation<CancelLock> = 46;
+template <>
+constexpr std::uint8_t kOperation<Notice> = 128;
 
-constexpr std::array<const char*, 41> kNames = {
+constexpr std::array<const char*, 47> kNames = {
     "?",        "attach",   "detach",     "lookup",    "getattr", "readlink",
     "readdir",  "statfs",   "open",       "release",   "read",    "write",
     "commit",   "setattr",  "create",     "mkdir",     "mknod",   "symlink",
     "link",     "unlink",   "rmdir",      "rename",    "measure", "?",
     "?",        "?",        "?",          "?",         "?",       "?",
     "?",        "?",        "listxattrs", "getxattr",  "setxattr", "allocate",
-    "dataranges", "copyrange", "append",  "tmpfile",   "fileflags"};
+    "dataranges", "copyrange", "append",  "tmpfile",   "fileflags",
+    "?",        "?",        "?",          "lock",      "testlock", "cancellock"};
 
 template <class R>
 std::variant<Request, DecodeError> decode_as(std::span<const std::uint8_t> body) {
@@ -163,6 +174,26 @@ boost::system::result<Reply> decode_reply(std::span<const std::uint8_t> message)
   return reply;
 }
 
+NodeTag tag_of(const NodeId& node) {
+  return {XXH3_64bits(node.bytes.data(), node.bytes.size())};
+}
+
+Buffer encode(const Notice& notice) {
+  Buffer out{kOperation<Notice>};
+  wire::Writer writer(out);
+  wire::fields(writer, notice);
+  return out;
+}
+
+std::optional<Notice> decode_notice(std::span<const std::uint8_t> message) {
+  if (message.empty() || message[0] != kOperation<Notice>) return std::nullopt;
+  Notice notice;
+  wire::Reader reader(message.subspan(1));
+  wire::fields(reader, notice);
+  if (!reader.finished() || notice.changes.size() > kMaxNoticed) return std::nullopt;
+  return notice;
+}
+
 const char* operation_name(std::span<const std::uint8_t> message) {
   return message.empty() || message[0] >= kNames.size() ? kNames[0] : kNames[message[0]];
 }
@@ -228,6 +259,9 @@ RUSHFS_MESSAGE(CopyRange);
 RUSHFS_MESSAGE_SHARED_REPLY(Append);
 RUSHFS_MESSAGE_SHARED_REPLY(CreateUnnamed);
 RUSHFS_MESSAGE(FileFlags);
+RUSHFS_MESSAGE(Lock);
+RUSHFS_MESSAGE(TestLock);
+RUSHFS_MESSAGE_SHARED_REPLY(CancelLock);
 
 #undef RUSHFS_MESSAGE
 #undef RUSHFS_MESSAGE_SHARED_REPLY

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fs/extended_messages.h"
+#include "fs/lock_messages.h"
 #include "fs/message_types.h"
 
 namespace rushfs::fs {
@@ -33,7 +34,7 @@ struct AttachReply {
   bool squashed = false;            // everything belongs to the two ids below; chown gives EPERM
   std::uint32_t squash_uid = 0;     // meaningful when squashed
   std::uint32_t squash_gid = 0;
-  std::uint64_t features = 0;       // of those offered, the ones the server has (none yet)
+  std::uint64_t features = 0;       // of those offered, the ones the server has
   std::uint64_t applied_through = 0;  // highest number of this queue applied by this instance
 };
 struct Attach {
@@ -44,11 +45,10 @@ struct Attach {
   ClientId client;              // one per mount, persistent
   std::uint64_t incarnation = 0;  // random per start of the client; call numbers begin anew with it
   std::string hostname;         // for display
-  std::uint64_t features = 0;   // what the client offers to use
+  std::uint64_t features = 0;   // what the client offers to use: bits of Feature (fs/notices.h)
 };
 
 /// Orderly end: forget my call numbers and let go of the files I hold.
-struct EmptyReply {};
 struct Detach {
   using Reply = EmptyReply;
 };
@@ -299,7 +299,8 @@ using Request = std::variant<Attach, Detach, Lookup, GetAttributes, Readlink, Re
                              Open, Release, Read, Write, Commit, SetAttributes, Create,
                              MakeDirectory, MakeNode, Symlink, Link, Unlink, RemoveDirectory,
                              Rename, Measure, ListXattrs, GetXattr, SetXattr, Allocate, DataRanges,
-                             CopyRange, Append, CreateUnnamed, FileFlags>;
+                             CopyRange, Append, CreateUnnamed, FileFlags, Lock, TestLock,
+                             CancelLock>;
 
 /// The request as bytes. Defined for every alternative of Request.
 template <class R>

@@ -155,6 +155,7 @@ Mount::Implementation::Implementation(MountConfig config)
   session = std::make_unique<Session>(
       std::move(session_config), carrier_, time_, system_random,
       [this](const AttachReply& reply, bool restarted) { attached(reply, restarted); });
+  session->on_notice([this](const Notice& notice) { volume->noticed(notice); });
   carrier_.attach(*driver, *session);
   volume = std::make_unique<Volume>(
       ClientParts{*session, blocks_loop_, blocks_, queue_loop_, queue_, time_},

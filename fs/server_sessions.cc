@@ -55,10 +55,19 @@ ServerSessions::ServerSessions(ExportJudge judge, ConnectionOutput& output)
 
 ServerSessions::~ServerSessions() {
   *alive_ = false;
-  for (auto& [name, served] : exports_) served->on_replaced(nullptr);
+  for (auto& [name, served] : exports_) {
+    served->on_replaced(nullptr);
+    served->on_notice(nullptr);
+  }
 }
 
 void ServerSessions::add(Export& served) {
+  served.on_notice([this, &served](const ClientTag& client, Buffer notice) {
+    for (const auto& [handle, connection] : connections_) {
+      if (connection->served != &served || connection->client != client) continue;
+      return output_.request(handle, Priority::urgent, std::move(notice));
+    }
+  });
   exports_[served.options().name] = &served;
   served.on_replaced([this, &served] {
     std::vector<ConnectionHandle> attached;
@@ -82,6 +91,12 @@ void ServerSessions::answer(ConnectionHandle handle, RequestId id, Buffer body) 
   if (connection == connections_.end()) return;
   connection->second->reads.erase(id.value);
   output_.reply(handle, id, std::move(body));
+}
+
+void ServerSessions::on_answered(ConnectionHandle handle) {
+  const auto connection = connections_.find(handle);
+  if (connection == connections_.end() || connection->second->served == nullptr) return;
+  connection->second->served->notice_answered(connection->second->client);
 }
 
 void ServerSessions::close(ConnectionHandle handle, transport::CloseCode code,

@@ -22,6 +22,8 @@ class ConnectionOutput {
  public:
   virtual ~ConnectionOutput() = default;
   virtual void reply(transport::ConnectionHandle, transport::RequestId, Buffer body) = 0;
+  /// Asks the client; ServerSessions::on_answered() follows.
+  virtual void request(transport::ConnectionHandle, Priority, Buffer body) = 0;
   virtual void close(transport::ConnectionHandle, transport::CloseReason) = 0;
 };
 
@@ -46,6 +48,7 @@ class ServerSessions {
                     transport::TimePoint now);
   void on_request(transport::ConnectionHandle, transport::RequestId, Priority, Buffer body,
                   transport::TimePoint now);
+  void on_answered(transport::ConnectionHandle);
   void on_cancelled(transport::ConnectionHandle, transport::RequestId);
   void on_closed(transport::ConnectionHandle, transport::TimePoint now);
   /// Every few seconds: ends leases, closes what lies open unused.

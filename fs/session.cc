@@ -117,6 +117,7 @@ void Session::attach() {
   request.client = config_.client;
   request.incarnation = config_.incarnation;
   request.hostname = config_.hostname;
+  if (on_noticed_) request.features = kNotices | kDiskNotices;
   enter(State::attaching);
   next_attempt_ = time_.now + kAttachPatience;
   carrier_.request(kAttachToken, Priority::urgent, encode(request));
@@ -233,8 +234,11 @@ void Session::finish(std::map<CallId, Pending>::iterator found, Result<Buffer> r
   std::move(handler)(std::move(result));
 }
 
-void Session::asked(transport::RequestId id, Buffer) {
-  carrier_.reply(id, encode_error(ENOSYS));  // this version of the protocol asks clients nothing
+void Session::asked(transport::RequestId id, Buffer body) {
+  const auto notice = decode_notice(body);
+  if (!notice || !on_noticed_) return carrier_.reply(id, encode_error(ENOSYS));
+  on_noticed_(*notice);
+  carrier_.reply(id, encode_reply(EmptyReply{}));
 }
 
 transport::TimePoint Session::deadline() const {

@@ -17,6 +17,7 @@
 #include "fs/loop_time.h"
 #include "fs/messages.h"
 #include "fs/mount_status.h"
+#include "fs/notices.h"
 #include "fs/remote.h"
 #include "transport/endpoint.h"
 
@@ -51,10 +52,14 @@ class Session : public Remote {
   /// Told of each successful attach before waiting calls are repeated. `restarted`: the server is
   /// another instance than before and has forgotten what was not on its stable storage.
   using Attached = std::function<void(const AttachReply&, bool restarted)>;
+  /// Told of each notice, before it is answered.
+  using Noticed = std::function<void(const Notice&)>;
 
   Session(SessionConfig config, Carrier& carrier, const LoopTime& time,
           transport::RandomSource random, Attached attached);
 
+  /// Before start(); without it the server is not asked for notices.
+  void on_notice(Noticed noticed) { on_noticed_ = std::move(noticed); }
   void start();
   /// All calls, present and future, fail with ENOTCONN; says Detach and disconnects.
   void stop();
@@ -119,6 +124,7 @@ class Session : public Remote {
   const LoopTime& time_;
   transport::RandomSource random_;
   Attached on_attached_;
+  Noticed on_noticed_;
 
   State state_ = State::idle;
   transport::TimePoint state_since_{};  // of being ready, or of not being it

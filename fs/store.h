@@ -73,6 +73,22 @@ struct OrphanFile {
   NodeRef node;
 };
 
+/// Something that a program on this machine did to a node, beside us.
+struct StoreChange {
+  NodeId node;
+  std::string name;  // not empty: `node` is a directory, and this is the name in it that changed
+};
+
+/// Tells of such changes. Owner: the file loop.
+class StoreWatch {
+ public:
+  virtual ~StoreWatch() = default;
+  /// Readable when there is something to take.
+  virtual int descriptor() const = 0;
+  /// None: there was more than could be remembered, anything may have changed.
+  virtual std::optional<std::vector<StoreChange>> take() = 0;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -82,6 +98,8 @@ class Store {
   virtual bool present() const = 0;
   /// A new Store on what is exported now. Errors: it is still gone.
   virtual Result<std::shared_ptr<const Store>> reopen() const = 0;
+  /// Errors: such changes cannot be told here.
+  virtual Result<std::unique_ptr<StoreWatch>> watch() const = 0;
   virtual Result<Found> root() const = 0;
   virtual const NodeId& root_id() const = 0;
 

@@ -14,6 +14,7 @@ Volume::Volume(const ClientParts& parts, Options options)
       options_(options),
       inodes_(parts.time),
       writeback_(parts, *this, options.timeout),
+      locks_(parts.remote),
       log_(parts, inodes_, writeback_, options.timeout),
       reader_(parts, [this](Inode& inode) {
         if (kernel_) kernel_->invalidate(inode.number);
@@ -44,8 +45,14 @@ void Volume::remembered(const AttachReply& reply) {
 void Volume::attached(const AttachReply& reply, bool restarted) {
   remembered(reply);
   hold_again(restarted);
+  promised_ = (reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0;
+  promised_since_ = parts_.time.now;
   check_queued(reply, restarted);
-  writeback_.attached(reply.max_write, restarted);
+  const bool again = restarted || locks_.any();
+  if (locks_.any()) writeback_.hold_back();
+  reclaim_locks([this, max_write = reply.max_write, again] {
+    writeback_.attached(max_write, again);
+  });
 }
 
 void Volume::set_path(const transport::PathReport& report) {
@@ -55,9 +62,9 @@ void Volume::set_path(const transport::PathReport& report) {
 }
 
 void Volume::tick(bool connected) {
+  if (!connected) promised_ = false;
   log_.tick();
   writeback_.tick(connected);
-  linked_ = connected;
   auto closed = std::move(to_release_);
   to_release_.clear();
   for (auto& weak : closed) {
@@ -92,6 +99,8 @@ void Volume::content_changed(Inode& inode) {
 }
 
 void Volume::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
+  if (!inode.known()) met(inode);
+  if (inode.epoch <= sent_epoch && inode.changes_in_flight == 0) inode.suspect = false;
   if (hear(inode, attributes, sent_epoch, parts_.time) == Heard::changed) content_changed(inode);
 }
 
@@ -100,12 +109,14 @@ InodeRef Volume::learn(const Entry& entry, NodeNumber parent, const std::string&
   auto inode = inodes_.get(entry.node);
   learn(*inode, entry.attributes, sent_epoch);
   if (name != "." && name != ".." && inode->number != kRootNode) {
-    inodes_.set_name(*inode, parent, name);
+    const auto folder = inodes_.find(parent);
+    inodes_.set_name(*inode, parent, name, folder && folder->epoch <= sent_epoch);
   }
   return inode;
 }
 
 void Volume::renamed(Inode& inode, const Attributes& after) {
+  if (!inode.known()) met(inode);
   const Version before = inode.server.version;
   if (hear_own_renaming(inode, after, ++epoch_, parts_.time) == Heard::changed) {
     content_changed(inode);

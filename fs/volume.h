@@ -17,9 +17,11 @@
 
 #include "fs/change_log.h"
 #include "fs/client_parts.h"
+#include "fs/file_locks.h"
 #include "fs/inodes.h"
 #include "fs/mount_status.h"
 #include "fs/reader.h"
+#include "fs/recent_map.h"
 #include "fs/reply.h"
 #include "fs/writeback.h"
 #include "transport/path_report.h"
@@ -27,9 +29,10 @@
 namespace rushfs::fs {
 
 /// How long the kernel may use a name or attributes without asking. As NFS's shortest (acregmin is
-/// 3 s): changes by others are seen within this time even where no file is opened. Longer only
-/// when the server tells us of changes.
+/// 3 s): changes by others are seen within this time even where no file is opened.
 inline constexpr std::chrono::seconds kValidity{1};
+/// And how long we may, when the server tells us of every change; then it costs nothing to ask.
+inline constexpr std::chrono::hours kPromisedValidity{1};
 
 struct HandleNumber {
   std::uint64_t value = 0;
@@ -77,6 +80,11 @@ class KernelCache {
  public:
   virtual ~KernelCache() = default;
   virtual void invalidate(NodeNumber) = 0;
+  /// What the kernel knows under a name, also that there is nothing.
+  virtual void invalidate_name(NodeNumber parent, const std::string& name) = 0;
+  /// At once, or when the kernel has dropped what it was told to of the file; what programs wrote
+  /// through mappings has then come to us.
+  virtual void settle(NodeNumber, absl::AnyInvocable<void() &&> then) = 0;
 };
 
 class Volume : private WritebackListener {
@@ -97,6 +105,8 @@ class Volume : private WritebackListener {
   void remembered(const AttachReply& reply);
   /// From Session, at every attach.
   void attached(const AttachReply& reply, bool restarted);
+  /// From Session: what others have changed (volume_notices.cc).
+  void noticed(const Notice& notice);
   void set_path(const transport::PathReport& report);
   /// About once a second.
   void tick(bool connected);
@@ -156,6 +166,14 @@ class Volume : private WritebackListener {
   void sync(HandleNumber handle, Reply<void> reply);
   void release(HandleNumber handle);
 
+  // Locks (volume_locks.cc).
+  /// Gives the ticket to cancel a wait with; 0: nothing waits.
+  std::uint64_t lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply);
+  void cancel_lock(std::uint64_t ticket);
+  void test_lock(HandleNumber handle, const LockAsk& wanted, Reply<TestLockReply> reply);
+  /// A descriptor was closed by this owner: his record locks of the file end.
+  void unlock_closed(HandleNumber handle, std::uint64_t owner, Reply<void> reply);
+
   // Bytes (volume_data.cc).
   void read(HandleNumber handle, std::uint64_t offset, std::uint64_t length, Reply<Slices> reply);
   void write(HandleNumber handle, std::uint64_t offset, Buffer data,
@@ -189,6 +207,7 @@ class Volume : private WritebackListener {
     OpenFlags flags;
     bool wrote = false;  // since the last flush
     std::shared_ptr<ReadStream> stream;
+    bool lost = false;  // had locks that somebody else may have had meanwhile: of no use
   };
   struct Directory;
   struct PathWalk;
@@ -228,6 +247,9 @@ class Volume : private WritebackListener {
                  std::uint64_t sent_epoch);
   void learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
   void content_changed(Inode& inode);
+  void noticed(Inode& inode);
+  void noticed_all();
+  void met(Inode& inode) const;
   void renamed(Inode& inode, const Attributes& after);
   void directory_changed(const InodeRef& directory, const Change& change);
   void entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
@@ -243,7 +265,7 @@ class Volume : private WritebackListener {
                         Reply<void> reply);
   /// When the server has, on disk, what was queued of the file so far.
   void drain(const InodeRef& inode, Reply<void> reply);
-  /// fresh(), or all there is while there is no link.
+  /// fresh(), or all there is while the server cannot be asked.
   bool may_trust(const Inode& inode) const;
   void with_xattrs(const InodeRef& inode, Reply<void> reply);
   void queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply);
@@ -261,6 +283,11 @@ class Volume : private WritebackListener {
   void let_go(const InodeRef& inode);
   void release_hold(const InodeRef& inode);
   void hold_again(bool restarted);
+  void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
+  void unlock_handle(const InodeRef& inode, HandleNumber number);
+  void reclaim_locks(std::function<void()> then);
+  void lost_locks(const InodeRef& inode);
+  void after_kernel(const InodeRef& inode, absl::AnyInvocable<void() &&> then);
   void stamp(const InodeRef& inode);
   void sync_inode(const InodeRef& inode, Reply<void> reply);
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
@@ -274,14 +301,18 @@ class Volume : private WritebackListener {
   Inodes inodes_;
   Listings listings_;
   Writeback writeback_;
+  FileLocks locks_;
   ChangeLog log_;
   Reader reader_;
-  bool linked_ = true;  // as of the last tick()
   bool server_read_only_ = false;
   bool squashed_ = false;
   std::uint32_t max_read_ = kDefaultTransfer;
   std::optional<StatFsReply> space_;  // as last heard
-  std::uint64_t epoch_ = 0;  // changes of ours that were answered
+  std::uint64_t epoch_ = 0;  // changes of ours that were answered, and notices
+  // Notices: what the server told us since then stays true until it says otherwise.
+  bool promised_ = false;
+  transport::TimePoint promised_since_{};
+  mutable RecentMap<NodeTag, std::uint64_t> recently_noticed_{65536};  // epochs, also of strangers
   std::uint64_t next_handle_ = 1;
   std::unordered_map<std::uint64_t, Handle> handles_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Directory>> directories_;

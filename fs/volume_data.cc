@@ -9,6 +9,7 @@ void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t lengt
                   Reply<Slices> reply) {
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF);
+  if (found->second.lost) return reply.fail(EIO);
   reader_.read(found->second.inode, found->second.stream, offset, length,
                [this, reply = std::move(reply)](Result<Slices> slices) mutable {
                  if (slices) {
@@ -22,6 +23,7 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
                    Reply<std::uint64_t> reply) {
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF);
+  if (found->second.lost) return reply.fail(EIO);
   Handle& handle = found->second;
   const std::uint64_t length = data.size();
   if (length == 0) return reply(length);

@@ -152,11 +152,13 @@ bool Volume::serve_last_known(Directory& directory) {
   return true;
 }
 
-std::optional<NodeReference> Volume::enter(NodeNumber, const DirectoryEntry& entry) {
+std::optional<NodeReference> Volume::enter(NodeNumber directory, const DirectoryEntry& entry) {
   if (!entry.entry || entry.name == "." || entry.name == "..") return std::nullopt;
   // What the page taught may have been given up since: then the kernel asks by name.
   const auto inode = inodes_.find(entry.entry->node);
-  if (!inode || !inode->known()) return std::nullopt;
+  if (!inode || !inode->known() || inodes_.child(directory, entry.name) != inode) {
+    return std::nullopt;
+  }
   return found(inode);
 }
 

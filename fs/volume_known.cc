@@ -15,13 +15,24 @@ bool Volume::ours(const Inode& inode) const {
 }
 
 bool Volume::fresh(const Inode& inode) const {
-  return ours(inode) || (inode.known() && parts_.time.now - inode.validated < kValidity);
+  if (!inode.known()) return false;
+  if (ours(inode)) return true;
+  if (inode.suspect) return false;
+  const auto age = parts_.time.now - inode.validated;
+  if (age < kValidity) return true;
+  return promised_ && inode.validated >= promised_since_ && age < kPromisedValidity;
 }
 
 bool Volume::lost(const boost::system::error_code& error) { return error.value() == ETIMEDOUT; }
 
-// Only a listing that is exactly the folder's tells what a name means, or that there is none.
+// Only a listing that is exactly the folder's tells that there is no such name; where the server
+// tells us of changes, a name that it told us of stays.
 std::optional<InodeRef> Volume::fresh_name(const Inode& directory, const std::string& name) const {
+  const auto since = inodes_.named_since(directory.number, name);
+  if (promised_ && since >= promised_since_ && parts_.time.now - since < kPromisedValidity) {
+    const auto inode = inodes_.child(directory.number, name);
+    if (inode && fresh(*inode)) return inode;
+  }
   const auto& listing = directory.listing;
   if (!listing || !fresh(directory) || listing->version != directory.server.version) return {};
   if (name == "." || name == "..") return {};

@@ -93,6 +93,13 @@ void Volume::link(NodeNumber node, NodeNumber parent, std::string name,
   make_entry(parent, Link{{}, inode->node, {}, std::move(name)}, std::move(reply));
 }
 
+namespace {
+
+/// What we hold of it, open or queued, is still to be sent when its last name goes.
+bool in_use(const Inode& inode) { return inode.opens > 0 || inode.local.operations > 0; }
+
+}  // namespace
+
 // `left`: what had the name, where it lives on under another name or because it is held.
 void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& left) {
   if (left) {
@@ -129,7 +136,7 @@ void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
   if (int error = 0; refuses_change(directory, error)) return reply.fail(error);
   if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
   const auto target = inodes_.child(parent, name);
-  const bool hold = target && target->opens > 0;
+  const bool hold = target && in_use(*target);
   ask(parts_.remote, Priority::urgent, Unlink{{}, directory->node, name, hold},
       [this, directory, name, target,
        reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
@@ -179,7 +186,7 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
     return reply.fail(ENAMETOOLONG);
   }
   renaming.replaced = inodes_.child(to_parent, renaming.to);
-  const bool hold = renaming.replaced && renaming.replaced->opens > 0;
+  const bool hold = renaming.replaced && in_use(*renaming.replaced);
   Rename request{{}, renaming.from_directory->node, renaming.from,
                  renaming.to_directory->node, renaming.to, mode, hold};
   ask(parts_.remote, Priority::urgent, std::move(request),

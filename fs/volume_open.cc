@@ -33,7 +33,8 @@ Opened Volume::add_handle(const InodeRef& inode, OpenFlags flags) {
     ++inode->writers;
     writeback_.opened(inode->node);
   }
-  handles_.emplace(number.value, Handle{inode, flags, false, std::make_shared<ReadStream>()});
+  handles_.emplace(number.value,
+                   Handle{inode, flags, false, std::make_shared<ReadStream>(), false});
   Opened opened{number, !inode->kernel_pages_stale, flags.append && flags.write};
   inode->kernel_pages_stale = false;
   return opened;
@@ -74,6 +75,7 @@ void Volume::create_unnamed(NodeNumber parent, Caller caller, std::uint32_t mode
 InodeRef Volume::created(const EntryReply& made) {
   const auto inode = inodes_.get(made.entry.node);
   learn(*inode, made.entry.attributes, ++epoch_);
+  if (recently_noticed_.find(tag_of(inode->node)) != nullptr) inode->suspect = true;
   inode->held = true;
   inode->content.disk_known = inode->content.disk_known || !made.existed;
   return inode;
@@ -222,6 +224,7 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
 void Volume::sync(HandleNumber number, Reply<void> reply) {
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF);
+  if (found->second.lost) return reply.fail(EIO);
   sync_inode(found->second.inode, std::move(reply));
 }
 
@@ -242,6 +245,7 @@ void Volume::release(HandleNumber number) {
   handles_.erase(found);
   const auto& inode = handle.inode;
   reader_.close(*inode, *handle.stream);
+  unlock_handle(inode, number);
   --inode->opens;
   if (handle.flags.write && --inode->writers == 0) {
     stamp(inode);

@@ -62,7 +62,7 @@ std::string as_seen(const Inode& inode, const std::string& name, std::string val
 }  // namespace
 
 bool Volume::may_trust(const Inode& inode) const {
-  return fresh(inode) || (!linked_ && inode.known());
+  return fresh(inode) || (!parts_.remote.reachable() && inode.known());
 }
 
 // Brings inode->xattrs up to date.

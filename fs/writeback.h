@@ -69,6 +69,11 @@ class Writeback {
   /// We removed the file's last name and nobody has it open: what is queued is of no use.
   void removed(const NodeId&);
 
+  /// Nothing is sent, or sent again, before the next attached().
+  void hold_back();
+  /// What is queued must not be sent: as if the server had refused it.
+  void refuse(const NodeId&, int error);
+
   /// For fsync(): `done` when what was appended is on stable storage. Its operations overtake those
   /// of other files. Errors: what the server says (the operations stay queued), or ETIMEDOUT.
   void sync(const NodeId&, Done done);

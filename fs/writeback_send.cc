@@ -150,6 +150,18 @@ void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int err
   wake(node, errno_code(error), true);
 }
 
+void Writeback::hold_back() {
+  attached_ = false;
+  for (auto& [id, node] : nodes_) take_back(id, node, 0);
+}
+
+void Writeback::refuse(const NodeId& id, int error) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end() || found->second.operations == 0 || found->second.parked) return;
+  take_back(id, found->second, 0);
+  if (!found->second.unsent.empty()) park(id, found->second, error);
+}
+
 // What was sent from `from` on counts as unsent again.
 void Writeback::take_back(const NodeId& id, Node& node, std::size_t from) {
   if (node.commit) {

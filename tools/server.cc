@@ -135,6 +135,7 @@ void Server::open_exports(const ServerConfig& config, const transport::Identity&
         std::move(options), fs::open_directory_store(directory), home_, workers_,
         transport::Clock::now()));
     sessions_->add(*exports_.back());
+    watch_disk(*exports_.back());
     spdlog::info("Exporting {} as {}{}", exported.directory.string(), exported.name,
                  exported.read_only ? ", read only" : "");
   }
@@ -188,6 +189,8 @@ void Server::on_event(transport::DriverEvent event) {
                           std::move(request->body), now);
   } else if (auto* cancelled = std::get_if<transport::RequestCancelled>(&event.body)) {
     sessions_->on_cancelled(event.connection, cancelled->id);
+  } else if (std::holds_alternative<transport::CallAnswered>(event.body)) {
+    sessions_->on_answered(event.connection);
   } else if (auto* closed = std::get_if<transport::Closed>(&event.body)) {
     spdlog::info("A client left: {} (code {})", closed->reason.text,
                  static_cast<int>(closed->reason.code));
@@ -199,6 +202,26 @@ void Server::on_event(transport::DriverEvent event) {
 void Server::reply(transport::ConnectionHandle connection, transport::RequestId id,
                    transport::Buffer body) {
   driver_->reply(connection, id, std::move(body));
+}
+
+void Server::request(transport::ConnectionHandle connection, transport::Priority priority,
+                     transport::Buffer body) {
+  driver_->request(connection, priority, std::move(body), {});
+}
+
+void Server::watch_disk(fs::Export& exported) {
+  const auto descriptor = exported.disk_descriptor();
+  if (!descriptor) return;
+  auto& watch = disk_watches_.emplace_back(file_loop_, ::dup(*descriptor));
+  auto wait = [&watch, &exported](auto& self) -> void {
+    watch.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                     [&exported, self](const boost::system::error_code& error) mutable {
+                       if (error) return;
+                       exported.look_at_disk();
+                       self(self);
+                     });
+  };
+  wait(wait);
 }
 
 void Server::close(transport::ConnectionHandle connection, transport::CloseReason reason) {

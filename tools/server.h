@@ -6,8 +6,10 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <list>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -34,6 +36,7 @@ class Server : private fs::ConnectionOutput {
 
  private:
   void reply(transport::ConnectionHandle, transport::RequestId, transport::Buffer body) override;
+  void request(transport::ConnectionHandle, transport::Priority, transport::Buffer body) override;
   void close(transport::ConnectionHandle, transport::CloseReason) override;
 
   void open_exports(const ServerConfig& config, const transport::Identity& identity);
@@ -42,6 +45,7 @@ class Server : private fs::ConnectionOutput {
   void on_network_event(transport::DriverEvent event);
   void on_event(transport::DriverEvent event);
   void on_connected(transport::ConnectionHandle, const transport::PublicKey&);
+  void watch_disk(fs::Export& exported);
   void reload_keys();
   void tick_later();
   void stop();
@@ -54,6 +58,7 @@ class Server : private fs::ConnectionOutput {
   ClientBook clients_;
   std::vector<std::unique_ptr<fs::Export>> exports_;
   std::unique_ptr<fs::ServerSessions> sessions_;
+  std::list<boost::asio::posix::stream_descriptor> disk_watches_;
   std::shared_ptr<SharedKeys> network_keys_;  // the network loop's own copy
   std::unique_ptr<transport::UdpDriver> driver_;
   std::unique_ptr<FileWatch> keys_watch_;

@@ -111,6 +111,7 @@ class World : public ConnectionOutput {
   friend class Link;
 
   void reply(transport::ConnectionHandle, transport::RequestId, Buffer body) override;
+  void request(transport::ConnectionHandle, Priority, Buffer) override {}
   void close(transport::ConnectionHandle, transport::CloseReason) override;
   void later(transport::Duration delay, std::function<void()> job);
   transport::Duration delay();

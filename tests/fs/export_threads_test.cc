@@ -51,6 +51,7 @@ class Replies : public ConnectionOutput {
              Buffer body) override {
     got[{connection.value, id.value}] = std::move(body);
   }
+  void request(rushfs::transport::ConnectionHandle, Priority, Buffer) override {}
   void close(rushfs::transport::ConnectionHandle, rushfs::transport::CloseReason) override {}
   std::map<std::pair<std::uint64_t, std::uint64_t>, Buffer> got;
 };

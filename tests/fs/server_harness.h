@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "fs/directory_store.h"
+#include "fs/notices.h"
 #include "fs/server_sessions.h"
 #include "tests/temporary_folder.h"
 
@@ -67,6 +68,10 @@ class ServerHarness : public ConnectionOutput {
              Buffer body) override {
     replies[{connection.value, id.value}] = std::move(body);
   }
+  void request(transport::ConnectionHandle connection, Priority, Buffer body) override {
+    if (auto notice = decode_notice(body)) notices[connection.value].push_back(std::move(*notice));
+    sessions_.on_answered(connection);
+  }
   void close(transport::ConnectionHandle connection, transport::CloseReason reason) override {
     closed[connection.value] = reason;
     sessions_.on_closed(connection, now);
@@ -83,6 +88,7 @@ class ServerHarness : public ConnectionOutput {
     }
   }
   ServerSessions& sessions() { return sessions_; }
+  Export& exported() { return *export_; }
   Export& served() { return *export_; }
   void advance(transport::Duration time) {
     now += time;
@@ -93,6 +99,7 @@ class ServerHarness : public ConnectionOutput {
   transport::TimePoint now{std::chrono::hours(1)};
   std::map<std::pair<std::uint64_t, std::uint64_t>, Buffer> replies;
   std::map<std::uint64_t, transport::CloseReason> closed;
+  std::map<std::uint64_t, std::vector<Notice>> notices;  // by connection
 
  private:
   ManualLoop home_, workers_;
@@ -115,6 +122,7 @@ class TestClient {
     connection_ = {handle++};
     server.sessions().on_connected(connection_, key_, server.now);
   }
+  std::uint64_t features = 0;  // to offer
   Result<AttachReply> attach(const std::string& subpath = "",
                              const std::string& export_name = "footage") {
     Attach request;
@@ -123,6 +131,7 @@ class TestClient {
     request.client = id_;
     request.incarnation = incarnation_;
     request.hostname = "cutting-room";
+    request.features = features;
     auto reply = call(request);
     if (reply) root = reply->root;
     return reply;
@@ -160,6 +169,16 @@ class TestClient {
     return *got;
   }
   transport::ConnectionHandle connection() const { return connection_; }
+  /// What it was told since the last call.
+  std::vector<NoticedChange> noticed() {
+    server_->settle();
+    std::vector<NoticedChange> all;
+    for (Notice& notice : std::exchange(server_->notices[connection_.value], {})) {
+      CHECK(!notice.everything);
+      all.insert(all.end(), notice.changes.begin(), notice.changes.end());
+    }
+    return all;
+  }
 
   CallNumber number() { return {next_call_++, 1}; }
 

@@ -1,0 +1,94 @@
+#include "fs/disk_watch.h"
+
+#include <fcntl.h>
+#include <sys/fanotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace rushfs::fs {
+namespace {
+
+constexpr unsigned kClass = FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_FID |
+                            FAN_REPORT_DIR_FID | FAN_REPORT_NAME;
+constexpr std::uint64_t kEvents = FAN_MODIFY | FAN_ATTRIB | FAN_CREATE | FAN_DELETE |
+                                  FAN_MOVED_FROM | FAN_MOVED_TO | FAN_ONDIR;
+constexpr std::uint64_t kNameEvents = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO;
+constexpr std::size_t kBuffer = 64 << 10;
+constexpr int kReadsPerTurn = 16;  // a flood leaves room for the file loop's other work
+
+/// A part of an event that names a file: its handle, and behind it perhaps a name.
+struct Named {
+  NodeIdentity identity;
+  std::string name;
+};
+
+Named named(const fanotify_event_info_fid& part, std::uint64_t file_system) {
+  file_handle head;
+  std::memcpy(&head, part.handle, sizeof(head));
+  Named out;
+  out.identity.file_system = file_system;
+  out.identity.by_handle = true;
+  out.identity.handle_type = head.handle_type;
+  const char* bytes = reinterpret_cast<const char*>(part.handle) + sizeof(head);
+  out.identity.handle.assign(bytes, head.handle_bytes);
+  const char* end = reinterpret_cast<const char*>(&part) + part.hdr.len;
+  const char* name = bytes + head.handle_bytes;
+  if (part.hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME && name < end) out.name = name;
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StoreWatch>> DiskWatch::open(int root, const NodeIdCodec::Key& key,
+                                                    std::uint64_t file_system) {
+  Descriptor fd(::fanotify_init(kClass, O_RDONLY | O_CLOEXEC));
+  if (!fd) return errno_code(errno);
+  const std::string path = "/proc/self/fd/" + std::to_string(root);
+  const unsigned how = FAN_MARK_ADD | FAN_MARK_FILESYSTEM;
+  if (::fanotify_mark(fd.get(), how, kEvents, AT_FDCWD, path.c_str()) != 0) {
+    return errno_code(errno);
+  }
+  return std::unique_ptr<StoreWatch>(new DiskWatch(std::move(fd), key, file_system));
+}
+
+void DiskWatch::add(const char* bytes, std::vector<StoreChange>& out) const {
+  const auto& event = *reinterpret_cast<const fanotify_event_metadata*>(bytes);
+  if (event.pid == ::getpid()) return;
+  for (std::size_t at = event.metadata_len; at < event.event_len;) {
+    const auto& part = *reinterpret_cast<const fanotify_event_info_fid*>(bytes + at);
+    at += part.hdr.len;
+    if (part.hdr.len == 0) break;
+    Named what = named(part, file_system_);
+    const NodeId node = codec_.seal(what.identity);
+    const bool of_name = part.hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME;
+    if (!of_name) {
+      out.push_back({node, ""});  // the file itself, whatever happened to it
+    } else if ((event.mask & kNameEvents) != 0) {
+      out.push_back({node, what.name == "." ? "" : what.name});
+    } else if (what.name == ".") {
+      out.push_back({node, ""});  // the directory's own attributes
+    }
+  }
+}
+
+std::optional<std::vector<StoreChange>> DiskWatch::take() {
+  alignas(fanotify_event_metadata) static thread_local std::array<char, kBuffer> buffer;
+  std::vector<StoreChange> out;
+  for (int i = 0; i < kReadsPerTurn; ++i) {
+    const ssize_t size = ::read(fd_.get(), buffer.data(), buffer.size());
+    if (size <= 0) break;
+    for (const char* at = buffer.data(); at < buffer.data() + size;) {
+      const auto& event = *reinterpret_cast<const fanotify_event_metadata*>(at);
+      if (event.vers != FANOTIFY_METADATA_VERSION || event.event_len == 0) break;
+      if ((event.mask & FAN_Q_OVERFLOW) != 0) return std::nullopt;
+      add(at, out);
+      at += event.event_len;
+    }
+  }
+  return out;
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,93 @@
+// Telling clients of changes that others made: docs/file-protocol.md, "Notices".
+#include <spdlog/spdlog.h>
+
+#include "fs/export_implementation.h"
+
+namespace rushfs::fs {
+
+std::uint64_t Export::Implementation::listen(const ClientTag& client, std::uint64_t features) {
+  promises_.end(client);
+  if ((features & kNotices) == 0) return 0;
+  return kNotices | (disk_ ? features & kDiskNotices : 0);
+}
+
+void Export::Implementation::promise(const ClientTag& client, const Job& job) {
+  if (job.error != 0) return;
+  for (const Job::Want& want : job.wants) promises_.promise(client, want.id, job.asked);
+  for (const NodeId& node : job.shown) promises_.promise(client, node, job.asked);
+}
+
+/// What a call that succeeded has changed: the names, the folders they are in, and what they name.
+void Export::Implementation::names_changed(const NameCall& call, const NameOutcome& outcome,
+                                           const ClientTag& by) {
+  for (const auto* found : {&call.first, &call.second}) {
+    if (*found) promises_.changed((*found)->node->id(), by);
+  }
+  if (const auto* rename = std::get_if<Rename>(&call.request)) {
+    promises_.changed(rename->from_directory, by, rename->from_name);
+    promises_.changed(rename->to_directory, by, rename->to_name);
+  } else {
+    std::visit(
+        [&](const auto& request) {
+          if constexpr (requires {
+                          request.directory;
+                          request.name;
+                        }) {
+            promises_.changed(request.directory, by, request.name);
+          } else if constexpr (requires { request.node; }) {
+            promises_.changed(request.node, by);
+          } else if constexpr (requires { request.to; }) {
+            promises_.changed(request.to, by);
+          }
+          if constexpr (std::is_same_v<std::decay_t<decltype(request)>, Link>) {
+            promises_.changed(request.node, by);
+          }
+        },
+        call.request);
+  }
+  // By now the caller knows them as they are.
+  const std::uint64_t now = promises_.clock();
+  for (const NodeRef& node : call.nodes) promises_.promise(by, node->id(), now);
+  for (const auto* found : {&call.first, &call.second}) {
+    if (*found) promises_.promise(by, (*found)->node->id(), now);
+  }
+  for (const Found& found : outcome.found) promises_.promise(by, found.node->id(), now);
+}
+
+void Export::Implementation::tell() {
+  if (!tell_) return;
+  for (Promises::Due& due : promises_.due()) tell_(due.client, encode(due.notice));
+}
+
+void Export::Implementation::notice_answered(const ClientTag& client) {
+  promises_.answered(client);
+  tell();
+}
+
+void Export::Implementation::watch_disk() {
+  auto watch = store_->watch();
+  if (watch) {
+    disk_ = std::move(*watch);
+  } else {
+    spdlog::info("export {}: changes by programs on this machine are seen within a second: {}",
+                 options_.name, watch.error().message());
+  }
+}
+
+std::optional<int> Export::Implementation::disk_descriptor() const {
+  return disk_ ? std::optional<int>(disk_->descriptor()) : std::nullopt;
+}
+
+void Export::Implementation::look_at_disk() {
+  if (!disk_) return;
+  const auto changes = disk_->take();
+  if (!changes) promises_.changed_everything();
+  if (changes) {
+    for (const StoreChange& change : *changes) {
+      promises_.changed(change.node, std::nullopt, change.name);
+    }
+  }
+  tell();
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,111 @@
+#include "fs/file_locks.h"
+
+#include <memory>
+
+namespace rushfs::fs {
+namespace {
+
+LockRequest local(const NodeId& node, const LockAsk& ask) {
+  return {node, {{}, ask.owner}, ask.process, ask.span};
+}
+
+Lock message(const NodeId& node, const LockAsk& ask) {
+  Lock request;
+  request.node = node;
+  request.owner = ask.owner;
+  request.process = ask.process;
+  request.span = ask.span;
+  request.wait = ask.wait;
+  return request;
+}
+
+}  // namespace
+
+std::uint64_t FileLocks::acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& what,
+                                 Reply<Attributes> reply) {
+  Lock request = message(inode->node, what);
+  const std::uint64_t ticket = what.wait ? next_ticket_++ : 0;
+  request.ticket = ticket;
+  ask(
+      remote_, Priority::urgent, std::move(request),
+      [this, inode, handle, what,
+       reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        table_.set(local(inode->node, what));
+        by_handle_[handle].insert({what.owner, what.span.kind});
+        reply((*answer)->attributes);
+      },
+      what.wait ? Patience::patient : Patience::prompt);
+  return ticket;
+}
+
+void FileLocks::cancel(std::uint64_t ticket) {
+  ask(remote_, Priority::urgent, CancelLock{ticket}, [](Result<Answer<EmptyReply>>) {});
+}
+
+void FileLocks::give_up(const InodeRef& inode, const LockAsk& what, Reply<void> reply) {
+  table_.set(local(inode->node, what));
+  ask(
+      remote_, Priority::urgent, message(inode->node, what),
+      [reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
+        // A file that is gone has no locks either.
+        reply(answer || answer.error().value() == ESTALE ? Result<void>()
+                                                         : Result<void>(answer.error()));
+      },
+      Patience::patient);
+}
+
+void FileLocks::test(const InodeRef& inode, const LockAsk& what, Reply<TestLockReply> reply) {
+  ask(remote_, Priority::urgent, TestLock{inode->node, what.owner, what.span},
+      [reply = std::move(reply)](Result<Answer<TestLockReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        reply(answer->reply);
+      });
+}
+
+bool FileLocks::holds_any(const InodeRef& inode, std::uint64_t owner, LockKind kind) const {
+  return table_.owns(inode->node, {{}, owner}, kind);
+}
+
+std::set<std::pair<std::uint64_t, LockKind>> FileLocks::closed(std::uint64_t handle) {
+  const auto found = by_handle_.find(handle);
+  if (found == by_handle_.end()) return {};
+  auto owners = std::move(found->second);
+  by_handle_.erase(found);
+  return owners;
+}
+
+void FileLocks::reclaim(const std::function<InodeRef(const NodeId&)>& find,
+                        std::function<void(const InodeRef&)> lost, std::function<void()> done) {
+  struct Round {
+    std::size_t waiting = 1;
+    std::function<void(const InodeRef&)> lost;
+    std::function<void()> done;
+    void arrive() {
+      if (--waiting == 0) done();
+    }
+  };
+  auto round = std::make_shared<Round>();
+  round->lost = std::move(lost);
+  round->done = std::move(done);
+  for (const LockRequest& held : table_.all()) {
+    const InodeRef inode = find(held.node);
+    if (!inode) continue;
+    Lock again = message(held.node, {held.owner.number, held.process, held.span, false});
+    again.reclaim = true;
+    ++round->waiting;
+    ask(
+        remote_, Priority::urgent, std::move(again),
+        [this, round, inode](Result<Answer<LockReply>> answer) {
+          if (!answer && answer.error().value() != ENOTCONN) {
+            table_.forget(inode->node);
+            round->lost(inode);
+          }
+          round->arrive();
+        },
+        Patience::patient);
+  }
+  round->arrive();
+}
+
+}  // namespace rushfs::fs

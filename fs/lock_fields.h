@@ -1,0 +1,58 @@
+// Layouts of the messages in fs/lock_messages.h and fs/notices.h. Private to messages.cc.
+#pragma once
+
+#include "fs/message_fields.h"
+#include "fs/notices.h"
+
+namespace rushfs::fs::wire {
+
+template <class A>
+void fields(A& a, In<A, LockSpan>& m) {
+  enumeration(a, m.kind, LockKind::whole);
+  enumeration(a, m.type, LockType::none);
+  a.number(m.first, kLockToEnd);
+  a.number(m.last, kLockToEnd);
+}
+template <class A>
+void fields(A& a, In<A, Lock>& m) {
+  fields(a, m.node);
+  a.fixed64(m.owner);
+  a.number(m.process);
+  fields(a, m.span);
+  a.flag(m.wait);
+  a.number(m.ticket);
+  a.flag(m.reclaim);
+}
+template <class A>
+void fields(A& a, In<A, LockReply>& m) {
+  fields(a, m.attributes);
+}
+template <class A>
+void fields(A& a, In<A, TestLock>& m) {
+  fields(a, m.node);
+  a.fixed64(m.owner);
+  fields(a, m.span);
+}
+template <class A>
+void fields(A& a, In<A, TestLockReply>& m) {
+  maybe(a, m.conflict);
+  a.number(m.process);
+}
+template <class A>
+void fields(A& a, In<A, CancelLock>& m) {
+  a.number(m.ticket);
+}
+
+template <class A>
+void fields(A& a, In<A, NoticedChange>& m) {
+  a.fixed64(m.node.value);
+  a.text(m.name, kMaxName);
+}
+template <class A>
+void fields(A& a, In<A, Notice>& m) {
+  a.flag(m.everything);
+  constexpr std::size_t kSmallestChange = 9;  // bytes
+  list(a, m.changes, kSmallestChange);
+}
+
+}  // namespace rushfs::fs::wire

@@ -1,0 +1,228 @@
+#include "fs/lock_table.h"
+
+#include <algorithm>
+
+namespace rushfs::fs {
+namespace {
+
+bool overlap(const LockSpan& a, const LockSpan& b) {
+  return a.kind == b.kind && a.first <= b.last && b.first <= a.last;
+}
+
+bool touch(const LockSpan& a, const LockSpan& b) {
+  return a.kind == b.kind && a.type == b.type && (overlap(a, b) || a.last + 1 == b.first ||
+                                                   b.last + 1 == a.first);
+}
+
+}  // namespace
+
+const LockTable::Held* LockTable::conflict(const Node& node, const LockRequest& request) {
+  if (request.span.type == LockType::none) return nullptr;
+  for (const Held& held : node.held) {
+    const bool exclusive =
+        held.span.type == LockType::exclusive || request.span.type == LockType::exclusive;
+    if (held.owner != request.owner && exclusive && overlap(held.span, request.span)) return &held;
+  }
+  return nullptr;
+}
+
+std::optional<LockTable::Held> LockTable::conflict(const LockRequest& request) const {
+  const auto node = nodes_.find(request.node);
+  const Held* held = node == nodes_.end() ? nullptr : conflict(node->second, request);
+  return held != nullptr ? std::optional<Held>(*held) : std::nullopt;
+}
+
+bool LockTable::holds(const LockRequest& request) const {
+  const auto node = nodes_.find(request.node);
+  if (node == nodes_.end()) return false;
+  return std::any_of(node->second.held.begin(), node->second.held.end(), [&](const Held& held) {
+    return held.owner == request.owner && held.span.kind == request.span.kind &&
+           held.span.type == request.span.type && held.span.first <= request.span.first &&
+           held.span.last >= request.span.last;
+  });
+}
+
+void LockTable::count(const ClientTag& client, long change) {
+  auto& number = counts_[client];
+  number = static_cast<std::size_t>(static_cast<long>(number) + change);
+  if (number == 0) counts_.erase(client);
+}
+
+bool LockTable::full(const LockRequest& request) const {
+  const auto mine = counts_.find(request.owner.client);
+  const auto node = nodes_.find(request.node);
+  return (mine != counts_.end() && mine->second >= kMaxPerClient) ||
+         (node != nodes_.end() && node->second.full());
+}
+
+/// The owner's locks give way where the new one is, and join it where they are of its type.
+void LockTable::apply(Node& node, const LockRequest& request) {
+  Held made{request.owner, request.process, request.span};
+  const auto gives_way = [&](const Held& held) {
+    return held.owner == made.owner &&
+           (overlap(held.span, made.span) || touch(held.span, made.span));
+  };
+  const auto met = std::stable_partition(node.held.begin(), node.held.end(),
+                                         [&](const Held& held) { return !gives_way(held); });
+  const std::vector<Held> given(met, node.held.end());
+  node.held.erase(met, node.held.end());
+  for (const Held& held : given) {
+    count(held.owner.client, -1);
+    if (held.span.type == made.span.type) {
+      made.span.first = std::min(made.span.first, held.span.first);
+      made.span.last = std::max(made.span.last, held.span.last);
+      continue;
+    }
+    Held before = held, behind = held;
+    before.span.last = made.span.first - 1;
+    behind.span.first = made.span.last + 1;
+    for (const auto& [part, left] : {std::pair(before, held.span.first < made.span.first),
+                                     std::pair(behind, held.span.last > made.span.last)}) {
+      if (!left) continue;
+      count(held.owner.client, 1);
+      node.held.push_back(part);
+    }
+  }
+  if (made.span.type != LockType::none) {
+    count(made.owner.client, 1);
+    node.held.push_back(made);
+  }
+}
+
+/// Those who wait get their turn in order; one that still cannot be granted holds up nobody else.
+void LockTable::grant(const NodeId& id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;
+  Node& node = found->second;
+  for (bool again = true; again;) {
+    again = false;
+    for (auto each = node.waiting.begin(); each != node.waiting.end(); ++each) {
+      if (conflict(node, each->request) != nullptr) continue;
+      const Waiting waiting = std::move(*each);
+      node.waiting.erase(each);
+      count(waiting.request.owner.client, -1);
+      apply(node, waiting.request);
+      granted_.push_back({waiting.request.owner.client, waiting.ticket});
+      again = true;  // a shared lock in place of an exclusive one lets others in
+      break;
+    }
+  }
+  if (node.held.empty() && node.waiting.empty()) nodes_.erase(found);
+}
+
+LockTable::Outcome LockTable::set(const LockRequest& request) {
+  Node& node = nodes_[request.node];
+  // flock(2): changing a lock gives it up first, also when the new one cannot be had.
+  if (request.span.kind == LockKind::whole && request.span.type != LockType::none) {
+    LockRequest nothing = request;
+    nothing.span.type = LockType::none;
+    if (!holds(request)) apply(node, nothing);
+  }
+  Outcome outcome = Outcome::granted;
+  if (conflict(node, request) != nullptr) {
+    outcome = Outcome::conflict;
+  } else if (request.span.type != LockType::none && full(request)) {
+    outcome = Outcome::too_many;
+  } else {
+    apply(node, request);
+  }
+  grant(request.node);
+  return outcome;
+}
+
+bool LockTable::would_deadlock(const LockRequest& request) const {
+  std::set<LockOwner> seen;
+  std::vector<LockRequest> behind{request};
+  while (!behind.empty()) {
+    const LockRequest waits = std::move(behind.back());
+    behind.pop_back();
+    const auto node = nodes_.find(waits.node);
+    if (node == nodes_.end()) continue;
+    for (const Held& held : node->second.held) {
+      const bool exclusive =
+          held.span.type == LockType::exclusive || waits.span.type == LockType::exclusive;
+      if (held.owner == waits.owner || !exclusive || !overlap(held.span, waits.span)) continue;
+      if (held.owner == request.owner) return true;
+      if (!seen.insert(held.owner).second) continue;
+      for (const auto& [id, other] : nodes_) {
+        for (const Waiting& waiting : other.waiting) {
+          if (waiting.request.owner == held.owner) behind.push_back(waiting.request);
+        }
+      }
+    }
+  }
+  return false;
+}
+
+LockTable::Outcome LockTable::set_or_wait(const LockRequest& request, std::uint64_t ticket) {
+  const Outcome outcome = set(request);
+  if (outcome != Outcome::conflict) return outcome;
+  if (full(request)) return Outcome::too_many;
+  // As on Linux, only record locks are looked at.
+  if (request.span.kind == LockKind::record && would_deadlock(request)) return Outcome::deadlock;
+  nodes_[request.node].waiting.push_back({request, ticket});
+  count(request.owner.client, 1);
+  return Outcome::conflict;
+}
+
+bool LockTable::cancel(const ClientTag& client, std::uint64_t ticket) {
+  for (auto& [id, node] : nodes_) {
+    const auto waiting =
+        std::find_if(node.waiting.begin(), node.waiting.end(), [&](const Waiting& each) {
+          return each.request.owner.client == client && each.ticket == ticket;
+        });
+    if (waiting == node.waiting.end()) continue;
+    count(client, -1);
+    node.waiting.erase(waiting);
+    if (node.held.empty() && node.waiting.empty()) nodes_.erase(id);
+    return true;
+  }
+  return false;
+}
+
+bool LockTable::owns(const NodeId& id, const LockOwner& owner, LockKind kind) const {
+  const auto node = nodes_.find(id);
+  if (node == nodes_.end()) return false;
+  return std::any_of(
+      node->second.held.begin(), node->second.held.end(),
+      [&](const Held& held) { return held.owner == owner && held.span.kind == kind; });
+}
+
+std::vector<LockRequest> LockTable::all() const {
+  std::vector<LockRequest> out;
+  for (const auto& [id, node] : nodes_) {
+    for (const Held& held : node.held) out.push_back({id, held.owner, held.process, held.span});
+  }
+  return out;
+}
+
+void LockTable::forget(const NodeId& id) {
+  const auto node = nodes_.find(id);
+  if (node == nodes_.end()) return;
+  for (const Held& held : node->second.held) count(held.owner.client, -1);
+  for (const Waiting& waiting : node->second.waiting) count(waiting.request.owner.client, -1);
+  nodes_.erase(node);
+}
+
+void LockTable::stop_waiting(const ClientTag& client) {
+  for (auto& [id, node] : nodes_) {
+    const auto gone = std::erase_if(node.waiting, [&](const Waiting& each) {
+      return each.request.owner.client == client;
+    });
+    count(client, -static_cast<long>(gone));
+  }
+}
+
+void LockTable::release(const ClientTag& client) {
+  stop_waiting(client);
+  std::vector<NodeId> touched;
+  for (auto& [id, node] : nodes_) {
+    const auto gone =
+        std::erase_if(node.held, [&](const Held& held) { return held.owner.client == client; });
+    if (gone > 0 || node.held.empty()) touched.push_back(id);
+  }
+  counts_.erase(client);
+  for (const NodeId& id : touched) grant(id);
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,96 @@
+// Who has locked what, and who waits: the rules of fcntl(2) and flock(2) across clients. Record
+// locks of one owner replace and join each other as on Linux; a wait that could never end is
+// refused. docs/file-protocol.md, "Locks".
+//
+// Pure. Owner: the file loop.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "fs/client_tag.h"
+#include "fs/lock_messages.h"
+
+namespace rushfs::fs {
+
+struct LockOwner {
+  ClientTag client;
+  std::uint64_t number = 0;  // as the client's kernel has it
+  auto operator<=>(const LockOwner&) const = default;
+};
+
+struct LockRequest {
+  NodeId node;
+  LockOwner owner;
+  std::uint32_t process = 0;
+  LockSpan span;
+};
+
+class LockTable {
+ public:
+  /// Locks held and waited for by one client, some 4 MiB.
+  static constexpr std::size_t kMaxPerClient = 16384;
+  /// And of one file by all, as each call looks at all of them: some 40 us.
+  static constexpr std::size_t kMaxPerFile = 4096;
+
+  enum class Outcome : std::uint8_t { granted, conflict, deadlock, too_many };
+  /// Sets, changes or gives up. Giving up always succeeds.
+  Outcome set(const LockRequest& request);
+  /// As set(), but instead of a conflict the request waits under its ticket: see granted().
+  Outcome set_or_wait(const LockRequest& request, std::uint64_t ticket);
+  /// False: it does not wait (any more).
+  bool cancel(const ClientTag& client, std::uint64_t ticket);
+  /// The owner has it all already.
+  bool holds(const LockRequest& request) const;
+  struct Held {
+    LockOwner owner;
+    std::uint32_t process = 0;
+    LockSpan span;
+  };
+  /// What keeps the request from being granted.
+  std::optional<Held> conflict(const LockRequest& request) const;
+  /// All that the client holds and waits for.
+  void release(const ClientTag& client);
+  void stop_waiting(const ClientTag& client);
+
+  struct Granted {
+    ClientTag client;
+    std::uint64_t ticket = 0;
+  };
+  /// Waits that ended well since the last call, in order.
+  std::vector<Granted> granted() { return std::exchange(granted_, {}); }
+  bool empty() const { return nodes_.empty(); }
+  bool owns(const NodeId& node, const LockOwner& owner, LockKind kind) const;
+  /// All that is held, as it would be asked for.
+  std::vector<LockRequest> all() const;
+  void forget(const NodeId& node);
+
+ private:
+  struct Waiting {
+    LockRequest request;
+    std::uint64_t ticket = 0;
+  };
+  struct Node {
+    std::vector<Held> held;
+    std::deque<Waiting> waiting;
+    bool full() const { return held.size() + waiting.size() >= kMaxPerFile; }
+  };
+  static const Held* conflict(const Node& node, const LockRequest& request);
+  void apply(Node& node, const LockRequest& request);
+  void grant(const NodeId& id);
+  bool would_deadlock(const LockRequest& request) const;
+  bool full(const LockRequest& request) const;
+  void count(const ClientTag& client, long change);
+
+  std::unordered_map<NodeId, Node> nodes_;
+  std::map<ClientTag, std::size_t> counts_;
+  std::vector<Granted> granted_;
+};
+
+}  // namespace rushfs::fs

@@ -1,0 +1,51 @@
+// What the server tells unasked: that something a client was told is no longer so
+// (docs/file-protocol.md, "Notices").
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fs/message_types.h"
+
+namespace rushfs::fs {
+
+/// Bits of Attach::features.
+enum Feature : std::uint64_t {
+  kNotices = 1,      // changes by other clients are told
+  kDiskNotices = 2   // and those that programs make on the server's own disk
+};
+
+/// A node in a notice: XXH3-64 of its id. A client knows those it was given; of others it learns
+/// nothing that it could ask with.
+struct NodeTag {
+  std::uint64_t value = 0;
+  auto operator<=>(const NodeTag&) const = default;
+};
+NodeTag tag_of(const NodeId& node);
+
+struct NoticedChange {
+  NodeTag node;      // its content, attributes, or one of its names
+  std::string name;  // not empty: `node` is a directory, and this name in it
+  auto operator<=>(const NoticedChange&) const = default;
+};
+
+inline constexpr std::size_t kMaxNoticed = 4096;  // changes in one notice: some 100 KB
+
+struct Notice {
+  bool everything = false;  // too much to tell: nothing that was told before is promised any more
+  std::vector<NoticedChange> changes;
+};
+
+Buffer encode(const Notice& notice);
+/// None: not a notice, or malformed.
+std::optional<Notice> decode_notice(std::span<const std::uint8_t> message);
+
+}  // namespace rushfs::fs
+
+template <>
+struct std::hash<rushfs::fs::NodeTag> {
+  std::size_t operator()(rushfs::fs::NodeTag tag) const { return tag.value; }
+};

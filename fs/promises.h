@@ -1,0 +1,76 @@
+// Whom the server has told what, and who must hear that it is no longer so: docs/file-protocol.md,
+// "Notices". Changes of one client wait while its last notice is unanswered, each once, so that a
+// busy file costs one line per round trip.
+//
+// Pure. Owner: the file loop.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "fs/export.h"
+#include "fs/notices.h"
+
+namespace rushfs::fs {
+
+class Promises {
+ public:
+  /// Nodes promised to one client, some 32 MiB; beyond, it is told of every change.
+  static constexpr std::size_t kMaxPromised = 1 << 20;
+  /// Changes waiting for one client, some 8 MiB; beyond, it is told to trust nothing.
+  static constexpr std::size_t kMaxWaiting = 65536;
+
+  /// The client listens from now on; nothing is promised to it yet.
+  void begin(const ClientTag& client);
+  void end(const ClientTag& client);
+
+  /// Counts changes: what a worker looks at after this moment is asked for at `clock()`.
+  std::uint64_t clock() const { return clock_; }
+  /// The client is being told of the node, as it was at `asked` or later.
+  void promise(const ClientTag& client, const NodeId& node, std::uint64_t asked);
+  /// The node, or a name in it, has changed. `by` knows; none: a program on this machine.
+  void changed(const NodeId& node, const std::optional<ClientTag>& by,
+               const std::string& name = "");
+  /// Nobody can say what has changed.
+  void changed_everything();
+
+  struct Due {
+    ClientTag client;
+    Notice notice;
+  };
+  /// What is to be sent now; each counts as sent until answered().
+  std::vector<Due> due();
+  void answered(const ClientTag& client);
+
+ private:
+  struct Listener {
+    std::unordered_set<NodeTag> promised;
+    bool hears_all = false;  // more was promised than is remembered
+    std::set<NoticedChange> waiting;
+    bool everything = false;
+    bool unanswered = false;
+  };
+  /// When a node changed last, and when last by another than that time.
+  struct Last {
+    std::uint64_t when = 0;
+    std::optional<ClientTag> by;
+    std::uint64_t other = 0;
+  };
+  const Last* last_change(NodeTag tag) const;
+  void remember(NodeTag tag, const std::optional<ClientTag>& by);
+  static void add(Listener& listener, NodeTag tag, const std::string& name);
+
+  std::map<ClientTag, Listener> listeners_;
+  std::uint64_t clock_ = 0;
+  // Two generations, so that the oldest are forgotten together.
+  std::unordered_map<NodeTag, Last> recent_, older_;
+  std::uint64_t recent_since_ = 0, remembered_since_ = 0;
+};
+
+}  // namespace rushfs::fs

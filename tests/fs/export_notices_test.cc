@@ -1,0 +1,101 @@
+// docs/semantics.md, "What others change": the server tells each client of what others changed.
+#include <poll.h>
+#include <sys/wait.h>
+
+#include "tests/fs/server_harness.h"
+
+using namespace rushfs::testing;
+namespace files = std::filesystem;
+
+namespace {
+
+struct Studio {
+  TemporaryFolder exported, state;
+  std::unique_ptr<ServerHarness> server;
+  TestClient anna{1}, ben{2};
+  NodeId clip;
+
+  Studio() {
+    server = std::make_unique<ServerHarness>(exported.path(), state.path());
+    anna.features = ben.features = kNotices | kDiskNotices;
+    write_file(exported / "clip", "frames");
+    anna.connect_and_attach(*server);
+    ben.connect_and_attach(*server);
+    clip = anna.lookup("clip");
+  }
+  bool told(TestClient& who, const NodeId& node, const std::string& name = "") {
+    const auto noticed = who.noticed();
+    return std::find(noticed.begin(), noticed.end(), NoticedChange{tag_of(node), name}) !=
+           noticed.end();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a write is told to the others who know the file, not to its writer") {
+  Studio studio;
+  studio.ben.lookup("clip");
+  REQUIRE(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 0, "FRAMES")).has_value());
+  CHECK(studio.told(studio.ben, studio.clip));
+  CHECK(studio.anna.noticed().empty());
+}
+
+TEST_CASE("a new name, a rename and a removal are told with the folder and the name") {
+  Studio studio;
+  REQUIRE(studio.anna.call(studio.anna.create("take")).has_value());
+  CHECK(studio.told(studio.ben, studio.ben.root, "take"));
+  REQUIRE(studio.anna.call(Rename{studio.anna.number(), studio.anna.root, "take",
+                                  studio.anna.root, "cut", RenameMode::replace, false})
+              .has_value());
+  const auto noticed = studio.ben.noticed();
+  for (const char* name : {"take", "cut"}) {
+    CHECK(std::count(noticed.begin(), noticed.end(),
+                     NoticedChange{tag_of(studio.ben.root), name}) == 1);
+  }
+  REQUIRE(studio.anna.call(Unlink{studio.anna.number(), studio.anna.root, "cut", false})
+              .has_value());
+  CHECK(studio.told(studio.ben, studio.ben.root, "cut"));
+}
+
+TEST_CASE("a call that fails is told to nobody") {
+  Studio studio;
+  REQUIRE(!studio.anna.call(studio.anna.create("clip")).has_value());
+  CHECK(studio.ben.noticed().empty());
+}
+
+TEST_CASE("who did not ask for notices gets none") {
+  Studio studio;
+  studio.ben.features = 0;
+  studio.ben.connect_and_attach(*studio.server);
+  studio.ben.lookup("clip");
+  REQUIRE(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 0, "FRAMES")).has_value());
+  CHECK(studio.ben.noticed().empty());
+}
+
+TEST_CASE("what a program on the server's machine changes is told, what the server does is not") {
+  Studio studio;
+  const auto descriptor = studio.server->exported().disk_descriptor();
+  if (!descriptor) return;  // not privileged to see it
+  studio.ben.lookup("clip");
+  studio.server->exported().look_at_disk();
+  studio.ben.noticed();
+  const auto path = studio.exported / "clip", other = studio.exported / "other";
+  const pid_t child = fork();
+  if (child == 0) {
+    std::ofstream(path, std::ios::app) << "more";
+    std::ofstream(other) << "new";
+    _exit(0);
+  }
+  waitpid(child, nullptr, 0);
+  pollfd readable{*descriptor, POLLIN, 0};
+  CHECK(poll(&readable, 1, 5000) == 1);
+  studio.server->exported().look_at_disk();
+  const auto noticed = studio.ben.noticed();
+  CHECK(std::count(noticed.begin(), noticed.end(), NoticedChange{tag_of(studio.clip), ""}) == 1);
+  CHECK(std::count(noticed.begin(), noticed.end(),
+                   NoticedChange{tag_of(studio.ben.root), "other"}) == 1);
+  REQUIRE(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 0, "FRAMES")).has_value());
+  studio.ben.noticed();
+  studio.server->exported().look_at_disk();
+  CHECK(studio.ben.noticed().empty());
+}

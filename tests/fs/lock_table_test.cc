@@ -1,0 +1,130 @@
+// docs/file-protocol.md, "Locks": who gets a lock, who waits, and who is told that it is no use.
+#include "fs/lock_table.h"
+
+#include <catch2/catch.hpp>
+
+using namespace rushfs::fs;
+using Outcome = LockTable::Outcome;
+
+namespace {
+
+ClientTag client(std::uint8_t number) {
+  ClientTag tag;
+  tag.bytes.fill(number);
+  return tag;
+}
+const LockOwner anna{client(1), 1}, ben{client(2), 1}, carl{client(3), 1};
+
+LockRequest ask(const LockOwner& owner, LockType type, std::uint64_t first = 0,
+                std::uint64_t last = kLockToEnd, const std::string& file = "clip") {
+  return {{file}, owner, 7, {LockKind::record, type, first, last}};
+}
+LockRequest whole(const LockOwner& owner, LockType type) {
+  return {{"clip"}, owner, 7, {LockKind::whole, type, 0, kLockToEnd}};
+}
+
+}  // namespace
+
+TEST_CASE("readers share, a writer is alone") {
+  LockTable table;
+  CHECK(table.set(ask(anna, LockType::shared)) == Outcome::granted);
+  CHECK(table.set(ask(ben, LockType::shared)) == Outcome::granted);
+  CHECK(table.set(ask(carl, LockType::exclusive)) == Outcome::conflict);
+  table.set(ask(anna, LockType::none));
+  CHECK(table.set(ask(ben, LockType::exclusive)) == Outcome::granted);
+  CHECK(table.conflict(ask(anna, LockType::shared))->owner == ben);
+  table.set(ask(ben, LockType::none));
+  CHECK(table.empty());
+}
+
+TEST_CASE("an owner's ranges are cut, changed and joined") {
+  LockTable table;
+  table.set(ask(anna, LockType::exclusive, 0, 99));
+  table.set(ask(anna, LockType::none, 40, 59));
+  CHECK(table.set(ask(ben, LockType::exclusive, 40, 59)) == Outcome::granted);
+  CHECK(table.set(ask(ben, LockType::exclusive, 60, 60)) == Outcome::conflict);
+  table.set(ask(anna, LockType::shared, 60, 69));
+  CHECK(table.set(ask(ben, LockType::shared, 60, 69)) == Outcome::granted);
+  CHECK(table.set(ask(ben, LockType::shared, 69, 70)) == Outcome::conflict);
+  table.set(ask(ben, LockType::none));
+  table.set(ask(anna, LockType::exclusive, 30, 80));
+  CHECK(table.holds(ask(anna, LockType::exclusive, 0, 99)));
+  table.set(ask(anna, LockType::none));
+  CHECK(table.empty());
+}
+
+TEST_CASE("record locks and flock do not see each other") {
+  LockTable table;
+  CHECK(table.set(ask(anna, LockType::exclusive)) == Outcome::granted);
+  CHECK(table.set(whole(ben, LockType::exclusive)) == Outcome::granted);
+  CHECK(table.set(whole(anna, LockType::shared)) == Outcome::conflict);
+}
+
+TEST_CASE("changing an flock gives it up first") {
+  LockTable table;
+  table.set(whole(anna, LockType::shared));
+  table.set(whole(ben, LockType::shared));
+  CHECK(table.set(whole(anna, LockType::exclusive)) == Outcome::conflict);
+  CHECK(table.set(whole(ben, LockType::exclusive)) == Outcome::granted);
+}
+
+TEST_CASE("who waits is granted in order when the lock is free") {
+  LockTable table;
+  table.set(ask(anna, LockType::exclusive));
+  CHECK(table.set_or_wait(ask(ben, LockType::shared), 11) == Outcome::conflict);
+  CHECK(table.set_or_wait(ask(carl, LockType::shared), 12) == Outcome::conflict);
+  CHECK(table.granted().empty());
+  table.set(ask(anna, LockType::none));
+  const auto granted = table.granted();
+  REQUIRE(granted.size() == 2);
+  CHECK(granted[0].ticket == 11);
+  CHECK(granted[1].ticket == 12);
+}
+
+TEST_CASE("a wait that is given up is forgotten") {
+  LockTable table;
+  table.set(ask(anna, LockType::exclusive));
+  table.set_or_wait(ask(ben, LockType::exclusive), 11);
+  CHECK(table.cancel(ben.client, 11));
+  CHECK(!table.cancel(ben.client, 11));
+  table.set(ask(anna, LockType::none));
+  CHECK(table.granted().empty());
+  CHECK(table.empty());
+}
+
+TEST_CASE("waits in a circle are refused, also over several files and owners") {
+  LockTable table;
+  table.set(ask(anna, LockType::exclusive, 0, 9, "one"));
+  table.set(ask(ben, LockType::exclusive, 0, 9, "two"));
+  table.set(ask(carl, LockType::exclusive, 0, 9, "three"));
+  CHECK(table.set_or_wait(ask(anna, LockType::exclusive, 0, 9, "two"), 1) == Outcome::conflict);
+  CHECK(table.set_or_wait(ask(ben, LockType::exclusive, 5, 5, "three"), 1) == Outcome::conflict);
+  CHECK(table.set_or_wait(ask(carl, LockType::shared, 0, 0, "one"), 1) == Outcome::deadlock);
+  CHECK(table.set_or_wait(ask(carl, LockType::shared, 10, 10, "one"), 1) == Outcome::granted);
+}
+
+TEST_CASE("what a dead client held goes to those who wait") {
+  LockTable table;
+  table.set(ask(anna, LockType::exclusive));
+  table.set_or_wait(ask(carl, LockType::exclusive), 5);
+  table.set_or_wait(ask(ben, LockType::exclusive), 6);
+  table.stop_waiting(carl.client);
+  table.release(anna.client);
+  const auto granted = table.granted();
+  REQUIRE(granted.size() == 1);
+  CHECK(granted[0].client == ben.client);
+}
+
+TEST_CASE("one client cannot fill the table") {
+  LockTable table;
+  std::uint64_t held = 0;
+  const auto lock_another = [&](const std::string& file) {
+    return table.set(ask(anna, LockType::shared, 2 * held, 2 * held, file)) == Outcome::granted;
+  };
+  while (lock_another("one")) ++held;
+  CHECK(held == LockTable::kMaxPerFile);
+  for (int file = 0; lock_another(std::to_string(file)); file += (++held % 1024 == 0)) {
+  }
+  CHECK(held == LockTable::kMaxPerClient);
+  CHECK(table.set(ask(ben, LockType::shared, 0, 9, "two")) == Outcome::granted);
+}
