@@ -5,7 +5,7 @@ packets are taken and never answered, like on a cut link."""
 import contextlib
 import errno
 import os
-import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,20 +32,24 @@ WAITING = {
 
 class DeadLinkTest(harness.TestCase):
     def prepared(self, options):
-        """A folder for each program: the kernel lets one at a time change a folder's names."""
+        mount = self.mount(options=options)
+        self.prepare_folders(mount)
+        return mount
+
+    def prepare_folders(self, mount):
+        """One for each program: the kernel lets one at a time change a folder's names."""
         for place in WAITING:
+            shutil.rmtree(self.server.folder / place, ignore_errors=True)
             (self.server.folder / place / "folder").mkdir(parents=True)
             for name in ("known", "cold"):
                 (self.server.folder / place / name).write_bytes(b"k" * 300_000)
-        mount = self.mount(options=options)
         for place in WAITING:
-            os.listdir(mount.folder / place)
+            wait_until(lambda: len(os.listdir(mount.folder / place)) == 3, 5, "seen by the mount")
             (mount.folder / place / "known").read_bytes()
             for name in ("cold", "folder"):
                 os.stat(mount.folder / place / name)
         os.listdir(mount.folder)
         os.statvfs(mount.folder)
-        return mount
 
     @contextlib.contextmanager
     def dead_server(self):
@@ -72,8 +76,9 @@ class DeadLinkTest(harness.TestCase):
         return {name: self.program(mount, name) for name in names or WAITING}
 
     def test_every_waiting_program_ends_at_once_when_it_is_killed(self):
-        mount = self.prepared("timeout=60s")
+        mount = self.mount(options="timeout=60s")
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            self.prepare_folders(mount)
             programs = self.programs(mount)
             with self.dead_server():
                 time.sleep(1.2)
@@ -89,7 +94,7 @@ class DeadLinkTest(harness.TestCase):
                     with self.subTest(name, signal=number):
                         process.wait(timeout=5)
                 self.assertLess(time.monotonic() - started, 3)
-        wait_until(lambda: mount.status()["link"]["calls_waiting"] == 0, 60, "answered")
+            wait_until(lambda: mount.status()["link"]["calls_waiting"] == 0, 60, "answered")
         self.assertEqual((mount.folder / "read" / "cold").read_bytes()[:5], b"kkkkk")
 
     def test_every_operation_ends_by_the_timeout(self):
