@@ -11,45 +11,55 @@ namespace rushfs::fs::test {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr transport::PublicKey kClientKey{};
+/// As the transport: after so long without a sign of life a connection ends.
+constexpr auto kIdle = 30s;
+
+transport::PublicKey key_of(std::size_t client) {
+  transport::PublicKey key{};
+  key.bytes[0] = static_cast<std::uint8_t>(client);
+  return key;
+}
 
 }  // namespace
 
-bool TestLoop::step() {
+bool TestLoop::step(std::size_t which) {
   if (jobs_.empty()) return false;
-  auto job = std::move(jobs_.front());
-  jobs_.pop_front();
+  const auto at = jobs_.begin() + static_cast<std::ptrdiff_t>(which % jobs_.size());
+  auto job = std::move(*at);
+  jobs_.erase(at);
   std::move(job)();
   return true;
 }
 
-/// The client's connection to the server: one at a time, numbered.
+/// A client's connection to the server: one at a time, numbered.
 class World::Link : public Carrier {
  public:
-  explicit Link(World& world) : world_(world) {}
+  Link(World& world, std::size_t client) : world_(world), client_(client) {}
   ~Link() override { *alive_ = false; }
 
   void connect() override {
     const transport::ConnectionHandle handle{++world_.connections_};
     current_ = handle;
+    world_.owners_[handle] = client_;
     deliver(handle, [this, handle] {
-      if (!world_.sessions_ || world_.silent_) {
+      if (!world_.sessions_ || silent()) {
         transport::CloseReason reason{transport::CloseCode::handshake_timeout, false, ""};
         return world_.later(1s, guarded([this, handle, reason] { closed(handle, reason); }));
       }
-      world_.sessions_->on_connected(handle, kClientKey, world_.time_.now);
+      world_.sessions_->on_connected(handle, key_of(client_), world_.time_.now);
       world_.later(world_.delay(), guarded([this, handle] {
-        if (current_ == handle) world_.session().connected();
+        if (current_ == handle) session().connected();
       }));
     });
   }
   void request(std::uint64_t token, Priority priority, Buffer body) override {
     const auto handle = *current_;
     deliver(handle, [this, handle, token, priority, body = std::move(body)]() mutable {
-      if (world_.silent_ || !world_.sessions_) return;
+      if (silent() || !world_.sessions_) return;
       const std::string operation = operation_name(body);
       if (std::getenv("RUSHFS_TRACE")) {
-        std::fprintf(stderr, "%8.3f %s\n", transport::seconds(world_.time_.now.time_since_epoch()),
+        std::fprintf(stderr, "%8.3f %zu %s\n",
+                     transport::seconds(world_.time_.now.time_since_epoch()), client_,
                      operation.c_str());
       }
       ++world_.calls[operation];
@@ -64,25 +74,33 @@ class World::Link : public Carrier {
   void cancel(std::uint64_t token) override {
     if (!current_) return;
     deliver(*current_, [this, handle = *current_, token] {
-      if (world_.sessions_ && !world_.silent_) world_.sessions_->on_cancelled(handle, {token});
+      if (world_.sessions_ && !silent()) world_.sessions_->on_cancelled(handle, {token});
     });
   }
-  void reply(transport::RequestId, Buffer) override {}
+  void reply(transport::RequestId, Buffer) override {
+    if (!current_) return;
+    deliver(*current_, [this, handle = *current_] {
+      if (world_.sessions_ && !silent()) world_.sessions_->on_answered(handle);
+    });
+  }
   void disconnect(transport::CloseReason reason) override {
     if (current_) drop(reason);
   }
 
   void answered(transport::ConnectionHandle handle, std::uint64_t token, Buffer body) {
     world_.later(world_.delay(), guarded([this, handle, token, body = std::move(body)]() mutable {
-      if (current_ == handle && !world_.silent_) {
-        world_.session().answered(token, std::move(body));
-      }
+      if (current_ == handle && !silent()) session().answered(token, std::move(body));
+    }));
+  }
+  void asked(transport::ConnectionHandle handle, Buffer body) {
+    world_.later(world_.delay(), guarded([this, handle, body = std::move(body)]() mutable {
+      if (current_ == handle && !silent()) session().asked({}, std::move(body));
     }));
   }
   void closed(transport::ConnectionHandle handle, const transport::CloseReason& reason) {
     if (current_ != handle) return;
     current_.reset();
-    if (world_.client_) world_.session().closed(reason);  // not while it is being destroyed
+    if (world_.running(client_)) session().closed(reason);  // not while it is being destroyed
   }
   /// Both sides hear of the end; what is on its way is lost.
   void drop(const transport::CloseReason& reason) {
@@ -91,8 +109,17 @@ class World::Link : public Carrier {
     if (world_.sessions_) world_.sessions_->on_closed(handle, world_.time_.now);
     closed(handle, reason);
   }
+  void tick() {
+    if (!silent()) silent_since_.reset();
+    if (silent() && !silent_since_) silent_since_ = world_.time_.now;
+    if (silent_since_ && world_.time_.now - *silent_since_ >= kIdle) {
+      drop({transport::CloseCode::idle_timeout, false, ""});
+    }
+  }
 
  private:
+  bool silent() const { return world_.silent_[client_]; }
+  Session& session() { return world_.session(client_); }
   template <class Job>
   std::function<void()> guarded(Job job) {
     auto shared = std::make_shared<Job>(std::move(job));
@@ -109,13 +136,16 @@ class World::Link : public Carrier {
   }
 
   World& world_;
+  const std::size_t client_;
   std::optional<transport::ConnectionHandle> current_;
+  std::optional<transport::TimePoint> silent_since_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 struct World::Client {
-  explicit Client(World& world, const std::filesystem::path& folder)
-      : link(world),
+  Client(World& world, std::size_t number)
+      : folder(world.client_folder(number)),
+        link(world, number),
         blocks(std::make_unique<cache::BlockCache>(
             cache::BlockCache::Options{folder / "blocks", world.options_.cache_budget})),
         queue(std::make_unique<cache::WriteQueue>(
@@ -124,7 +154,7 @@ struct World::Client {
     config.export_name = "footage";
     config.client.bytes = queue->id();
     config.incarnation = world.random_();
-    config.hostname = "editor";
+    config.hostname = "editor" + (number > 0 ? std::to_string(number) : "");
     config.timeout = world.options_.timeout;
     auto random = [&world](std::span<std::uint8_t> bytes) {
       for (auto& byte : bytes) byte = static_cast<std::uint8_t>(world.random_());
@@ -135,7 +165,10 @@ struct World::Client {
         });
     volume = std::make_unique<Volume>(
         ClientParts{*session, blocks_loop, *blocks, queue_loop, *queue, world.time_},
-        Volume::Options{world.options_.timeout, false, "editor"});
+        Volume::Options{world.options_.timeout, false, config.hostname});
+    if (world.options_.notices) {
+      session->on_notice([this](const Notice& notice) { volume->noticed(notice); });
+    }
     volume->restore();
     session->start();
   }
@@ -147,7 +180,9 @@ struct World::Client {
     volume.reset();
   }
 
+  const std::filesystem::path folder;
   TestLoop file, block_jobs, queue_jobs;
+  const std::array<TestLoop*, 3> loops{&file, &block_jobs, &queue_jobs};
   DiskLoop blocks_loop{block_jobs, file}, queue_loop{queue_jobs, file};
   Link link;
   std::unique_ptr<cache::BlockCache> blocks;
@@ -156,20 +191,30 @@ struct World::Client {
   std::unique_ptr<Volume> volume;
 };
 
-Volume& World::volume() { return *client_->volume; }
-Session& World::session() { return *client_->session; }
+Volume& World::volume(std::size_t client) { return *clients_[client]->volume; }
+Session& World::session(std::size_t client) { return *clients_[client]->session; }
+
+std::filesystem::path World::client_folder(std::size_t client) const {
+  return folder_ / ("client" + std::to_string(client));
+}
 
 World::World(WorldOptions options)
-    : options_(options), random_(options.seed), exported_(folder_ / "exported") {
+    : options_(options),
+      random_(options.seed),
+      folder_(options.place),
+      exported_(folder_ / "exported"),
+      clients_(options.clients),
+      silent_(options.clients) {
   std::filesystem::create_directories(exported_);
   time_.now = transport::TimePoint{} + 1h;
   time_.wall = std::chrono::system_clock::now().time_since_epoch();
   start_server();
-  start_client();
+  for (chosen_ = 0; chosen_ < options.clients; ++chosen_) start_client();
+  chosen_ = 0;
 }
 
 World::~World() {
-  client_.reset();
+  for (auto& client : clients_) client.reset();
   kill_server();
 }
 
@@ -198,42 +243,52 @@ void World::kill_server() {
   export_.reset();
   server_loop_.clear();
   worker_loop_.clear();
-  if (client_) client_->link.drop({transport::CloseCode::idle_timeout, false, ""});
+  for (auto& client : clients_) {
+    if (client) client->link.drop({transport::CloseCode::idle_timeout, false, ""});
+  }
 }
 
 void World::start_client() {
-  client_ = std::make_unique<Client>(*this, folder_ / "client");
-  if (sessions_) REQUIRE(run_until([this] { return session().attached(); }));
+  clients_[chosen_] = std::make_unique<Client>(*this, chosen_);
+  if (sessions_ && !silent_[chosen_]) REQUIRE(run_until([this] { return session().attached(); }));
 }
 
 void World::kill_client() {
   // The state of the files at this moment is what kill -9 leaves.
-  const auto folder = folder_ / "client", image = folder_ / "image";
+  const auto folder = client_folder(chosen_), image = folder_ / "image";
   std::filesystem::copy(folder, image, std::filesystem::copy_options::recursive);
-  client_->link.drop({transport::CloseCode::idle_timeout, false, ""});
-  client_.reset();
+  clients_[chosen_]->link.drop({transport::CloseCode::idle_timeout, false, ""});
+  clients_[chosen_].reset();
   std::filesystem::remove_all(folder);
   std::filesystem::rename(image, folder);
 }
 
 void World::restart_client() {
-  client_.reset();
+  clients_[chosen_].reset();
   start_client();
 }
 
 void World::cut_link() {
-  client_->link.drop({transport::CloseCode::idle_timeout, false, ""});
+  clients_[chosen_]->link.drop({transport::CloseCode::idle_timeout, false, ""});
 }
-void World::silence_link(bool silent) { silent_ = silent; }
+void World::silence_link(bool silent) { silent_[chosen_] = silent; }
+
+World::Link* World::link_of(transport::ConnectionHandle handle) {
+  const auto& client = clients_[owners_.at(handle)];
+  return client ? &client->link : nullptr;
+}
 
 void World::reply(transport::ConnectionHandle handle, transport::RequestId id, Buffer body) {
-  if (client_) client_->link.answered(handle, id.value, std::move(body));
+  if (Link* link = link_of(handle)) link->answered(handle, id.value, std::move(body));
+}
+
+void World::request(transport::ConnectionHandle handle, Priority, Buffer body) {
+  if (Link* link = link_of(handle)) link->asked(handle, std::move(body));
 }
 
 void World::close(transport::ConnectionHandle handle, transport::CloseReason reason) {
-  if (!client_) return;
   later(delay(), [this, handle, reason] {
-    if (client_) client_->link.closed(handle, reason);
+    if (Link* link = link_of(handle)) link->closed(handle, reason);
   });
 }
 
@@ -249,38 +304,49 @@ transport::Duration World::delay() {
                                         : 0);
 }
 
+void World::tick() {
+  next_tick_ = time_.now + 1s;
+  for (auto& client : clients_) {
+    if (!client) continue;
+    client->volume->tick(client->session->attached());
+    client->link.tick();
+  }
+  if (sessions_) sessions_->tick(time_.now);
+  if (export_) export_->tick(time_.now);
+}
+
 // One job of some loop, in an order of the seed's choice; or else the next event in time.
 bool World::step() {
-  TestLoop* loops[] = {&server_loop_, &worker_loop_, client_ ? &client_->file : nullptr,
-                       client_ ? &client_->block_jobs : nullptr,
-                       client_ ? &client_->queue_jobs : nullptr};
-  const std::size_t first = random_() % std::size(loops);
-  for (std::size_t i = 0; i < std::size(loops); ++i) {
-    TestLoop* loop = loops[(first + i) % std::size(loops)];
-    if (loop && loop->step()) return true;
+  const std::size_t loops = 2 + 3 * clients_.size(), first = random_() % loops;
+  for (std::size_t i = 0; i < loops; ++i) {
+    const std::size_t which = (first + i) % loops;
+    if (which == 0 && server_loop_.step()) return true;
+    if (which == 1 && worker_loop_.step(options_.clients > 1 ? random_() : 0)) {
+      if (served) served();
+      return true;
+    }
+    const auto* client = which < 2 ? nullptr : clients_[(which - 2) / 3].get();
+    if (client && client->loops[(which - 2) % 3]->step()) return true;
   }
   auto until = next_tick_;
-  if (client_) until = std::min(until, client_->session->deadline());
-  if (!events_.empty() && events_.begin()->first <= until) {
-    const auto event = events_.begin();
-    const auto passed = std::max(event->first, time_.now) - time_.now;
-    time_.now += passed;
-    time_.wall += passed;
-    auto job = std::move(event->second);
-    events_.erase(event);
-    job();
-    return true;
+  for (auto& client : clients_) {
+    if (client) until = std::min(until, client->session->deadline());
   }
+  const bool event = !events_.empty() && events_.begin()->first <= until;
+  if (event) until = events_.begin()->first;
   const auto passed = std::max(until, time_.now) - time_.now;
   time_.now += passed;
   time_.wall += passed;
-  if (client_) client_->session->tick();
-  if (time_.now >= next_tick_) {
-    next_tick_ = time_.now + 1s;
-    if (client_) client_->volume->tick(client_->session->attached());
-    if (sessions_) sessions_->tick(time_.now);
-    if (export_) export_->tick(time_.now);
+  if (event) {
+    auto job = std::move(events_.begin()->second);
+    events_.erase(events_.begin());
+    job();
+    return true;
   }
+  for (auto& client : clients_) {
+    if (client) client->session->tick();
+  }
+  if (time_.now >= next_tick_) tick();
   return true;
 }
 

@@ -1,7 +1,6 @@
-// A client and a server in one process, without FUSE, sockets, threads or a real clock: real
-// Volume, Session and cache classes, a real Export on a real directory, and between them a link
-// that delays, reorders and drops connections on a seed. Crashes of either side are a function
-// call.
+// Clients and a server in one process, without FUSE, sockets, threads or a real clock: real Volume,
+// Session and cache classes, a real Export on a real directory, and between them links that delay,
+// reorder and drop connections on a seed. Crashes of either side are a function call.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -14,6 +13,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "cache/block_cache.h"
 #include "cache/write_queue.h"
@@ -38,7 +38,9 @@ namespace rushfs::fs::test {
 class TestLoop : public Loop {
  public:
   void post(Job job) override { jobs_.push_back(std::move(job)); }
-  bool step();
+  bool step() { return step(0); }
+  /// Not the oldest first, as where several threads take jobs: the one at `which`, modulo all.
+  bool step(std::size_t which);
   void clear() { jobs_.clear(); }
   bool empty() const { return jobs_.empty(); }
 
@@ -53,6 +55,9 @@ struct WorldOptions {
   std::uint64_t queue_budget = 1ULL << 30;
   std::uint64_t cache_budget = 1ULL << 28;
   transport::Duration timeout = std::chrono::seconds(60);
+  std::size_t clients = 1;
+  bool notices = false;  // clients ask to be told of changes, and are promised them (as root)
+  testing::TemporaryFolder::Place place = testing::TemporaryFolder::Place::disk;
 };
 
 class World : public ConnectionOutput {
@@ -60,8 +65,15 @@ class World : public ConnectionOutput {
   explicit World(WorldOptions options = {});
   ~World() override;
 
-  Volume& volume();
-  Session& session();
+  /// Whom the calls below are about, and those of the client in question: 0 at first.
+  void choose(std::size_t client) { chosen_ = client; }
+  std::size_t chosen() const { return chosen_; }
+  bool running() const { return running(chosen_); }
+  bool running(std::size_t client) const { return clients_[client] != nullptr; }
+  Volume& volume() { return volume(chosen_); }
+  Volume& volume(std::size_t client);
+  Session& session() { return session(chosen_); }
+  Session& session(std::size_t client);
   const std::filesystem::path& exported() const { return exported_; }
   std::mt19937_64& random() { return random_; }
   transport::TimePoint now() const { return time_.now; }
@@ -69,6 +81,8 @@ class World : public ConnectionOutput {
   std::map<std::string, int> calls;
   /// Error to answer instead of carrying a call out; called with the operation's name.
   std::function<std::optional<int>(const std::string&)> sabotage;
+  /// Called after each job of the server's workers: what is exported may have changed.
+  std::function<void()> served;
 
   /// Runs the world until `done` or for `patience` of virtual time; false: the latter.
   bool run_until(const std::function<bool()>& done,
@@ -96,7 +110,9 @@ class World : public ConnectionOutput {
   Result<void> drain();
 
   void cut_link();       // both sides are told
-  void silence_link(bool silent);  // packets vanish; nobody is told
+  /// Packets vanish; nobody is told, until the transport of both finds out (30 s).
+  void silence_link(bool silent);
+  bool silent(std::size_t client) const { return silent_[client]; }
   void kill_server();
   void start_server();
   /// kill -9: what the disk has stays, nothing else; and the next start.
@@ -111,10 +127,13 @@ class World : public ConnectionOutput {
   friend class Link;
 
   void reply(transport::ConnectionHandle, transport::RequestId, Buffer body) override;
-  void request(transport::ConnectionHandle, Priority, Buffer) override {}
+  void request(transport::ConnectionHandle, Priority, Buffer body) override;
   void close(transport::ConnectionHandle, transport::CloseReason) override;
   void later(transport::Duration delay, std::function<void()> job);
   transport::Duration delay();
+  std::filesystem::path client_folder(std::size_t client) const;
+  Link* link_of(transport::ConnectionHandle handle);
+  void tick();
   bool step();
   [[noreturn]] void give_up();
 
@@ -130,10 +149,12 @@ class World : public ConnectionOutput {
   std::unique_ptr<Export> export_;
   std::unique_ptr<ServerSessions> sessions_;
   std::uint64_t instance_ = 0;
-  bool silent_ = false;
 
-  std::unique_ptr<Client> client_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  std::vector<bool> silent_;
+  std::size_t chosen_ = 0;
   std::uint64_t connections_ = 0;
+  std::map<transport::ConnectionHandle, std::size_t> owners_;  // of connections
 };
 
 }  // namespace rushfs::fs::test
