@@ -29,21 +29,23 @@ int error_of(LockTable::Outcome outcome) {
 /// The answer to a lock that is held: with the attributes that whoever held it before left.
 void Export::Implementation::answer_locked(const RequestContext& context, LockRequest request,
                                            Responder respond) {
+  const auto reply = std::make_shared<LockReply>();
   run(
       context.priority, job_on({request.node}),
-      [](const Store& store, Job& job) {
+      [reply](const Store& store, Job& job) {
         auto attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
         job.error = attributes ? 0 : attributes.error().value();
-        job.reply = attributes ? encode_reply(LockReply{*attributes}) : encode_error(job.error);
+        if (attributes) reply->attributes = *attributes;
       },
-      [self = shared_from_this(), client = context.client, request,
+      [self = shared_from_this(), client = context.client, request, reply,
        respond = std::move(respond)](Job& job) mutable {
         if (job.error != 0) {
           request.span.type = LockType::none;
           self->locks_.set(request);
         }
         self->promise(client, job);
-        std::move(respond)(std::move(job.reply));
+        reply->notices = self->promises_.told_with(client);
+        std::move(respond)(job.error == 0 ? encode_reply(*reply) : encode_error(job.error));
         self->wake_lock_waiters();
       });
 }

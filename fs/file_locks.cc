@@ -22,7 +22,7 @@ Lock message(const NodeId& node, const LockAsk& ask) {
 }  // namespace
 
 std::uint64_t FileLocks::acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& what,
-                                 Reply<Attributes> reply) {
+                                 Reply<LockReply> reply) {
   Lock request = message(inode->node, what);
   const std::uint64_t ticket = what.wait ? next_ticket_++ : 0;
   request.ticket = ticket;
@@ -33,7 +33,7 @@ std::uint64_t FileLocks::acquire(const InodeRef& inode, std::uint64_t handle, co
         if (!answer) return reply.fail(answer.error());
         table_.set(local(inode->node, what));
         by_handle_[handle].insert({what.owner, what.span.kind});
-        reply((*answer)->attributes);
+        reply(answer->reply);
       },
       what.wait ? Patience::patient : Patience::prompt);
   return ticket;
@@ -61,6 +61,10 @@ void FileLocks::test(const InodeRef& inode, const LockAsk& what, Reply<TestLockR
         if (!answer) return reply.fail(answer.error());
         reply(answer->reply);
       });
+}
+
+bool FileLocks::excludes(const InodeRef& inode, const LockAsk& what) const {
+  return table_.excludes(local(inode->node, what));
 }
 
 bool FileLocks::holds_any(const InodeRef& inode, std::uint64_t owner, LockKind kind) const {

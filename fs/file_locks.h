@@ -28,12 +28,14 @@ class FileLocks {
 
   /// `handle`: through which it is asked; its locks end with it. Gives the ticket to cancel with.
   std::uint64_t acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& ask,
-                        Reply<Attributes> reply);
+                        Reply<LockReply> reply);
   /// The wait ends with EINTR, unless the lock was granted meanwhile.
   void cancel(std::uint64_t ticket);
   void give_up(const InodeRef& inode, const LockAsk& ask, Reply<void> reply);
   void test(const InodeRef& inode, const LockAsk& ask, Reply<TestLockReply> reply);
 
+  /// The owner has some of the span to himself: what he wrote may be meant for whoever comes next.
+  bool excludes(const InodeRef& inode, const LockAsk& ask) const;
   bool holds_any(const InodeRef& inode, std::uint64_t owner, LockKind kind) const;
   bool any() const { return !table_.empty(); }
   /// Owners that have locked through the handle; it is forgotten.

@@ -50,9 +50,18 @@ Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
   return replace(inode, attributes, time);
 }
 
+void hear_outdated(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
+  const bool newer = sent_epoch >= inode.own_epoch && sent_epoch >= inode.shown_epoch;
+  if (!inode.suspect || !newer || inode.changes_in_flight > 0) return;
+  const Version content = inode.server.version;
+  inode.server = attributes;
+  inode.server.version = content;
+  inode.shown_epoch = sent_epoch;
+}
+
 Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
                       const LoopTime& time) {
-  inode.epoch = epoch;
+  inode.epoch = inode.own_epoch = epoch;
   const bool expected = change.before == inode.server.version ||
                         change.after.version == inode.server.version;
   if (inode.known() && expected) return follow(inode, change.after, time);
@@ -61,7 +70,7 @@ Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
 
 Heard hear_own_renaming(Inode& inode, const Attributes& after, std::uint64_t epoch,
                         const LoopTime& time) {
-  inode.epoch = epoch;
+  inode.epoch = inode.own_epoch = epoch;
   const bool content_untouched =
       after.mtime == inode.server.mtime && after.size == inode.server.size;
   if (inode.known() && content_untouched) return follow(inode, after, time);

@@ -40,9 +40,12 @@ class FuseSession::Kernel {
   void invalidate(NodeNumber number);
   /// Whoever is told of a file's new size must not find its old pages: answers at once, or when the
   /// kernel has dropped them. Not for reads: the dropping waits for pages that are being read.
-  void settle(NodeNumber number, absl::AnyInvocable<void() &&> then);
+  void after_invalidation(NodeNumber number, absl::AnyInvocable<void() &&> then);
   bool invalidating(NodeNumber number) const { return invalidations_.contains(number.value); }
   void invalidate_name(NodeNumber parent, const std::string& name);
+  void settle(absl::AnyInvocable<void() &&> then);
+  void attributes_asked(NodeNumber number);
+  void attributes_answered(NodeNumber number);
 
   Volume& volume() { return volume_; }
   /// The request being processed is FUSE_STATX, handed to libfuse as GETATTR.
@@ -79,6 +82,8 @@ class FuseSession::Kernel {
   void receive();
   void end();
   void interrupted(fuse_req_t request);
+  void begin_invalidation(NodeNumber number);
+  void catch_up(NodeNumber number);
   void invalidated(NodeNumber number);
   static void on_interrupt(fuse_req_t request, void* kernel);
   void raise_read_ahead();
@@ -101,6 +106,11 @@ class FuseSession::Kernel {
     std::vector<absl::AnyInvocable<void() &&>> settled;
   };
   std::unordered_map<std::uint64_t, Invalidation> invalidations_;
+  struct Asked {
+    int requests = 0;
+    bool invalidate = false;  // a moment after they are answered
+  };
+  std::unordered_map<std::uint64_t, Asked> asked_;  // requests for attributes under way
   boost::asio::io_context notifier_loop_;
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>>
       notifier_work_;

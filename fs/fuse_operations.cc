@@ -43,7 +43,7 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Kernel& kernel = kernel_of(request);
   kernel.volume().lookup({parent}, name, [&kernel, r = kernel.begin(request)](auto found) {
     const NodeNumber number = found ? found->number : NodeNumber{};
-    kernel.settle(number, [&kernel, r, found] { kernel.entry(*r, found); });
+    kernel.after_invalidation(number, [&kernel, r, found] { kernel.entry(*r, found); });
   });
 }
 
@@ -129,11 +129,16 @@ void readlink(fuse_req_t request, fuse_ino_t node) {
 
 void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info*) {
   Kernel& kernel = kernel_of(request);
+  kernel.attributes_asked({node});
   kernel.volume().get_attributes({node}, [&kernel, node, r = kernel.begin(request),
                                           statx = kernel.asked_statx()](auto attributes) {
-    kernel.settle({node}, [&kernel, r, statx, attributes] {
-      if (statx) return kernel.status(*r, attributes);
-      kernel.attributes(*r, attributes);
+    kernel.after_invalidation({node}, [&kernel, node, r, statx, attributes] {
+      if (statx) {
+        kernel.status(*r, attributes);
+      } else {
+        kernel.attributes(*r, attributes);
+      }
+      kernel.attributes_answered({node});
     });
   });
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -76,9 +77,7 @@ void FuseSession::invalidate(NodeNumber number) { kernel_->invalidate(number); }
 void FuseSession::invalidate_name(NodeNumber parent, const std::string& name) {
   kernel_->invalidate_name(parent, name);
 }
-void FuseSession::settle(NodeNumber number, absl::AnyInvocable<void() &&> then) {
-  kernel_->settle(number, std::move(then));
-}
+void FuseSession::settle(absl::AnyInvocable<void() &&> then) { kernel_->settle(std::move(then)); }
 
 FuseSession::Kernel::Kernel(boost::asio::io_context& loop, Volume& volume, FuseOptions options,
                             std::function<void()> turn)
@@ -220,8 +219,41 @@ void FuseSession::Kernel::tick() {
   for (const auto handle : std::set<fuse_req_t>(interrupted_)) interrupted(handle);
 }
 
+// A reply with attributes has no effect in the kernel if the file is invalidated meanwhile; whoever
+// wanted to read behind the end that the kernel knew would then be told that there is nothing.
 void FuseSession::Kernel::invalidate(NodeNumber number) {
   if (!mounted_) return;
+  const auto asked = asked_.find(number.value);
+  if (asked != asked_.end()) {
+    asked->second.invalidate = true;
+  } else {
+    begin_invalidation(number);
+  }
+}
+
+void FuseSession::Kernel::attributes_asked(NodeNumber number) { ++asked_[number.value].requests; }
+
+void FuseSession::Kernel::attributes_answered(NodeNumber number) {
+  const auto found = asked_.find(number.value);
+  if (--found->second.requests > 0) return;
+  if (!found->second.invalidate) return void(asked_.erase(found));
+  // When whoever asked has taken the answer in.
+  constexpr auto kTakenIn = std::chrono::milliseconds(2);
+  const auto timer = std::make_shared<boost::asio::steady_timer>(notifier_loop_, kTakenIn);
+  timer->async_wait([this, timer, number](auto) {
+    boost::asio::post(loop_, [this, number] { catch_up(number); });
+  });
+}
+
+void FuseSession::Kernel::catch_up(NodeNumber number) {
+  const auto found = asked_.find(number.value);
+  if (found == asked_.end() || found->second.requests > 0) return;
+  const bool invalidate = found->second.invalidate;
+  asked_.erase(found);
+  if (invalidate) begin_invalidation(number);
+}
+
+void FuseSession::Kernel::begin_invalidation(NodeNumber number) {
   ++invalidations_[number.value].under_way;
   boost::asio::post(notifier_loop_, [this, number] {
     fuse_lowlevel_notify_inval_inode(session_, number.value, 0, 0);
@@ -237,10 +269,21 @@ void FuseSession::Kernel::invalidated(NodeNumber number) {
   for (auto& then : settled) std::move(then)();
 }
 
-void FuseSession::Kernel::settle(NodeNumber number, absl::AnyInvocable<void() &&> then) {
+void FuseSession::Kernel::after_invalidation(NodeNumber number,
+                                             absl::AnyInvocable<void() &&> then) {
   const auto found = invalidations_.find(number.value);
   if (found == invalidations_.end()) return std::move(then)();
   found->second.settled.push_back(std::move(then));
+}
+
+void FuseSession::Kernel::settle(absl::AnyInvocable<void() &&> then) {
+  if (!mounted_) return std::move(then)();
+  for (auto& [number, asked] : asked_) {
+    if (std::exchange(asked.invalidate, false)) begin_invalidation({number});
+  }
+  boost::asio::post(notifier_loop_, [this, then = std::move(then)]() mutable {
+    boost::asio::post(loop_, std::move(then));
+  });
 }
 
 void FuseSession::Kernel::invalidate_name(NodeNumber parent, const std::string& name) {

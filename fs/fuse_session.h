@@ -47,7 +47,7 @@ class FuseSession : public KernelCache {
 
   void invalidate(NodeNumber number) override;
   void invalidate_name(NodeNumber parent, const std::string& name) override;
-  void settle(NodeNumber number, absl::AnyInvocable<void() &&> then) override;
+  void settle(absl::AnyInvocable<void() &&> then) override;
 
   class Kernel;  // fs/fuse_kernel.h
 

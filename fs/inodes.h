@@ -90,9 +90,12 @@ struct Inode {
   bool abandoned = false;                 // and nobody has it open: what is queued is of no use
   std::uint32_t appending = 0;            // changes on their way into the queue
   bool rescuing = false;                  // what is queued moves to a file of its own
+  bool kernel_pages = false;              // the kernel may have some in its cache
   bool kernel_pages_stale = false;        // changed by somebody else since the last open
   std::uint32_t changes_in_flight = 0;    // sent by us, not answered
-  std::uint64_t epoch = 0;                // of the last change of ours that was answered
+  std::uint64_t epoch = 0;                // of the last change that was answered or noticed
+  std::uint64_t own_epoch = 0;            // of the last of ours
+  std::uint64_t shown_epoch = 0;          // of the last reply that was shown, though not believed
   LocalChanges local;
   Content content;
   std::optional<KnownXattrs> xattrs;      // of the server's, when somebody asked

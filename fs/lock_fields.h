@@ -26,6 +26,7 @@ void fields(A& a, In<A, Lock>& m) {
 template <class A>
 void fields(A& a, In<A, LockReply>& m) {
   fields(a, m.attributes);
+  a.number(m.notices);
 }
 template <class A>
 void fields(A& a, In<A, TestLock>& m) {

@@ -25,6 +25,7 @@ struct LockSpan {
 
 struct LockReply {
   Attributes attributes;  // of the file as whoever has the lock now finds it
+  std::uint64_t notices = 0;  // of this connection, that tell of all that happened before
 };
 /// Sets, changes or (`none`) gives up a lock. EAGAIN: another owner has one that conflicts;
 /// EDEADLK: waiting would never end; EINTR: given up by CancelLock; ENOLCK: too many, or `reclaim`

@@ -188,6 +188,15 @@ bool LockTable::owns(const NodeId& id, const LockOwner& owner, LockKind kind) co
       [&](const Held& held) { return held.owner == owner && held.span.kind == kind; });
 }
 
+bool LockTable::excludes(const LockRequest& request) const {
+  const auto node = nodes_.find(request.node);
+  if (node == nodes_.end()) return false;
+  return std::any_of(node->second.held.begin(), node->second.held.end(), [&](const Held& held) {
+    return held.owner == request.owner && held.span.type == LockType::exclusive &&
+           overlap(held.span, request.span);
+  });
+}
+
 std::vector<LockRequest> LockTable::all() const {
   std::vector<LockRequest> out;
   for (const auto& [id, node] : nodes_) {

@@ -67,6 +67,8 @@ class LockTable {
   std::vector<Granted> granted() { return std::exchange(granted_, {}); }
   bool empty() const { return nodes_.empty(); }
   bool owns(const NodeId& node, const LockOwner& owner, LockKind kind) const;
+  /// The owner has some of the span for himself alone.
+  bool excludes(const LockRequest& request) const;
   /// All that is held, as it would be asked for.
   std::vector<LockRequest> all() const;
   void forget(const NodeId& node);

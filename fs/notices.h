@@ -33,6 +33,10 @@ struct NoticedChange {
 };
 
 inline constexpr std::size_t kMaxNoticed = 4096;  // changes in one notice: some 100 KB
+inline constexpr std::size_t kMaxWaitingChanges = 65536;  // to be told to one client: some 8 MiB
+/// Notices that can be on their way to one client or waiting.
+inline constexpr std::uint64_t kMaxWaitingNotices = 64;
+static_assert(kMaxWaitingChanges / kMaxNoticed + 2 < kMaxWaitingNotices);
 
 struct Notice {
   bool everything = false;  // too much to tell: nothing that was told before is promised any more

@@ -32,12 +32,18 @@ void Promises::remember(NodeTag tag, const std::optional<ClientTag>& by) {
   recent_[tag] = last;
 }
 
+void Promises::doubt(Listener& listener) {
+  listener.waiting.clear();
+  listener.waiting_once.clear();
+  listener.everything = true;
+}
+
 void Promises::add(Listener& listener, NodeTag tag, const std::string& name) {
   if (listener.everything) return;
-  listener.waiting.insert({tag, name});
-  if (listener.waiting.size() <= kMaxWaiting) return;
-  listener.waiting.clear();
-  listener.everything = true;
+  NoticedChange change{tag, name};
+  if (!listener.waiting_once.insert(change).second) return;
+  listener.waiting.push_back(std::move(change));
+  if (listener.waiting.size() > kMaxWaiting) doubt(listener);
 }
 
 void Promises::promise(const ClientTag& client, const NodeId& node, std::uint64_t asked) {
@@ -75,10 +81,7 @@ void Promises::changed_everything() {
   recent_.clear();
   older_.clear();
   recent_since_ = remembered_since_ = clock_;
-  for (auto& [client, listener] : listeners_) {
-    listener.waiting.clear();
-    listener.everything = true;
-  }
+  for (auto& [client, listener] : listeners_) doubt(listener);
 }
 
 std::vector<Promises::Due> Promises::due() {
@@ -88,10 +91,12 @@ std::vector<Promises::Due> Promises::due() {
     Notice notice;
     notice.everything = std::exchange(listener.everything, false);
     while (!listener.waiting.empty() && notice.changes.size() < kMaxNoticed) {
-      notice.changes.push_back(
-          std::move(listener.waiting.extract(listener.waiting.begin()).value()));
+      listener.waiting_once.erase(listener.waiting.front());
+      notice.changes.push_back(std::move(listener.waiting.front()));
+      listener.waiting.pop_front();
     }
     listener.unanswered = true;
+    ++listener.notices;
     out.push_back({client, std::move(notice)});
   }
   return out;
@@ -100,6 +105,14 @@ std::vector<Promises::Due> Promises::due() {
 void Promises::answered(const ClientTag& client) {
   const auto found = listeners_.find(client);
   if (found != listeners_.end()) found->second.unanswered = false;
+}
+
+std::uint64_t Promises::told_with(const ClientTag& client) const {
+  const auto found = listeners_.find(client);
+  if (found == listeners_.end()) return 0;
+  const Listener& listener = found->second;
+  const std::uint64_t more = (listener.waiting.size() + kMaxNoticed - 1) / kMaxNoticed;
+  return listener.notices + std::max<std::uint64_t>(more, listener.everything ? 1 : 0);
 }
 
 }  // namespace rushfs::fs

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -23,8 +24,8 @@ class Promises {
  public:
   /// Nodes promised to one client, some 32 MiB; beyond, it is told of every change.
   static constexpr std::size_t kMaxPromised = 1 << 20;
-  /// Changes waiting for one client, some 8 MiB; beyond, it is told to trust nothing.
-  static constexpr std::size_t kMaxWaiting = 65536;
+  /// Changes waiting for one client; beyond, it is told to trust nothing.
+  static constexpr std::size_t kMaxWaiting = kMaxWaitingChanges;
 
   /// The client listens from now on; nothing is promised to it yet.
   void begin(const ClientTag& client);
@@ -47,12 +48,16 @@ class Promises {
   /// What is to be sent now; each counts as sent until answered().
   std::vector<Due> due();
   void answered(const ClientTag& client);
+  /// How many notices, since begin(), will have told the client of all that changed so far.
+  std::uint64_t told_with(const ClientTag& client) const;
 
  private:
   struct Listener {
     std::unordered_set<NodeTag> promised;
     bool hears_all = false;  // more was promised than is remembered
-    std::set<NoticedChange> waiting;
+    std::deque<NoticedChange> waiting;
+    std::set<NoticedChange> waiting_once;  // the same
+    std::uint64_t notices = 0;             // sent
     bool everything = false;
     bool unanswered = false;
   };
@@ -64,6 +69,7 @@ class Promises {
   };
   const Last* last_change(NodeTag tag) const;
   void remember(NodeTag tag, const std::optional<ClientTag>& by);
+  static void doubt(Listener& listener);
   static void add(Listener& listener, NodeTag tag, const std::string& name);
 
   std::map<ClientTag, Listener> listeners_;

@@ -16,9 +16,7 @@ Volume::Volume(const ClientParts& parts, Options options)
       writeback_(parts, *this, options.timeout),
       locks_(parts.remote),
       log_(parts, inodes_, writeback_, options.timeout),
-      reader_(parts, [this](Inode& inode) {
-        if (kernel_) kernel_->invalidate(inode.number);
-      }) {}
+      reader_(parts, [this](Inode& inode) { drop_kernel_pages(inode); }) {}
 
 Volume::~Volume() = default;
 
@@ -47,6 +45,9 @@ void Volume::attached(const AttachReply& reply, bool restarted) {
   hold_again(restarted);
   promised_ = (reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0;
   promised_since_ = parts_.time.now;
+  notices_heard_ = 0;
+  if (!behind_notices_.empty()) noticed_all();  // what they wait for went with the connection
+  serve_behind_notices(true);
   check_queued(reply, restarted);
   const bool again = restarted || locks_.any();
   if (locks_.any()) writeback_.hold_back();
@@ -95,13 +96,22 @@ NodeReference Volume::found(const InodeRef& inode) {
 
 void Volume::content_changed(Inode& inode) {
   reader_.discard(inode);
-  if (kernel_) kernel_->invalidate(inode.number);
+  drop_kernel_pages(inode);
+}
+
+// Not without need: attributes on their way to the kernel meanwhile, a new size among them, have no
+// effect there.
+void Volume::drop_kernel_pages(Inode& inode) {
+  const bool some = std::exchange(inode.kernel_pages, false);
+  if (some && kernel_) kernel_->invalidate(inode.number);
 }
 
 void Volume::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
   if (!inode.known()) met(inode);
   if (inode.epoch <= sent_epoch && inode.changes_in_flight == 0) inode.suspect = false;
-  if (hear(inode, attributes, sent_epoch, parts_.time) == Heard::changed) content_changed(inode);
+  const Heard heard = hear(inode, attributes, sent_epoch, parts_.time);
+  if (heard == Heard::changed) content_changed(inode);
+  if (heard == Heard::uncertain) hear_outdated(inode, attributes, sent_epoch);
 }
 
 InodeRef Volume::learn(const Entry& entry, NodeNumber parent, const std::string& name,

@@ -7,6 +7,7 @@
 // loop; time comes from LoopTime.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -82,9 +83,9 @@ class KernelCache {
   virtual void invalidate(NodeNumber) = 0;
   /// What the kernel knows under a name, also that there is nothing.
   virtual void invalidate_name(NodeNumber parent, const std::string& name) = 0;
-  /// At once, or when the kernel has dropped what it was told to of the file; what programs wrote
-  /// through mappings has then come to us.
-  virtual void settle(NodeNumber, absl::AnyInvocable<void() &&> then) = 0;
+  /// Later, on the file loop, when the kernel has dropped what it was told to so far; what programs
+  /// wrote through mappings of it has then come to us.
+  virtual void settle(absl::AnyInvocable<void() &&> then) = 0;
 };
 
 class Volume : private WritebackListener {
@@ -247,6 +248,7 @@ class Volume : private WritebackListener {
                  std::uint64_t sent_epoch);
   void learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
   void content_changed(Inode& inode);
+  void drop_kernel_pages(Inode& inode);
   void noticed(Inode& inode);
   void noticed_all();
   void met(Inode& inode) const;
@@ -287,7 +289,13 @@ class Volume : private WritebackListener {
   void unlock_handle(const InodeRef& inode, HandleNumber number);
   void reclaim_locks(std::function<void()> then);
   void lost_locks(const InodeRef& inode);
-  void after_kernel(const InodeRef& inode, absl::AnyInvocable<void() &&> then);
+  std::uint64_t acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
+                        Reply<void> reply);
+  void publish(const InodeRef& inode, Reply<void> reply);
+  void sync_files(std::set<InodeRef> files, Reply<void> reply);
+  void after_notices(std::uint64_t count, absl::AnyInvocable<void() &&> then);
+  void serve_behind_notices(bool all);
+  void after_kernel(absl::AnyInvocable<void() &&> then);
   void stamp(const InodeRef& inode);
   void sync_inode(const InodeRef& inode, Reply<void> reply);
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
@@ -312,6 +320,8 @@ class Volume : private WritebackListener {
   // Notices: what the server told us since then stays true until it says otherwise.
   bool promised_ = false;
   transport::TimePoint promised_since_{};
+  std::uint64_t notices_heard_ = 0;  // on this connection
+  std::deque<std::pair<std::uint64_t, absl::AnyInvocable<void() &&>>> behind_notices_;
   mutable RecentMap<NodeTag, std::uint64_t> recently_noticed_{65536};  // epochs, also of strangers
   std::uint64_t next_handle_ = 1;
   std::unordered_map<std::uint64_t, Handle> handles_;

@@ -10,8 +10,10 @@ void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t lengt
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF);
   if (found->second.lost) return reply.fail(EIO);
-  reader_.read(found->second.inode, found->second.stream, offset, length,
-               [this, reply = std::move(reply)](Result<Slices> slices) mutable {
+  const auto& inode = found->second.inode;
+  reader_.read(inode, found->second.stream, offset, length,
+               [this, inode, reply = std::move(reply)](Result<Slices> slices) mutable {
+                 inode->kernel_pages = true;
                  if (slices) {
                    for (const auto& slice : *slices) bytes_read_ += slice.bytes.size();
                  }
@@ -28,6 +30,7 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
   const std::uint64_t length = data.size();
   if (length == 0) return reply(length);
   handle.wrote = true;
+  handle.inode->kernel_pages = true;
   bytes_written_ += length;
   const bool sync = handle.flags.sync;
   auto done = [this, inode = handle.inode, length, sync,

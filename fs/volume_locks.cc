@@ -6,9 +6,32 @@
 
 namespace rushfs::fs {
 
-void Volume::after_kernel(const InodeRef& inode, absl::AnyInvocable<void() &&> then) {
+/// Runs `then` when `count` notices of this connection have come.
+void Volume::after_notices(std::uint64_t count, absl::AnyInvocable<void() &&> then) {
+  if (count <= notices_heard_) return std::move(then)();
+  if (count - notices_heard_ <= kMaxWaitingNotices) {
+    behind_notices_.emplace_back(count, std::move(then));
+    return;
+  }
+  noticed_all();
+  std::move(then)();
+}
+
+/// Runs `then` when the kernel has dropped what it was told to.
+void Volume::after_kernel(absl::AnyInvocable<void() &&> then) {
   if (!kernel_) return std::move(then)();
-  kernel_->settle(inode->number, std::move(then));
+  kernel_->settle(std::move(then));
+}
+
+void Volume::serve_behind_notices(bool all) {
+  auto waiting = std::exchange(behind_notices_, {});
+  for (auto& [count, then] : waiting) {
+    if (all || count <= notices_heard_) {
+      std::move(then)();
+    } else {
+      behind_notices_.emplace_back(count, std::move(then));
+    }
+  }
 }
 
 std::uint64_t Volume::lock(HandleNumber number, const LockAsk& wanted, Reply<void> reply) {
@@ -20,13 +43,31 @@ std::uint64_t Volume::lock(HandleNumber number, const LockAsk& wanted, Reply<voi
     unlock(inode, wanted, std::move(reply));
     return 0;
   }
-  return locks_.acquire(inode, number.value, wanted,
-                        [this, inode, epoch = epoch_,
-                         reply = std::move(reply)](Result<Attributes> result) mutable {
-                          if (!result) return reply.fail(result.error());
-                          learn(*inode, *result, std::max(epoch, inode->epoch));
-                          after_kernel(inode, [reply = std::move(reply)]() mutable { reply.ok(); });
-                        });
+  if (wanted.span.type == LockType::shared && locks_.excludes(inode, wanted)) {
+    // Lets others in, as giving up does. It never waits: nobody else can have any of it.
+    publish(inode, [this, inode, number, wanted,
+                    reply = std::move(reply)](Result<void> published) mutable {
+      if (!published) return reply.fail(published.error());
+      acquire(inode, number, wanted, std::move(reply));
+    });
+    return 0;
+  }
+  return acquire(inode, number, wanted, std::move(reply));
+}
+
+std::uint64_t Volume::acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
+                              Reply<void> reply) {
+  return locks_.acquire(
+      inode, number.value, wanted,
+      [this, inode, epoch = epoch_, reply = std::move(reply)](Result<LockReply> held) mutable {
+        if (!held) return reply.fail(held.error());
+        after_notices(held->notices, [this, inode, epoch, held = *held,
+                                      reply = std::move(reply)]() mutable {
+          // A notice beyond those may tell of a change after the attributes were looked up.
+          learn(*inode, held.attributes, notices_heard_ == held.notices ? epoch_ : epoch);
+          after_kernel([reply = std::move(reply)]() mutable { reply.ok(); });
+        });
+      });
 }
 
 void Volume::test_lock(HandleNumber number, const LockAsk& wanted, Reply<TestLockReply> reply) {
@@ -40,18 +81,51 @@ void Volume::cancel_lock(std::uint64_t ticket) { locks_.cancel(ticket); }
 /// First what was written under it.
 void Volume::unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply) {
   wanted.span.type = LockType::none;
-  auto give_up = [this, inode, wanted](Reply<void> answer) {
-    locks_.give_up(inode, wanted, std::move(answer));
-  };
-  if (inode->writers == 0 && inode->local.operations == 0) return give_up(std::move(reply));
-  if (kernel_) kernel_->invalidate(inode->number);
-  after_kernel(inode, [this, inode, give_up, reply = std::move(reply)]() mutable {
-    if (inode->local.operations == 0 && inode->appending == 0) return give_up(std::move(reply));
-    sync_inode(inode, [give_up, reply = std::move(reply)](Result<void> synced) mutable {
-      if (!synced) return reply.fail(synced.error());
-      give_up(std::move(reply));
-    });
+  if (!locks_.excludes(inode, wanted)) return locks_.give_up(inode, wanted, std::move(reply));
+  publish(inode, [this, inode, wanted,
+                  reply = std::move(reply)](Result<void> published) mutable {
+    if (!published) return reply.fail(published.error());
+    locks_.give_up(inode, wanted, std::move(reply));
   });
+}
+
+/// Answered when the server has what was written to the file and to those beside it, through
+/// mappings too: a lock on one file of a folder commonly guards others of it.
+void Volume::publish(const InodeRef& inode, Reply<void> reply) {
+  std::set<InodeRef> files;
+  const auto consider = [&](const InodeRef& file) {
+    if (file == inode || (file->parent == inode->parent && file->regular())) files.insert(file);
+  };
+  for (const auto& [number, handle] : handles_) {
+    if (handle.flags.write) consider(handle.inode);
+  }
+  if (kernel_) {
+    for (const auto& file : files) kernel_->invalidate(file->number);
+  }
+  writeback_.each_queued([&](const NodeId& node) { consider(inodes_.get(node)); });
+  after_kernel([this, files = std::move(files), reply = std::move(reply)]() mutable {
+    sync_files(std::move(files), std::move(reply));
+  });
+}
+
+void Volume::sync_files(std::set<InodeRef> files, Reply<void> reply) {
+  std::erase_if(files, [](const InodeRef& file) {
+    return file->local.operations == 0 && file->appending == 0;
+  });
+  struct Round {
+    Reply<void> reply;
+    std::size_t waiting = 1;
+    Result<void> result;
+    void arrive(Result<void> one) {
+      if (!one) result = one;
+      if (--waiting == 0) reply(result);
+    }
+  };
+  const auto round = std::make_shared<Round>(Round{std::move(reply), 1 + files.size(), {}});
+  for (const auto& file : files) {
+    sync_inode(file, [round](Result<void> synced) { round->arrive(synced); });
+  }
+  round->arrive({});
 }
 
 /// A process that closes any descriptor of a file gives up all its record locks of it (fcntl(2)).

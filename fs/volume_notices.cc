@@ -19,10 +19,10 @@ void Volume::noticed(Inode& inode) {
   inode.suspect = true;
   if (inode.regular()) {
     inode.kernel_pages_stale = true;
-    content_changed(inode);
-  } else if (kernel_) {
-    kernel_->invalidate(inode.number);
+    reader_.discard(inode);
   }
+  inode.kernel_pages = false;
+  if (kernel_) kernel_->invalidate(inode.number);
 }
 
 void Volume::noticed_all() {
@@ -36,6 +36,7 @@ void Volume::noticed_all() {
 
 void Volume::noticed(const Notice& notice) {
   ++epoch_;
+  ++notices_heard_;
   if (notice.everything) noticed_all();
   for (const NoticedChange& change : notice.changes) {
     recently_noticed_.put(change.node, epoch_);
@@ -46,6 +47,7 @@ void Volume::noticed(const Notice& notice) {
     inodes_.drop_name(inode->number, change.name);
     if (kernel_) kernel_->invalidate_name(inode->number, change.name);
   }
+  serve_behind_notices(false);
 }
 
 }  // namespace rushfs::fs

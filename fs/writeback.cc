@@ -134,6 +134,12 @@ void Writeback::give_up(const NodeId& id) {
   for (auto& waiter : waiters) std::move(waiter.done)(Result<void>());
 }
 
+void Writeback::each_queued(const std::function<void(const NodeId&)>& visit) const {
+  for (const auto& [id, node] : nodes_) {
+    if (node.operations > 0) visit(id);
+  }
+}
+
 std::vector<Writeback::Suspended> Writeback::suspend_all() {
   std::vector<Suspended> suspended;
   for (auto& [id, node] : nodes_) {

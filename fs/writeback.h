@@ -91,6 +91,8 @@ class Writeback {
     std::optional<std::uint64_t> in_flight;  // first operation the server may have applied unheard
     bool uncommitted = false;                // a server that restarts may have lost some of it
   };
+  /// Of which something is queued.
+  void each_queued(const std::function<void(const NodeId&)>& visit) const;
   /// All with something queued, before attached().
   std::vector<Suspended> suspend_all();
   void resume(const NodeId&);

@@ -192,6 +192,9 @@ class LocksTest(harness.TestCase):
     def test_sqlite_with_a_rollback_journal(self):
         self.count_together("delete")
 
+    def test_sqlite_with_a_write_ahead_log(self):
+        self.count_together("wal")
+
 
 if __name__ == "__main__":
     harness.main()
