@@ -1,14 +1,10 @@
 #include "fs/mount.h"
 
 #include <spdlog/spdlog.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <cerrno>
-#include <future>
 #include <stdexcept>
 #include <thread>
 
@@ -16,7 +12,9 @@
 #include "cache/write_queue.h"
 #include "fs/asio_loop.h"
 #include "fs/fuse_session.h"
+#include "fs/host.h"
 #include "fs/mount_memory.h"
+#include "fs/path_keeper.h"
 #include "fs/session.h"
 #include "fs/udp_carrier.h"
 #include "fs/volume.h"
@@ -40,26 +38,6 @@ constexpr auto kPatienceWithMemory = 4s;
 constexpr std::uint64_t kRefusalsBelieved = 3;
 /// How long a farewell may take: it is one datagram.
 constexpr auto kFarewell = 500ms;
-
-void system_random(std::span<std::uint8_t> bytes) {
-  if (getentropy(bytes.data(), bytes.size()) != 0) {
-    throw std::system_error(errno, std::generic_category(), "getentropy");
-  }
-}
-
-std::uint64_t random_number() {
-  std::array<std::uint8_t, 8> bytes;
-  system_random(bytes);
-  std::uint64_t value = 0;
-  for (const auto byte : bytes) value = value << 8 | byte;
-  return value;
-}
-
-std::string own_hostname() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 cache::BlockCache::Options blocks_options(const MountConfig& config) {
   return {config.cache_directory / "blocks", config.cache_size};
@@ -114,6 +92,7 @@ class Mount::Implementation {
   DiskLoop queue_loop_{queue_thread_, file_loop_};
 
   UdpCarrier carrier_;
+  std::optional<PathKeeper> paths_;
   std::unique_ptr<FuseSession> fuse_;
   asio::steady_timer timer_{file_context};
   std::optional<asio::executor_work_guard<asio::io_context::executor_type>> network_work_;
@@ -145,6 +124,7 @@ Mount::Implementation::Implementation(MountConfig config)
           on_event(std::move(event));
         });
       });
+  paths_.emplace(config_.cache_directory, *driver);
   SessionConfig session_config;
   session_config.export_name = config_.export_name;
   session_config.subpath = config_.subdirectory;
@@ -182,7 +162,7 @@ Mount::Implementation::~Implementation() {
 
 void Mount::Implementation::refresh() {
   time_.now = transport::Clock::now();
-  time_.wall = std::chrono::system_clock::now().time_since_epoch();
+  time_.wall = wall_clock();
 }
 
 void Mount::Implementation::arm() {
@@ -205,6 +185,7 @@ void Mount::Implementation::on_timer() {
                        cache_.budget = stats.budget_bytes;
                      });
     ask_path();
+    paths_->tick(path_, time_.now, file_loop_, queue_loop_);
   }
   arm();
 }
@@ -337,9 +318,7 @@ void Mount::Implementation::finish() {
       spdlog::error("the write queue could not be made durable: {}", result.error().message());
     }
   });
-  const auto said = std::make_shared<std::promise<void>>();
-  driver->shutdown({}, [said] { said->set_value(); });
-  said->get_future().wait_for(kFarewell);
+  paths_->shut_down(kFarewell);
   driver->stop();
   network_work_.reset();
   network_context_.stop();

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 
 #include "transport/resolve.h"
 
@@ -13,7 +14,19 @@ namespace rushfs::fs {
 
 namespace {
 
-constexpr const char* kName = "server";
+constexpr const char* kServer = "server";
+constexpr const char* kPaths = "paths";
+
+/// All of it or nothing of it, whatever happens meanwhile. False: it could not be written.
+bool replace(const std::filesystem::path& path, std::string_view content) {
+  const std::filesystem::path fresh = path.string() + ".new";
+  std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
+  out << content;
+  out.close();
+  std::error_code error;
+  if (out) std::filesystem::rename(fresh, path, error);
+  return out && !error;
+}
 
 }  // namespace
 
@@ -36,7 +49,7 @@ void claim_cache_folder(const std::filesystem::path& cache_directory,
 }
 
 std::optional<MountMemory> recall(const std::filesystem::path& cache_directory) {
-  std::ifstream in(cache_directory / kName, std::ios::binary);
+  std::ifstream in(cache_directory / kServer, std::ios::binary);
   MountMemory memory;
   std::string line;
   if (!std::getline(in, line)) return std::nullopt;
@@ -56,19 +69,28 @@ std::optional<MountMemory> recall(const std::filesystem::path& cache_directory) 
 }
 
 void remember(const std::filesystem::path& cache_directory, const MountMemory& memory) {
-  const auto path = cache_directory / kName, fresh = cache_directory / "server.new";
-  std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
+  std::ostringstream out;
   for (const auto& server : memory.servers) out << transport::to_string(server) << ' ';
   out << '\n';
   const Buffer reply = encode_reply(memory.attached);
   out.write(reinterpret_cast<const char*>(reply.data()),
             static_cast<std::streamsize>(reply.size()));
-  out.close();
-  std::error_code error;
-  if (out) std::filesystem::rename(fresh, path, error);
-  if (!out || error) {
+  if (!replace(cache_directory / kServer, std::move(out).str())) {
     spdlog::warn("'{}' could not be written: a mount without connection will not be possible",
-                 path.string());
+                 (cache_directory / kServer).string());
+  }
+}
+
+std::optional<std::vector<std::uint8_t>> recall_paths(const std::filesystem::path& folder) {
+  std::ifstream in(folder / kPaths, std::ios::binary);
+  if (!in) return std::nullopt;
+  return std::vector<std::uint8_t>(std::istreambuf_iterator<char>(in), {});
+}
+
+void remember_paths(const std::filesystem::path& folder, const std::vector<std::uint8_t>& bytes) {
+  if (!replace(folder / kPaths, {reinterpret_cast<const char*>(bytes.data()), bytes.size()})) {
+    spdlog::warn("'{}' could not be written: the next mount will not know the way",
+                 (folder / kPaths).string());
   }
 }
 

@@ -29,4 +29,9 @@ std::optional<MountMemory> recall(const std::filesystem::path& cache_directory);
 /// Replaces what was remembered. A failure is logged: only a later mount would have been helped.
 void remember(const std::filesystem::path& cache_directory, const MountMemory& memory);
 
+/// What the transport learned of paths (Endpoint::save_paths()). Nothing: there is no such file.
+std::optional<std::vector<std::uint8_t>> recall_paths(const std::filesystem::path& folder);
+/// Replaces it. A failure is logged: the next connection starts more slowly.
+void remember_paths(const std::filesystem::path& folder, const std::vector<std::uint8_t>& bytes);
+
 }  // namespace rushfs::fs

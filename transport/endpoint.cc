@@ -89,6 +89,17 @@ void Endpoint::Implementation::remember_path(const Entry& entry) {
   paths_.remember(entry.connection.peer_address(), entry.connection.remember(), now_);
 }
 
+std::vector<std::uint8_t> Endpoint::Implementation::save_paths(TimePoint now, Duration wall) {
+  now_ = now;
+  for (const auto& [handle, entry] : connections_) remember_path(*entry);
+  return paths_.save(now, wall);
+}
+
+void Endpoint::Implementation::load_paths(std::span<const std::uint8_t> bytes, TimePoint now,
+                                          Duration wall) {
+  if (!paths_.load(bytes, now, wall)) ++counters_.path_files_dropped;
+}
+
 void Endpoint::Implementation::remove_if_done(Entry& entry) {
   if (entry.closed_polled && entry.connection.is_finished()) remove(entry);
 }
@@ -246,6 +257,12 @@ void Endpoint::on_datagram_too_large(const Address& to, Bytes size, TimePoint no
   implementation_->on_datagram_too_large(to, size, now);
 }
 
+std::vector<std::uint8_t> Endpoint::save_paths(TimePoint now, Duration wall) {
+  return implementation_->save_paths(now, wall);
+}
+void Endpoint::load_paths(std::span<const std::uint8_t> bytes, TimePoint now, Duration wall) {
+  implementation_->load_paths(bytes, now, wall);
+}
 void Endpoint::set_load(double share) { implementation_->set_load(share); }
 
 std::optional<TimePoint> Endpoint::deadline() const { return implementation_->deadline(); }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "transport/address.h"
 #include "transport/events.h"
@@ -73,6 +74,7 @@ struct EndpointCounters {
   std::uint64_t forbidden_address = 0;  // authentic, but this client may not come from there
   std::uint64_t over_cap = 0;           // authentic, but beyond the rate the client was told
   std::uint64_t handshakes_failed = 0;  // of clients that never became connected
+  std::uint64_t path_files_dropped = 0;  // given to load_paths() and not as save_paths() made them
 };
 
 class Endpoint {
@@ -119,6 +121,12 @@ class Endpoint {
 
   /// For all connections, present and future; clients ask the same of their servers.
   void set_rate(RateLimits);
+
+  /// What was learned of the paths to other hosts, as bytes to keep for the next process; `wall` is
+  /// the time since 1970. Connections start from what was learned within a day.
+  std::vector<std::uint8_t> save_paths(TimePoint now, Duration wall);
+  /// Takes such bytes. What is broken is counted and changes nothing.
+  void load_paths(std::span<const std::uint8_t> bytes, TimePoint now, Duration wall);
 
   /// The peer's proven key, from Connected until Closed was polled (zeroes otherwise).
   const PublicKey& peer_key(ConnectionHandle) const;

@@ -38,6 +38,8 @@ class Endpoint::Implementation {
   void set_rate(const RateLimits& limits);
   void on_datagram_too_large(const Address& to, Bytes size, TimePoint now);
   void set_load(double share) { load_ = share; }
+  std::vector<std::uint8_t> save_paths(TimePoint now, Duration wall);
+  void load_paths(std::span<const std::uint8_t> bytes, TimePoint now, Duration wall);
 
   /// Null if the connection is gone. Whoever uses it calls touch() afterwards.
   struct Entry;
