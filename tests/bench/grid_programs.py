@@ -62,8 +62,12 @@ class Run:
         prefix = {"A": self.a, "B": self.b}[end]
         return subprocess.Popen([*prefix, *command], text=True, **options)
 
+    def last_words(self):
+        with open(self.path("log")) as log:
+            return (log.read().strip().splitlines() or [""])[-1]
+
     def finish(self, process, arrived=lambda: 0):
-        """Waits until the limit for a process to end well; `arrived` counts bytes where it did not."""
+        """Waits until the limit for a process to end well; `arrived` counts bytes otherwise."""
         try:
             output = process.communicate(timeout=self.left())[0]
         except subprocess.TimeoutExpired:
@@ -71,9 +75,8 @@ class Run:
             process.kill()
             raise TimedOut(had) from None
         if process.returncode != 0:
-            with open(self.path("log")) as log:
-                said = log.read().strip().splitlines() or [f"exit status {process.returncode}"]
-            raise Failed(f"{os.path.basename(process.args[len(self.a)])}: {said[-1]}")
+            said = self.last_words() or f"exit status {process.returncode}"
+            raise Failed(f"{os.path.basename(process.args[len(self.a)])}: {said}")
         return output
 
     # files
@@ -120,8 +123,7 @@ class Run:
         deadline = time.monotonic() + 30
         while not os.path.ismount(self.mount_point):
             if process.poll() not in (None, 0) or time.monotonic() > deadline:
-                with open(self.path("log")) as log:
-                    raise Failed("no mount: " + (log.read().strip().splitlines() or ["silence"])[-1])
+                raise Failed("no mount: " + self.last_words())
             time.sleep(0.02)
 
 
@@ -266,15 +268,16 @@ def udt(run):
 
 def uftp(run):
     """It has to be told a rate, the link's less its own headers, and that a reply takes longer than
-    its half second."""
+    its half second; named, the receiver is not waited for after it has answered."""
     receiver = run.start("B", "uftpd", "-d", "-D", run.there, "-I", "wan0", "-B", str(8 * MIB))
     try:
         time.sleep(0.5)
         source, expected = run.make_file(run.source)
         kilobits = str(int(run.spec["rate"] * 1000 * 0.95))
         patience = str(max(0.5, run.spec["delay"] * 2 / 1000))
-        return run.timed_copy(["uftp", "-M", run.address, "-r", patience, "-I", "wan0", "-R", kilobits, "-B",
-                               str(8 * MIB), "-b", "1400", source], run.there + "/clip", expected)
+        return run.timed_copy(["uftp", "-M", run.address, "-H", run.address, "-r", patience, "-I",
+                               "wan0", "-R", kilobits, "-B", str(8 * MIB), "-b", "1400", source],
+                              run.there + "/clip", expected)
     finally:
         receiver.kill()
 
