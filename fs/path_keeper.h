@@ -1,5 +1,5 @@
-// Keeps what the transport learns of paths in a mount's folder, so that the next mount starts from it:
-// docs/disk-format.md, "What was learned of paths". Owner: the file loop.
+// Keeps what the transport learns of paths in a mount's folder, so that the next mount starts from
+// it: docs/disk-format.md, "What was learned of paths". Owner: the file loop.
 #pragma once
 
 #include <cstdint>
