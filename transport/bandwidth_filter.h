@@ -30,6 +30,8 @@ class BandwidthFilter {
     unbound();
   }
   bool bounded() const { return short_term_ < maximum(); }
+  /// Forgets: a new start from what is delivered now.
+  void restart(double rate) { cycles_ = {rate, 0}, unbound(); }
   /// Trust only a part of what was measured: it is old.
   void scale(double factor) {
     cycles_ = {maximum() * factor, 0};

@@ -16,12 +16,18 @@ constexpr double kMinScale = 0.25;
 constexpr double kMaxScale = 4;
 constexpr double kLowScale = 0.2;
 constexpr Duration kMaxJitter = std::chrono::milliseconds(200);
+constexpr Duration kMinute = std::chrono::seconds(60);
 constexpr Duration kSameWithin = std::chrono::microseconds(500);
 
 }  // namespace
 
 void QueueModel::on_round_trip(Duration sample, TimePoint now) {
   base_ = std::min(base_, sample);
+  if (now - minute_ > kMinute) {
+    least_ = {least_[1], Duration::max()};
+    minute_ = now;
+  }
+  least_[1] = std::min(least_[1], sample);
   recent_[next_recent_++ % kRecent] = sample;
   if (sample <= base_ + base_ / 50 + kSameWithin) base_seen_ = now;
 }
@@ -29,6 +35,10 @@ void QueueModel::on_round_trip(Duration sample, TimePoint now) {
 Duration QueueModel::recent_queue() const {
   const Duration least = *std::min_element(recent_.begin(), recent_.end());
   return std::max(least - base_, Duration::zero());
+}
+
+bool QueueModel::emptied(const Epoch& epoch, Duration allowed) const {
+  return epoch.least_round_trip <= std::min(least_[0], least_[1]) + allowed;
 }
 
 Duration QueueModel::standing(const Epoch& epoch) const {
@@ -56,22 +66,26 @@ void QueueModel::on_epoch(const Epoch& epoch) {
   jitter_ += (std::min(spread, kMaxJitter) - jitter_) / 8;
 }
 
-void QueueModel::on_dip(const Epoch& epoch, Duration allowance, bool lossy, TimePoint now) {
+void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
   if (epoch.round_trips == 0) return;
   const Duration least = epoch.least_round_trip;
   base_seen_ = now;
-  if (least <= base_ + allowance) {
+  // Jitter hides the base; what several flows do to a queue looks like a little of it.
+  const bool hidden =
+      jitter_ > std::max(base_ / 4, kMaxAllowance) && least <= base_ + 3 * jitter_ / 2;
+  if (least <= base_ || hidden) {
     longer_dips_ = 0;
-    base_ = least;
-    last_dip_ = least;
+    base_ = last_dip_ = least;
     return;
   }
+  // A queue that fell meanwhile is no route.
+  if (epoch.first_round_trip - epoch.last_round_trip > std::max(least / 50, kSameWithin)) return;
   // Longer than before although we sent half: others' queue, or a longer route. A route is steady.
   const Duration difference = least > last_dip_ ? least - last_dip_ : last_dip_ - least;
   const bool same = difference < std::max(least / 50, jitter_ / 2);
   longer_dips_ = same ? longer_dips_ + 1 : 1;
   last_dip_ = least;
-  if (longer_dips_ >= 2 && !lossy) {
+  if (longer_dips_ >= 4 && !lossy) {
     base_ = least;
     longer_dips_ = 0;
   }

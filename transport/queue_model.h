@@ -19,7 +19,7 @@ class QueueModel {
   void on_epoch(const Epoch& epoch);
   /// A dip: learns the base round trip, also when it became longer; but not where `lossy`, which
   /// speaks for a full buffer.
-  void on_dip(const Epoch& epoch, Duration allowance, bool lossy, TimePoint now);
+  void on_dip(const Epoch& epoch, bool lossy, TimePoint now);
 
   bool known() const { return base_ < Duration::max(); }
   Duration base() const { return base_; }
@@ -33,6 +33,9 @@ class QueueModel {
   /// The queue we allow ourselves at this bandwidth (bytes per second): smaller for faster flows,
   /// so that flows sharing a bottleneck draw near each other.
   Duration allowance(double bandwidth, RatePolicy policy) const;
+  /// Did the epoch see the path as empty as anyone did in the last minute? The base may have risen
+  /// with a queue that many flows keep; this does not.
+  bool emptied(const Epoch& epoch, Duration allowed) const;
   /// When a round trip near the base was last seen.
   TimePoint base_seen() const { return base_seen_; }
   void reset() { *this = QueueModel(); }
@@ -41,6 +44,8 @@ class QueueModel {
   static constexpr std::size_t kRecent = 8;
 
   Duration base_ = Duration::max();
+  std::array<Duration, 2> least_{Duration::max(), Duration::max()};  // of the last minute, this one
+  TimePoint minute_{};
   std::array<Duration, kRecent> recent_{};  // zero: none yet
   std::size_t next_recent_ = 0;
   Duration jitter_{};

@@ -65,7 +65,7 @@ void RateControl::on_path_changed(TimePoint now) {
   bandwidth_ = {};
   reset_startup();
   inflight_limit_ = std::numeric_limits<double>::infinity();
-  competing_ = false;
+  competition_.reset();
   suspicious_ = false;
   enter(RatePhase::startup, now);
   update_rates();
@@ -129,9 +129,7 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
   if (round_trip) {
     queue_.on_round_trip(*round_trip, now);
     if (Epoch* epoch = epochs_.find(outcome.acknowledged_packets.back().epoch)) {
-      epoch->least_round_trip = std::min(epoch->least_round_trip, *round_trip);
-      epoch->round_trip_sum += seconds(*round_trip);
-      ++epoch->round_trips;
+      epoch->on_round_trip(*round_trip, outcome.acknowledged_packets.back().sent);
     }
   }
   if (phase_ == RatePhase::startup && !outcome.acknowledged_packets.empty()) {
@@ -141,14 +139,14 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
   if (rate > 0 && !outcome.after_silence &&
       (!sample.application_limited || rate > bandwidth_.maximum())) {
     bandwidth_.update(rate);
+    competition_.on_delivered(rate, now);
     lately_ += (rate - lately_) * (lately_ > 0 ? 0.1 : 1);
   }
   if (!outcome.acknowledged_packets.empty() &&
       outcome.acknowledged_packets.back().number >= round_end_) {
     on_round_end(next_number, now);
   }
-  if (phase_ == RatePhase::startup && queue_.known() &&
-      epochs_.current().sent >= kEpochPackets &&
+  if (phase_ == RatePhase::startup && queue_.known() && epochs_.current().sent >= kEpochPackets &&
       now - epochs_.current().started >= queue_.base() / 4) {
     epochs_.open(phase_, now);
   }
@@ -223,23 +221,19 @@ bool RateControl::goes_at_target() const {
          !breaker_.tripped();
 }
 
-bool RateControl::obeys_delay() const {
-  return limits_.policy == RatePolicy::low || !competing_;
-}
-
 void RateControl::update_rates() {
   const double target = limits_.target.bits_per_second / 8;
   const double minimum = limits_.minimum.bits_per_second / 8;
-  double goodput = bandwidth_.value() * gain();
+  double rate = goodput() * gain();
   if (phase_ == RatePhase::startup) {
     const Duration window = queue_.known() ? queue_.base() / 4 : kAssumedRoundTrip;
     const double recent = startup_.rate(window);
     startup_bandwidth_ = std::max({startup_bandwidth_, bandwidth_.value(), recent});
-    goodput = std::max(startup_bandwidth_ * kStartupGain, initial_rate_);
+    rate = std::max(startup_bandwidth_ * kStartupGain, initial_rate_);
   }
-  if (goes_at_target()) goodput = target * (phase_ == RatePhase::dip ? kDipGain : 1);
-  goodput = std::min(std::max(goodput, minimum), target);
-  pacing_ = std::max(goodput / loss_.yield(), 2 * datagram_);
+  if (goes_at_target()) rate = target * (phase_ == RatePhase::dip ? kDipGain : 1);
+  rate = std::min(std::max(rate, minimum), target);
+  pacing_ = std::max(rate / loss_.yield(), 2 * datagram_);
   update_window();
 }
 
@@ -258,13 +252,12 @@ void RateControl::update_window() {
     factor = kStartupWindow;
   }
   const Duration base = queue_.known() ? queue_.base() : kAssumedRoundTrip;
-  const Duration queue =
-      obeys_delay() ? queue_.allowance(bandwidth_.value(), limits_.policy) : base;
+  const Duration queue = competing() ? base : queue_.allowance(bandwidth_.value(), limits_.policy);
   const double burst = std::min(wire * 0.002, 65536.0) + 3 * datagram_;
   window_ = wire * (seconds(base) * factor + seconds(queue) + seconds(queue_.jitter()) +
                     seconds(ack_delay_for(base))) +
             burst;
-  if (startup_over_ && !goes_at_target()) {
+  if (startup_over_ && !goes_at_target() && !competing()) {
     const bool probing = phase_ == RatePhase::up || phase_ == RatePhase::refill;
     window_ = std::min(window_, inflight_limit_ * (probing ? 1 : kHeadroom));
   }

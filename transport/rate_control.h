@@ -21,6 +21,7 @@
 
 #include "transport/bandwidth_filter.h"
 #include "transport/circuit_breaker.h"
+#include "transport/competition.h"
 #include "transport/delivery_rate.h"
 #include "transport/loss_detection.h"
 #include "transport/loss_floor.h"
@@ -67,10 +68,13 @@ class RateControl {
   /// Most bytes in flight.
   std::uint64_t window() const { return static_cast<std::uint64_t>(window_); }
   /// Goodput the path can give, as estimated.
-  BitRate bandwidth() const { return {bandwidth_.value() * 8}; }
+  BitRate bandwidth() const { return {goodput() * 8}; }
   const LossFloor& loss() const { return loss_; }
   const QueueModel& queue() const { return queue_; }
   RatePhase phase() const { return phase_; }
+  const Competition& competition() const { return competition_; }
+  /// Others fill the queue, and we hold our share beside them.
+  bool competing() const { return limits_.policy != RatePolicy::low && competition_.on(); }
   /// Zero until known.
   Duration minimum_round_trip() const { return queue_.known() ? queue_.base() : Duration::zero(); }
   /// Why it is not faster, when the application and the receiver would permit.
@@ -90,21 +94,21 @@ class RateControl {
   void judge_cruise(const Epoch& epoch, TimePoint now);
   void judge_dip(const Epoch& epoch, TimePoint now);
   void judge_early(TimePoint now);
+  bool watch_others(const Epoch& epoch, bool excess, TimePoint now);
   void back_off_for_queue(const Epoch& epoch);
   void enter(RatePhase phase, TimePoint now);
   bool startup_full(TimePoint now);
   void leave_startup(TimePoint now);
   void advance(std::uint64_t in_flight, TimePoint now);
   void restart_after_idle(TimePoint now);
-  Duration tolerated_queue() const;
   Duration allowed_queue() const;
   bool dip_due(TimePoint now) const;
   Duration dip_duration() const;
   Duration cruise_duration();
   double gain() const;
-  double wire_bandwidth() const { return bandwidth_.value() / loss_.yield(); }
+  double goodput() const { return competing() ? competition_.rate() : bandwidth_.value(); }
+  double wire_bandwidth() const { return goodput() / loss_.yield(); }
   double path_volume() const;
-  bool obeys_delay() const;
   bool goes_at_target() const;
   void update_rates();
   void update_window();
@@ -119,6 +123,7 @@ class RateControl {
   RateEpochs epochs_;
   LossFloor loss_;
   QueueModel queue_;
+  Competition competition_;
 
   RatePhase phase_ = RatePhase::startup;
   TimePoint phase_start_{};
@@ -137,27 +142,25 @@ class RateControl {
   int rounds_of_growth_ = 0;
   std::uint64_t growth_judged_ = 0;  // packets up to this number were
   double bandwidth_before_up_ = 0;
-  bool probe_sent_ = false;  // up has sent a round trip's worth
-  bool found_more_ = false;  // the last probe did: probe again soon
-  double initial_rate_ = 0;  // pacing before anything is known
+  bool probe_sent_ = false;                   // up has sent a round trip's worth
+  bool found_more_ = false;                   // the last probe did: probe again soon
+  double initial_rate_ = 0;                   // pacing before anything is known
   std::optional<RememberedPath> remembered_;  // until the first round trip confirms it
   StartupRate startup_;
   double startup_bandwidth_ = 0;            // most delivered over a quarter of a round trip
   std::array<double, 2> startup_before_{};  // the same, one and two quarters ago
   TimePoint startup_noted_{};
-  int startup_bad_epochs_ = 0;  // of excess loss in a row
-  Epoch startup_trips_;         // the round trips of several of its epochs
-  std::uint64_t sent_ = 0;                                           // bytes
-  std::uint64_t delivered_ = 0;                                      // bytes
-  CircuitBreaker breaker_;                                           // of policy fixed
+  int startup_bad_epochs_ = 0;   // of excess loss in a row
+  Epoch startup_trips_;          // the round trips of several of its epochs
+  std::uint64_t sent_ = 0;       // bytes
+  std::uint64_t delivered_ = 0;  // bytes
+  CircuitBreaker breaker_;       // of policy fixed
   double inflight_limit_ = std::numeric_limits<double>::infinity();  // up lost beyond this
-  int bad_epochs_ = 0;       // cruise epochs of excess loss in a row
+  int bad_epochs_ = 0;         // cruise epochs of excess loss in a row
   bool cut_for_loss_ = false;  // since the last probe
   bool dipped_ = false;        // since startup
-  int queued_epochs_ = 0;    // cruise epochs with a queue in spite of backing off
-  int unanswered_epochs_ = 0;  // the same, after much backing off
-  bool suspicious_ = false;  // a dip should tell loss or queue apart soon
-  bool competing_ = false;   // others keep the queue full
+  int queued_epochs_ = 0;      // cruise epochs with a queue in spite of backing off
+  bool suspicious_ = false;    // a dip should tell loss or queue apart soon
 
   double pacing_ = 0;
   double window_ = 0;

@@ -2,6 +2,22 @@
 
 namespace rushfs::transport {
 
+void Epoch::on_round_trip(Duration sample, TimePoint when_sent) {
+  if (round_trips++ == 0) {
+    first_sent = when_sent;
+    first_round_trip = sample;
+  }
+  last_sent = when_sent;
+  last_round_trip = sample;
+  least_round_trip = std::min(least_round_trip, sample);
+  round_trip_sum += seconds(sample);
+}
+
+std::optional<double> Epoch::queue_growth() const {
+  if (round_trips < 3 || 2 * (last_sent - first_sent) < ended - started) return std::nullopt;
+  return seconds(last_round_trip - first_round_trip) / seconds(last_sent - first_sent);
+}
+
 RateEpochs::RateEpochs() {
   epochs_[0] = {};
 }

@@ -3,8 +3,10 @@
 // it, however late it is noticed. Pure; a value.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "transport/units.h"
 
@@ -28,7 +30,17 @@ struct Epoch {
   Duration least_round_trip = Duration::max();
   double round_trip_sum = 0;  // seconds
   std::uint32_t round_trips = 0;
+  // The first and the last packet whose round trip is known: when it was sent, how long it took.
+  TimePoint first_sent{};
+  Duration first_round_trip{};
+  TimePoint last_sent{};
+  Duration last_round_trip{};
 
+  void on_round_trip(Duration sample, TimePoint when_sent);
+  /// Packets per second.
+  double rate() const { return sent / std::max(seconds(ended - started), 1e-6); }
+  /// By how much the queue grew, seconds per second; none where that cannot be told.
+  std::optional<double> queue_growth() const;
   std::uint32_t resolved() const { return acknowledged + lost; }
   bool complete() const { return closed && resolved() >= sent; }
   double loss() const { return resolved() == 0 ? 0 : static_cast<double>(lost) / resolved(); }

@@ -7,26 +7,24 @@ namespace rushfs::transport {
 
 namespace {
 
-constexpr int kFullPipeRounds = 3;      // without growth by a quarter
-constexpr double kGrowing = 1.15;       // per quarter to half of a round trip in startup
-constexpr double kStartupExcess = 0.1;  // loss above the least of startup
-constexpr int kStartupBadEpochs = 2;    // full even where the rate still seems to grow
+constexpr int kFullPipeRounds = 3;          // without growth by a quarter
+constexpr double kGrowing = 1.15;           // per quarter to half of a round trip in startup
+constexpr double kStartupExcess = 0.1;      // loss above the least of startup
+constexpr int kStartupBadEpochs = 2;        // full even where the rate still seems to grow
 constexpr std::uint32_t kStartupTrips = 8;  // about as many are measured in a round trip
-constexpr double kMinCut = 0.5;         // per lossy epoch
-constexpr double kDelayCut = 0.3;       // strength of backing off from a queue
-constexpr double kLowDelayCut = 0.5;    // the same, for policy low
-constexpr double kRecover = 0.75;       // of what was cut, once the queue is gone
+constexpr double kMinCut = 0.5;             // per lossy epoch
+constexpr double kDelayCut = 0.3;           // strength of backing off from a queue
+constexpr double kLowDelayCut = 0.5;        // the same, for policy low
+constexpr double kRecover = 0.75;           // of what was cut, once the queue is gone
 constexpr double kMinDelayFactor = 0.85;
 constexpr Duration kCutReference = std::chrono::milliseconds(100);
+constexpr double kLeastDistance = 0.4;  // of that
+constexpr double kMostDistance = 1.5;
 constexpr double kFoundMore = 1.1;       // in one probe: the next one follows soon
 constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: no queue matters
 constexpr int kShortCruiseRounds = 4;
 constexpr std::uint32_t kProbePackets = 40;
 constexpr int kBadEpochs = 2;  // one may be a burst
-constexpr int kCompetingEpochs = 10;
-constexpr int kCompetingQueue = 2;  // quarters of a round trip
-constexpr double kUnanswered = 0.7;  // of the rate before backing off
-constexpr int kUnansweredEpochs = 6;
 constexpr Duration kBaseStale = std::chrono::seconds(5);
 constexpr int kBaseStaleRounds = 25;
 constexpr Duration kDipSpacing = std::chrono::seconds(2);
@@ -36,6 +34,9 @@ constexpr double kLossWorthADip = 0.005;
 constexpr double kDipPackets = 200;
 constexpr Duration kMinDip = std::chrono::milliseconds(20);
 constexpr Duration kMaxDip = std::chrono::seconds(2);
+// Beside others, to see how the queue answers.
+constexpr Duration kDipSpacingBesideOthers = std::chrono::milliseconds(1500);
+constexpr int kDipSpacingBesideOthersRounds = 4;
 constexpr int kMaxDrainRounds = 4;
 constexpr std::uint32_t kEarlyPackets = 50;
 
@@ -96,8 +97,7 @@ bool RateControl::startup_full(TimePoint now) {
   // A queue while ever more is delivered is no queue but jitter, and one that was there without us
   // filling the path is not ours.
   return round_filled_ && !startup_grows() &&
-         queue_.recent_queue() >
-             std::max(2 * allowed_queue(), queue_.base() / 4) + queue_.jitter();
+         queue_.recent_queue() > std::max(2 * allowed_queue(), queue_.base() / 4) + queue_.jitter();
 }
 
 bool RateControl::startup_grows() const {
@@ -113,6 +113,7 @@ void RateControl::leave_startup(TimePoint now) {
 
 void RateControl::judge(const Epoch& epoch, TimePoint now) {
   if (epoch.ignored || epoch.resolved() == 0) return;
+  competition_.on_epoch(epoch, datagram_);
   switch (epoch.phase) {
     case RatePhase::startup:
       judge_startup(epoch);
@@ -135,9 +136,8 @@ void RateControl::judge(const Epoch& epoch, TimePoint now) {
 
 void RateControl::judge_startup(const Epoch& epoch) {
   const bool bad =
-      loss_.startup_seen() &&
-      epoch.loss() >
-          loss_.value() + kStartupExcess + loss_.uncertainty(loss_.value(), epoch.resolved());
+      loss_.startup_seen() && epoch.loss() > loss_.value() + kStartupExcess +
+                                                 loss_.uncertainty(loss_.value(), epoch.resolved());
   startup_bad_epochs_ = bad ? startup_bad_epochs_ + 1 : 0;
   if (bad && (!startup_grows() || startup_bad_epochs_ >= kStartupBadEpochs)) plateau_ = true;
   loss_.on_startup(epoch);
@@ -171,6 +171,7 @@ void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
   if (epoch.phase == RatePhase::cruise) queue_.on_epoch(epoch);
   bad_epochs_ = excess ? bad_epochs_ + 1 : 0;
   if (phase_ != RatePhase::cruise && phase_ != RatePhase::down) return;
+  if (epoch.phase == RatePhase::cruise && watch_others(epoch, excess, now)) return;
   if (epoch.started < last_cut_) return;  // was sent before the last cut
   if (bad_epochs_ >= kBadEpochs) {
     // What got through while the others were lost is what there is room for, down to half.
@@ -185,65 +186,64 @@ void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {
   }
 }
 
-Duration RateControl::tolerated_queue() const {
-  if (competing_ && queue_.known()) return queue_.base() * kCompetingQueue / 4;
-  return queue_.allowance(bandwidth_.value(), limits_.policy);
+Duration RateControl::allowed_queue() const {
+  return queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter();
 }
 
-Duration RateControl::allowed_queue() const {
-  return tolerated_queue() + queue_.jitter();
+// True while others are the measure of what we send.
+bool RateControl::watch_others(const Epoch& epoch, bool excess, TimePoint now) {
+  if (limits_.policy == RatePolicy::low) return false;
+  const bool before = competition_.on();
+  competition_.on_cruise({.queue = queue_.standing(epoch),
+                          .allowed = allowed_queue(),
+                          .base = queue_.base(),
+                          .rate = bandwidth_.value(),
+                          .lost = epoch.loss() - loss_.value(),
+                          .excessive = excess},
+                         epoch.started, now);
+  if (before && !competition_.on()) {
+    bandwidth_.restart(lately_);
+    enter(RatePhase::refill, now);
+  }
+  return before || competition_.on();
 }
 
 void RateControl::back_off_for_queue(const Epoch& epoch) {
   const Duration allowed = allowed_queue();
   const Duration queue = queue_.standing(epoch);
-  if (!competing_ && queue > 2 * allowed) {
-    if (++queued_epochs_ >= kCompetingEpochs && limits_.policy != RatePolicy::low) {
-      competing_ = true;
-    }
-    if (queued_epochs_ >= 3) suspicious_ = true;
+  if (queue > 2 * allowed) {
+    if (++queued_epochs_ >= 3) suspicious_ = true;
   } else {
     queued_epochs_ = std::max(0, queued_epochs_ - 1);
   }
   if (queue <= allowed) {
     // The queue is gone: back to nearly what the path delivered while there was one.
-    if (before_cut_ > 0 && 2 * queue < allowed && !competing_ &&
-        limits_.policy != RatePolicy::low) {
+    if (before_cut_ > 0 && 2 * queue < allowed && limits_.policy != RatePolicy::low) {
       bandwidth_.bound(bandwidth_.value() +
                        kRecover * std::max(before_cut_ - bandwidth_.value(), 0.0));
       before_cut_ = 0;
       last_cut_ = epoch.ended;
     }
-    unanswered_epochs_ = 0;
     return;
   }
   if (before_cut_ == 0) before_cut_ = std::min(lately_, bandwidth_.value());
-  if (queue > queue_.base() / 4 && bandwidth_.value() < kUnanswered * before_cut_ &&
-      ++unanswered_epochs_ >= kUnansweredEpochs && limits_.policy != RatePolicy::low) {
-    // We went and the queue stayed: it is of others, who would leave us nothing.
-    competing_ = true;
-    bandwidth_.unbound();
-    return;
-  }
-  const double distance = std::min(1.5, seconds(queue_.base()) / seconds(kCutReference));
+  const double distance =
+      std::clamp(seconds(queue_.base()) / seconds(kCutReference), kLeastDistance, kMostDistance);
   const double excess = seconds(queue - allowed) / seconds(queue);
   const double factor = limits_.policy == RatePolicy::low
                             ? 1 - kLowDelayCut * excess
                             : std::max(kMinDelayFactor, 1 - kDelayCut * distance * excess);
   bandwidth_.bound(bandwidth_.value() * factor);
+  competition_.on_yield(factor);
   last_cut_ = epoch.ended;
 }
 
 void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
-  const Duration allowed =
-      queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter();
-  const bool queued = queue_.standing(epoch) > 2 * allowed;
+  const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter();
+  const bool queued = !queue_.emptied(epoch, allowed);
   const bool lossy = loss_.excessive(epoch);
-  queue_.on_dip(epoch, allowed, lossy, now);
-  if (queue_.standing(epoch) < allowed) {
-    competing_ = false;
-    queued_epochs_ = 0;
-  }
+  queue_.on_dip(epoch, lossy, now);
+  if (queue_.standing(epoch) < allowed) queued_epochs_ = 0;
   if (loss_.on_dip(epoch, queued) && cut_for_loss_) {
     bandwidth_.unbound();  // the loss was not ours: forget what it made us do
     bad_epochs_ = 0;
@@ -256,6 +256,10 @@ bool RateControl::dip_due(TimePoint now) const {
   if (!queue_.known() || epochs_.current().application_limited) return false;
   const Duration base = queue_.base();
   const Duration since = now - last_dip_;
+  if (competing()) {
+    return now - phase_start_ >= kDipSpacingBesideOthers &&
+           phase_rounds_ >= kDipSpacingBesideOthersRounds;
+  }
   if (suspicious_) {
     // What startup saw of the loss may have been too little to judge by.
     const Duration spacing = dipped_ ? kDipSpacing / 2 : kFirstDip;
@@ -293,7 +297,8 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
     case RatePhase::cruise:
       if (dip_due(now))
         enter(RatePhase::dip, now);
-      else if (in_phase >= cruise_ && phase_rounds_ >= 1 && !epochs_.current().application_limited)
+      else if (!competing() && in_phase >= cruise_ && phase_rounds_ >= 1 &&
+               !epochs_.current().application_limited)
         enter(RatePhase::refill, now);
       break;
     case RatePhase::refill:
@@ -304,7 +309,7 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
                      queue_.jitter() < queue_.base() / 8;
       const Duration allowed = allowed_queue();
       const bool queued =
-          obeys_delay() && rounds_without_growth_ >= 1 && 2 * queue_.recent_queue() > 3 * allowed;
+          !competing() && rounds_without_growth_ >= 1 && 2 * queue_.recent_queue() > 3 * allowed;
       // Where the application does not fill the path there is nothing to learn.
       const bool full = phase_rounds_ >= 2 &&
                         (rounds_without_growth_ >= 1 || epochs_.current().application_limited);

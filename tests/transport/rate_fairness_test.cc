@@ -10,8 +10,9 @@ using namespace std::chrono_literals;
 TEST_CASE("flows that started at different times get equal shares") {
   const auto [flows, loss, least] = GENERATE(table<std::size_t, double, double>(
       {{2, 0.0, 0.95}, {4, 0.0, 0.95}, {2, 0.02, 0.90}, {4, 0.02, 0.90}, {8, 0.0, 0.95}}));
-  INFO(flows << " flows, loss " << loss);
-  Simulation simulation(path(100_Mbps, 50ms, loss), 1);
+  const Duration round_trip = GENERATE(Duration(20ms), Duration(50ms));
+  INFO(flows << " flows, " << round_trip / 1ms << " ms, loss " << loss);
+  Simulation simulation(path(100_Mbps, round_trip, loss), first_seed());
   for (std::size_t i = 0; i < flows; ++i) {
     FlowOptions flow;
     flow.start = TimePoint{} + 2s * i;
@@ -23,6 +24,14 @@ TEST_CASE("flows that started at different times get equal shares") {
   CHECK(jain(simulation, flows) >= least);
 }
 
+TEST_CASE("sixteen flows do not talk each other into a lossy path") {
+  Simulation simulation(path(100_Mbps, 50ms), first_seed());
+  for (std::size_t i = 0; i < 16; ++i) simulation.add({.start = TimePoint{} + 2s * i});
+  simulation.run_until(40s);
+  simulation.mark();
+  simulation.run_until(70s);
+  CHECK(simulation.dropped_share() <= 0.2);  // far too much, but no collapse
+}
 
 TEST_CASE("low leaves the link to others, high takes more than fair") {
   const auto [policy, least, most] = GENERATE(table<RatePolicy, double, double>(
@@ -41,7 +50,6 @@ TEST_CASE("low leaves the link to others, high takes more than fair") {
   CHECK(other / (fair + other) >= least);
   CHECK(other / (fair + other) <= most);
 }
-
 
 TEST_CASE("a fixed rate is kept through loss, and given up where the path does not carry it") {
   Simulation simulation(path(100_Mbps, 50ms, 0.05), 1);
@@ -71,7 +79,6 @@ TEST_CASE("a fixed rate is kept through loss, and given up where the path does n
   }
 }
 
-
 TEST_CASE("a near flow and a far one both get something") {
   Simulation simulation(path(100_Mbps, 20ms), 1);
   simulation.link().buffer = 50ms;
@@ -87,11 +94,15 @@ TEST_CASE("a near flow and a far one both get something") {
   CHECK(far / (near + far) >= 0.17);
 }
 
-TEST_CASE("beside CUBIC or BBRv3 neither side starves, and low leaves nearly all to them") {
-  const auto rival = GENERATE(Control::cubic, Control::bbr3);
+TEST_CASE("beside CUBIC or BBR each side gets its part, and low leaves nearly all to them") {
+  // BBRv3 keeps its queue too short to be told from that of many of our own kind.
+  const auto [rival, name, least] =
+      GENERATE(table<Control, const char*, double>({{Control::cubic, "CUBIC", 0.3},
+                                                    {Control::bbr1, "BBR", 0.3},
+                                                    {Control::bbr3, "BBRv3", 0.08}}));
   const auto policy = GENERATE(RatePolicy::fair, RatePolicy::low);
   const bool first = GENERATE(true, false);
-  Simulation simulation(path(100_Mbps, 50ms), 1);
+  Simulation simulation(path(100_Mbps, 50ms), first_seed());
   FlowOptions ours{.start = TimePoint{} + (first ? 0s : 2s)};
   ours.limits.policy = policy;
   simulation.add(ours);
@@ -102,12 +113,11 @@ TEST_CASE("beside CUBIC or BBRv3 neither side starves, and low leaves nearly all
   const double limit = simulation.payload_limit() * 60;
   const double us = static_cast<double>(simulation.result(0).goodput_bytes) / limit;
   const double them = static_cast<double>(simulation.result(1).goodput_bytes) / limit;
-  INFO((rival == Control::cubic ? "CUBIC" : "BBRv3") << ", we " << (first ? "first: " : "second: ")
-                                                   << us << ", they " << them);
+  INFO(name << ", we " << (first ? "first: " : "second: ") << us << ", they " << them);
   if (policy == RatePolicy::low) {
     CHECK(them >= 0.85);
   } else {
-    CHECK(us >= (rival == Control::cubic ? 0.2 : 0.08));
+    CHECK(us >= least);
     CHECK(them >= 0.3);
   }
 }

@@ -1,5 +1,6 @@
 // Goodput, waste and queue at all rates, distances and losses. RUSHFS_TEST_LONG=1: five seeds, half
-// a minute each, and a line for each cell, with BBRv3's goodput beside ours.
+// a minute each, and a line for each cell, with BBRv3's goodput beside ours. RUSHFS_TEST_SEED=N:
+// the first seed, 1 by default.
 #include <catch2/catch.hpp>
 
 #include <cstdio>
@@ -14,7 +15,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-bool thorough() { return std::getenv("RUSHFS_TEST_LONG") != nullptr; }
+bool thorough() {
+  return std::getenv("RUSHFS_TEST_LONG") != nullptr;
+}
 
 struct Cell {
   double sum = 0;
@@ -28,14 +31,14 @@ Cell run(const Link& link) {
   Cell cell;
   const std::uint64_t seeds = thorough() ? 5 : 1;
   const Duration length = thorough() ? 30s : 15s;
-  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+  for (std::uint64_t seed = first_seed(); seed < first_seed() + seeds; ++seed) {
     const Figures figures = steady(link, seed, 10s, length);
     cell.sum += figures.utilisation / static_cast<double>(seeds);
     cell.worst = std::min(cell.worst, figures.utilisation);
     cell.queue += seconds(figures.queue) * 1e3 / static_cast<double>(seeds);
     cell.waste = std::max(cell.waste, figures.waste);
   }
-  if (thorough()) cell.rival = steady(link, 1, 10s, length, Control::bbr3).utilisation;
+  if (thorough()) cell.rival = steady(link, first_seed(), 10s, length, Control::bbr3).utilisation;
   return cell;
 }
 

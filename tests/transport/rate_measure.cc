@@ -3,10 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 
 namespace rushfs::transport::simulation {
 
 using namespace std::chrono_literals;
+
+std::uint64_t first_seed() {
+  const char* text = std::getenv("RUSHFS_TEST_SEED");
+  return text == nullptr ? 1 : std::strtoull(text, nullptr, 10);
+}
 
 Figures measure(Simulation& simulation, Duration warm, Duration length) {
   simulation.run_until(simulation.elapsed() + warm);

@@ -15,6 +15,9 @@ struct Figures {
   std::uint64_t sent_again = 0;  // payload that had arrived
 };
 
+/// RUSHFS_TEST_SEED, or 1: others than those the control was tuned with.
+std::uint64_t first_seed();
+
 /// Flow 0 after `warm`, for `length`.
 Figures measure(Simulation& simulation, Duration warm, Duration length);
 /// One endless flow alone.

@@ -134,19 +134,29 @@ TEST_CASE("a spread of round trips is jitter, not a queue") {
   CHECK(seconds(queue.jitter()) == Approx(0.030).margin(0.002));
 }
 
-TEST_CASE("a longer route is believed when two dips agree on it") {
+TEST_CASE("a longer route is believed when four dips agree on it") {
   QueueModel queue;
   queue.on_round_trip(50ms, kStart);
-  queue.on_dip(timed(150ms, 151ms), 10ms, false, kStart);
+  for (int i = 0; i < 3; ++i) queue.on_dip(timed(150ms, 151ms), false, kStart + i * 2s);
   CHECK(queue.base() == 50ms);
-  queue.on_dip(timed(151ms, 152ms), 10ms, false, kStart + 2s);
+  queue.on_dip(timed(151ms, 152ms), false, kStart + 6s);
   CHECK(queue.base() == 151ms);
+}
+
+TEST_CASE("a queue that falls while we send half is not taken for a longer route") {
+  QueueModel queue;
+  queue.on_round_trip(50ms, kStart);
+  Epoch dip = timed(100ms, 101ms);
+  dip.first_round_trip = 110ms;
+  dip.last_round_trip = 100ms;
+  for (int i = 0; i < 10; ++i) queue.on_dip(dip, false, kStart + i * 2s);
+  CHECK(queue.base() == 50ms);
 }
 
 TEST_CASE("a full buffer is not taken for a longer route: it loses packets") {
   QueueModel queue;
   queue.on_round_trip(50ms, kStart);
-  for (int i = 0; i < 10; ++i) queue.on_dip(timed(100ms, 101ms), 10ms, true, kStart + i * 2s);
+  for (int i = 0; i < 10; ++i) queue.on_dip(timed(100ms, 101ms), true, kStart + i * 2s);
   CHECK(queue.base() == 50ms);
 }
 

@@ -4,7 +4,7 @@
 //   by=MS] [burst=%] [acks=%]
 //              [policer=MS] [pause=MS every=MS]
 //              [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
-//              [control=ours,cubic,bbr3] [target=MBPS] [policy=fair] [seed=N] [trace=S]
+//              [control=ours,cubic,bbr1,bbr3] [target=MBPS] [policy=fair] [seed=N] [trace=S]
 //              [at=S rate2= rtt2= loss2=]
 #include <cstdio>
 #include <cstdlib>
@@ -43,6 +43,7 @@ Control control(std::size_t flow) {
     names = names.substr(names.find(',') + 1);
   }
   if (names.starts_with("cubic")) return Control::cubic;
+  if (names.starts_with("bbr1")) return Control::bbr1;
   return names.starts_with("bbr3") ? Control::bbr3 : Control::ours;
 }
 
@@ -73,15 +74,16 @@ void print_state(Simulation& simulation, std::size_t flows, std::vector<std::uin
     const RateControl& control = simulation.recovery(i).control();
     const std::uint64_t bytes = simulation.result(i).goodput_bytes;
     std::printf(
-        " | %-6s got %7.2f bw %7.2f pace %7.2f Mb/s win %6llu inflight %6llu base %.1f q %.1f "
-        "jitter %.1f ms floor %.3f loss %.3f",
-        kNames[static_cast<int>(control.phase())],
+        " | %-6s%s got %7.2f bw %7.2f pace %7.2f Mb/s win %6llu inflight %6llu base %.1f q %.1f "
+        "jitter %.1f ms floor %.3f loss %.3f capacity %.1f",
+        kNames[static_cast<int>(control.phase())], control.competing() ? "*" : " ",
         static_cast<double>(bytes - before[i]) * 8e-6 / interval,
         control.bandwidth().bits_per_second / 1e6, control.pacing_rate().bits_per_second / 1e6,
         static_cast<unsigned long long>(control.window() / 1472),
         static_cast<unsigned long long>(simulation.recovery(i).bytes_in_flight() / 1472),
         seconds(control.queue().base()) * 1e3, seconds(control.queue().standing()) * 1e3,
-        seconds(control.queue().jitter()) * 1e3, control.loss().value(), control.loss().recent());
+        seconds(control.queue().jitter()) * 1e3, control.loss().value(), control.loss().recent(),
+        control.competition().answered_capacity().value_or(0) * 8e-6);
     before[i] = bytes;
   }
   std::printf("\n");

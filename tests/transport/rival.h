@@ -10,7 +10,7 @@
 
 namespace rushfs::transport::simulation {
 
-enum class Control : std::uint8_t { ours, cubic, bbr3 };
+enum class Control : std::uint8_t { ours, cubic, bbr1, bbr3 };
 
 class Rival {
  public:
@@ -27,6 +27,8 @@ class Rival {
 
 /// CUBIC, RFC 9438, with slow start to the first loss, paced as Linux does it.
 std::unique_ptr<Rival> make_cubic();
+/// BBR as in Linux: version 1.
+std::unique_ptr<Rival> make_bbr1(std::uint64_t seed);
 /// BBRv3, draft-ietf-ccwg-bbr.
 std::unique_ptr<Rival> make_bbr3(std::uint64_t seed);
 

@@ -10,6 +10,7 @@ constexpr Bytes kRivalDatagram = 1472_B;
 
 Sender::Sender(const Recovery::Config& config, Control control) : recovery_(config) {
   if (control == Control::cubic) rival_ = make_cubic();
+  if (control == Control::bbr1) rival_ = make_bbr1(config.seed);
   if (control == Control::bbr3) rival_ = make_bbr3(config.seed);
 }
 

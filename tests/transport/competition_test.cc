@@ -1,0 +1,128 @@
+// Recognising others who keep a queue full, from what cruise epochs show.
+#include <catch2/catch.hpp>
+
+#include "transport/competition.h"
+
+using namespace rushfs::transport;
+using namespace std::chrono_literals;
+
+namespace {
+
+const TimePoint kStart = TimePoint{} + 1000s;
+constexpr double kPacket = 1250;
+constexpr double kCapacity = 12.5e6;  // 100 Mbit/s
+
+// 100 ms at `rate` beside others who send `others`, on a path of kCapacity whose queue stands.
+Epoch epoch_at(double rate, double others, std::uint32_t id) {
+  Epoch epoch;
+  epoch.id = id;
+  epoch.started = kStart + 100ms * id;
+  epoch.ended = epoch.started + 100ms;
+  epoch.sent = static_cast<std::uint32_t>(rate / kPacket / 10);
+  const double growth = (rate + others - kCapacity) / kCapacity;
+  for (int i = 0; i <= 10; ++i) {
+    const Duration into = 10ms * i;
+    epoch.on_round_trip(80ms + from_seconds(seconds(into) * growth), epoch.started + into);
+  }
+  return epoch;
+}
+
+// Ten dips and what followed them.
+void answer(Competition& competition) {
+  for (std::uint32_t id = 0; id < 20; ++id) {
+    const double rate = kCapacity / (id % 2 == 0 ? 10 : 20);
+    competition.on_epoch(epoch_at(rate, 0.9 * kCapacity, id), kPacket);
+  }
+}
+
+const Competition::Sight kFullQueue{.queue = 45ms, .allowed = 5ms, .base = 50ms, .rate = 2.5e6};
+
+TimePoint stay(Competition& competition, const Competition::Sight& sight, TimePoint from,
+               Duration length) {
+  const TimePoint end = from + length;
+  for (; from < end; from += 100ms) competition.on_cruise(sight, from - 100ms, from);
+  return end;
+}
+
+Competition beside_others() {
+  Competition competition;
+  competition.on_delivered(kCapacity, kStart);
+  answer(competition);
+  competition.on_yield(0.4);
+  stay(competition, kFullQueue, kStart, 3s);
+  return competition;
+}
+
+}  // namespace
+
+TEST_CASE("the capacity of a path that others fill is learned from how its queue answers") {
+  Competition competition;
+  CHECK_FALSE(competition.answered_capacity());
+  answer(competition);
+  REQUIRE(competition.answered_capacity());
+  CHECK(*competition.answered_capacity() == Approx(kCapacity).epsilon(0.02));
+}
+
+TEST_CASE("a queue that stays full though we yield is others'") {
+  Competition competition;
+  competition.on_delivered(kCapacity, kStart);
+  TimePoint now = stay(competition, kFullQueue, kStart, 3s);
+  CHECK_FALSE(competition.on());  // we have not yielded
+  competition.on_yield(0.4);
+  now = stay(competition, kFullQueue, now, 200ms);
+  CHECK(competition.on());
+}
+
+TEST_CASE("a queue that goes when we yield was ours") {
+  Competition competition;
+  competition.on_delivered(kCapacity, kStart);
+  Competition::Sight gone = kFullQueue;
+  gone.queue = 3ms;
+  TimePoint now = kStart;
+  for (int i = 0; i < 20; ++i) {
+    competition.on_yield(0.4);
+    now = stay(competition, kFullQueue, now, 500ms);
+    now = stay(competition, gone, now, 500ms);
+  }
+  CHECK_FALSE(competition.on());
+}
+
+TEST_CASE("whoever is left with next to nothing need not wait for the queue to be full") {
+  Competition competition;
+  competition.on_delivered(kCapacity / 10, kStart);
+  answer(competition);
+  competition.on_yield(0.4);
+  Competition::Sight sight = kFullQueue;
+  sight.queue = 20ms;
+  sight.rate = 0.15 * kCapacity;
+  TimePoint now = stay(competition, sight, kStart, 3s);
+  CHECK_FALSE(competition.on());  // eight of our own kind may have as much each
+  sight.rate = 0.05 * kCapacity;
+  stay(competition, sight, now, 3s);
+  CHECK(competition.on());
+}
+
+TEST_CASE("beside others the rate rises to about half of the capacity and no further") {
+  Competition competition = beside_others();
+  REQUIRE(competition.on());
+  CHECK(competition.rate() < 0.5 * kCapacity);
+  stay(competition, kFullQueue, kStart + 3s, 10s);
+  CHECK(competition.rate() == Approx(0.52 * kCapacity).epsilon(0.02));
+}
+
+TEST_CASE("when the others have gone, delay counts again") {
+  Competition competition = beside_others();
+  Competition::Sight gone = kFullQueue;
+  gone.queue = 2ms;
+  stay(competition, gone, kStart + 3s, 1500ms);
+  CHECK_FALSE(competition.on());
+}
+
+TEST_CASE("where all are in the same error and much is lost, we give way at once") {
+  Competition competition = beside_others();
+  Competition::Sight crowd = kFullQueue;
+  crowd.lost = 0.4;
+  crowd.excessive = true;
+  stay(competition, crowd, kStart + 3s, 100ms);
+  CHECK_FALSE(competition.on());
+}
