@@ -5,19 +5,24 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <memory>
 #include <optional>
 #include <set>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
+#include "fs/asio_loop.h"
 #include "fs/fuse_session.h"
 
 namespace rushfs::fs {
+
+class FuseReplay;
+
+/// Seconds for which the kernel need not ask.
+inline constexpr double kKernelValidity = std::chrono::duration<double>(kValidity).count();
 
 /// A kernel request until it is answered. Whoever answers takes it; a caller that was killed is
 /// answered EINTR early, and the late result undone.
@@ -48,6 +53,8 @@ class FuseSession::Kernel {
   void attributes_answered(NodeNumber number);
 
   Volume& volume() { return volume_; }
+  /// Null: changes by others are not told to watchers.
+  FuseReplay* replay() { return replay_.get(); }
   /// The request being processed is FUSE_STATX, handed to libfuse as GETATTR.
   bool asked_statx() const { return asked_statx_; }
   FuseRequestRef begin(fuse_req_t request);
@@ -56,12 +63,15 @@ class FuseSession::Kernel {
   // Replies. Each takes the request; a request that was answered already has its result undone.
   void fail(FuseRequest& request, int error);
   void done(FuseRequest& request, const Result<void>& result);
-  void entry(FuseRequest& request, const Result<NodeReference>& found);
-  void created(FuseRequest& request, const Result<Created>& created, fuse_file_info file);
+  void entry(FuseRequest& request, const Result<NodeReference>& found,
+             double valid = kKernelValidity);
+  void created(FuseRequest& request, const Result<Created>& created, fuse_file_info file,
+               double valid = kKernelValidity);
   void opened(FuseRequest& request, const Result<Opened>& opened, fuse_file_info file);
   void opened_directory(FuseRequest& request, const Result<HandleNumber>& handle,
                         fuse_file_info file);
-  void attributes(FuseRequest& request, const Result<Attributes>& attributes);
+  void attributes(FuseRequest& request, const Result<Attributes>& attributes,
+                  double valid = kKernelValidity);
   void status(FuseRequest& request, const Result<Attributes>& attributes);
   /// `room`: bytes the caller has for it; 0: only the length is asked for.
   void value(FuseRequest& request, const Result<std::string>& value, std::size_t room);
@@ -109,12 +119,11 @@ class FuseSession::Kernel {
   struct Asked {
     int requests = 0;
     bool invalidate = false;  // a moment after they are answered
+    std::optional<boost::asio::steady_timer> taken_in;
   };
+  std::unique_ptr<FuseReplay> replay_;
   std::unordered_map<std::uint64_t, Asked> asked_;  // requests for attributes under way
-  boost::asio::io_context notifier_loop_;
-  std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>>
-      notifier_work_;
-  std::thread notifier_;
+  LoopThread pages_, names_;  // calls that make the kernel drop pages, or names, and wait for it
 };
 
 // Locks (fuse_locks.cc).

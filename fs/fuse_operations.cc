@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "fs/fuse_kernel.h"
+#include "fs/fuse_replay.h"
 
 namespace rushfs::fs {
 
@@ -315,6 +316,7 @@ fuse_lowlevel_ops make_operations() {
   operations.getlk = get_lock;
   operations.setlk = set_lock;
   operations.flock = whole_lock;
+  add_replay(operations);
   return operations;
 }
 

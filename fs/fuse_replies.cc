@@ -14,8 +14,6 @@ namespace rushfs::fs {
 
 namespace {
 
-constexpr double kSeconds = std::chrono::duration<double>(kValidity).count();
-
 timespec to_timespec(const Timestamp& time) {
   return {static_cast<time_t>(time.seconds), static_cast<long>(time.nanoseconds)};
 }
@@ -37,12 +35,12 @@ struct stat to_stat(const Attributes& attributes) {
   return result;
 }
 
-fuse_entry_param to_entry(const NodeReference& found) {
+fuse_entry_param to_entry(const NodeReference& found, double valid = kKernelValidity) {
   fuse_entry_param entry{};
   entry.ino = found.number.value;
   entry.attr = to_stat(found.attributes);
-  entry.attr_timeout = kSeconds;
-  entry.entry_timeout = kSeconds;
+  entry.attr_timeout = valid;
+  entry.entry_timeout = valid;
   return entry;
 }
 
@@ -65,19 +63,20 @@ void FuseSession::Kernel::done(FuseRequest& request, const Result<void>& result)
   fail(request, result ? 0 : result.error().value());
 }
 
-void FuseSession::Kernel::entry(FuseRequest& request, const Result<NodeReference>& found) {
+void FuseSession::Kernel::entry(FuseRequest& request, const Result<NodeReference>& found,
+                                double valid) {
   if (!found) return fail(request, found.error().value());
   const auto handle = take(request);
-  const fuse_entry_param entry = to_entry(*found);
+  const fuse_entry_param entry = to_entry(*found, valid);
   const bool given = handle && fuse_reply_entry(handle, &entry) == 0;
   if (!given && found->number.value != 0) volume_.forget(found->number, 1);
 }
 
 void FuseSession::Kernel::created(FuseRequest& request, const Result<Created>& created,
-                                  fuse_file_info file) {
+                                  fuse_file_info file, double valid) {
   if (!created) return fail(request, created.error().value());
   const auto handle = take(request);
-  const fuse_entry_param entry = to_entry(created->found);
+  const fuse_entry_param entry = to_entry(created->found, valid);
   file.fh = created->opened.handle.value;
   file.keep_cache = created->opened.keep_pages;
   file.direct_io = created->opened.whole_writes;
@@ -107,12 +106,13 @@ void FuseSession::Kernel::opened_directory(FuseRequest& request,
   volume_.release_directory(*number);
 }
 
-void FuseSession::Kernel::attributes(FuseRequest& request, const Result<Attributes>& attributes) {
+void FuseSession::Kernel::attributes(FuseRequest& request, const Result<Attributes>& attributes,
+                                     double valid) {
   if (!attributes) return fail(request, attributes.error().value());
   const auto handle = take(request);
   if (!handle) return;
   const struct stat result = to_stat(*attributes);
-  fuse_reply_attr(handle, &result, kSeconds);
+  fuse_reply_attr(handle, &result, valid);
 }
 
 void FuseSession::Kernel::target(FuseRequest& request, const Result<std::string>& target) {

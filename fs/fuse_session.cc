@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -15,6 +14,7 @@
 #include <stdexcept>
 
 #include "fs/fuse_kernel.h"
+#include "fs/fuse_replay.h"
 #include "fs/mount_info.h"
 
 namespace rushfs::fs {
@@ -45,16 +45,6 @@ bool being_killed(pid_t thread) {
   return false;
 }
 
-/// "major:minor" of the mount; asking the mount itself would wait for us.
-std::string device_of(const std::string& mount_point) {
-  std::string device;
-  for (const MountInfo& info : read_mount_info()) {
-    if (info.point != mount_point) continue;
-    device = std::to_string(info.device_major) + ":" + std::to_string(info.device_minor);
-  }
-  return device;
-}
-
 /// A mount whose process was killed answers ENOTCONN to everybody until it is unmounted.
 void clear_dead_mount(const std::string& mount_point) {
   struct stat ignored {};
@@ -77,6 +67,8 @@ void FuseSession::invalidate(NodeNumber number) { kernel_->invalidate(number); }
 void FuseSession::invalidate_name(NodeNumber parent, const std::string& name) {
   kernel_->invalidate_name(parent, name);
 }
+bool FuseSession::tells_events() const { return kernel_->replay() && kernel_->replay()->works(); }
+void FuseSession::happened(RemoteEvent event) { kernel_->replay()->add(std::move(event)); }
 void FuseSession::settle(absl::AnyInvocable<void() &&> then) { kernel_->settle(std::move(then)); }
 
 FuseSession::Kernel::Kernel(boost::asio::io_context& loop, Volume& volume, FuseOptions options,
@@ -86,9 +78,8 @@ FuseSession::Kernel::Kernel(boost::asio::io_context& loop, Volume& volume, FuseO
 FuseSession::Kernel::~Kernel() {
   unmount();
   while (!under_way_.empty()) fail(*under_way_.begin()->second, ENOTCONN);
-  notifier_work_.reset();
-  notifier_loop_.stop();
-  if (notifier_.joinable()) notifier_.join();
+  pages_.stop();
+  names_.stop();
   if (session_) fuse_session_destroy(session_);
   std::free(buffer_.mem);
 }
@@ -113,8 +104,11 @@ void FuseSession::Kernel::mount(absl::AnyInvocable<void() &&> ended) {
   const int descriptor = fuse_session_fd(session_);
   fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
   descriptor_.emplace(loop_, descriptor);
-  notifier_work_.emplace(notifier_loop_.get_executor());
-  notifier_ = std::thread([this] { notifier_loop_.run(); });
+  pages_.start();
+  names_.start();
+  if (options_.replay) {
+    replay_ = std::make_unique<FuseReplay>(loop_, *this, *options_.replay, options_.mount_point);
+  }
   wait_readable();
 }
 
@@ -164,8 +158,10 @@ void FuseSession::Kernel::unmount() {
 void FuseSession::Kernel::raise_read_ahead() {
   read_ahead_raised_ = true;
   if (geteuid() != 0) return;
-  const std::string device = device_of(options_.mount_point);
-  if (device.empty()) return;
+  const auto mount = mount_at(options_.mount_point);  // asking the mount itself would wait for us
+  if (!mount) return;
+  const std::string device =
+      std::to_string(mount->device_major) + ":" + std::to_string(mount->device_minor);
   std::ofstream setting("/sys/class/bdi/" + device + "/read_ahead_kb");
   setting << kReadAheadKiB << std::flush;
   if (!setting) spdlog::info("the kernel's read-ahead stays at its default for this mount");
@@ -217,80 +213,6 @@ void FuseSession::Kernel::interrupted(fuse_req_t handle) {
 void FuseSession::Kernel::tick() {
   // The kernel tells of the first signal only; a later one may be the end.
   for (const auto handle : std::set<fuse_req_t>(interrupted_)) interrupted(handle);
-}
-
-// A reply with attributes has no effect in the kernel if the file is invalidated meanwhile; whoever
-// wanted to read behind the end that the kernel knew would then be told that there is nothing.
-void FuseSession::Kernel::invalidate(NodeNumber number) {
-  if (!mounted_) return;
-  const auto asked = asked_.find(number.value);
-  if (asked != asked_.end()) {
-    asked->second.invalidate = true;
-  } else {
-    begin_invalidation(number);
-  }
-}
-
-void FuseSession::Kernel::attributes_asked(NodeNumber number) { ++asked_[number.value].requests; }
-
-void FuseSession::Kernel::attributes_answered(NodeNumber number) {
-  const auto found = asked_.find(number.value);
-  if (--found->second.requests > 0) return;
-  if (!found->second.invalidate) return void(asked_.erase(found));
-  // When whoever asked has taken the answer in.
-  constexpr auto kTakenIn = std::chrono::milliseconds(2);
-  const auto timer = std::make_shared<boost::asio::steady_timer>(notifier_loop_, kTakenIn);
-  timer->async_wait([this, timer, number](auto) {
-    boost::asio::post(loop_, [this, number] { catch_up(number); });
-  });
-}
-
-void FuseSession::Kernel::catch_up(NodeNumber number) {
-  const auto found = asked_.find(number.value);
-  if (found == asked_.end() || found->second.requests > 0) return;
-  const bool invalidate = found->second.invalidate;
-  asked_.erase(found);
-  if (invalidate) begin_invalidation(number);
-}
-
-void FuseSession::Kernel::begin_invalidation(NodeNumber number) {
-  ++invalidations_[number.value].under_way;
-  boost::asio::post(notifier_loop_, [this, number] {
-    fuse_lowlevel_notify_inval_inode(session_, number.value, 0, 0);
-    boost::asio::post(loop_, [this, number] { invalidated(number); });
-  });
-}
-
-void FuseSession::Kernel::invalidated(NodeNumber number) {
-  const auto found = invalidations_.find(number.value);
-  if (--found->second.under_way > 0) return;
-  auto settled = std::move(found->second.settled);
-  invalidations_.erase(found);
-  for (auto& then : settled) std::move(then)();
-}
-
-void FuseSession::Kernel::after_invalidation(NodeNumber number,
-                                             absl::AnyInvocable<void() &&> then) {
-  const auto found = invalidations_.find(number.value);
-  if (found == invalidations_.end()) return std::move(then)();
-  found->second.settled.push_back(std::move(then));
-}
-
-void FuseSession::Kernel::settle(absl::AnyInvocable<void() &&> then) {
-  if (!mounted_) return std::move(then)();
-  for (auto& [number, asked] : asked_) {
-    if (std::exchange(asked.invalidate, false)) begin_invalidation({number});
-  }
-  boost::asio::post(notifier_loop_, [this, then = std::move(then)]() mutable {
-    boost::asio::post(loop_, std::move(then));
-  });
-}
-
-void FuseSession::Kernel::invalidate_name(NodeNumber parent, const std::string& name) {
-  if (!mounted_) return;
-  boost::asio::post(notifier_loop_, [session = session_, parent, name] {
-    fuse_lowlevel_notify_inval_entry(session, parent.value, name.data(), name.size());
-  });
 }
 
 }  // namespace rushfs::fs

@@ -19,12 +19,15 @@
 
 namespace rushfs::fs {
 
+class ReplayProcess;
+
 struct FuseOptions {
   std::string mount_point;
   std::string source;          // first column of mount(8), e.g. "studio:/footage"
   bool allow_other = false;
   bool read_only = false;
   std::vector<std::string> options;  // further ones of mount(8): noexec, nodev ...
+  ReplayProcess* replay = nullptr;   // tells watchers of changes by others; outlives the session
 };
 
 class FuseSession : public KernelCache {
@@ -47,6 +50,8 @@ class FuseSession : public KernelCache {
 
   void invalidate(NodeNumber number) override;
   void invalidate_name(NodeNumber parent, const std::string& name) override;
+  bool tells_events() const override;
+  void happened(RemoteEvent event) override;
   void settle(absl::AnyInvocable<void() &&> then) override;
 
   class Kernel;  // fs/fuse_kernel.h

@@ -15,6 +15,7 @@
 #include "fs/host.h"
 #include "fs/mount_memory.h"
 #include "fs/path_keeper.h"
+#include "fs/replay_process.h"
 #include "fs/session.h"
 #include "fs/udp_carrier.h"
 #include "fs/volume.h"
@@ -80,6 +81,7 @@ class Mount::Implementation {
   void finish();
 
   MountConfig config_;
+  std::unique_ptr<ReplayProcess> replay_;  // forked before there are files and threads
   LoopTime time_;
   cache::BlockCache blocks_;
   cache::WriteQueue queue_;
@@ -109,6 +111,7 @@ class Mount::Implementation {
 
 Mount::Implementation::Implementation(MountConfig config)
     : config_(std::move(config)),
+      replay_(config_.tell_watchers ? new ReplayProcess(config_.mount_point) : nullptr),
       blocks_((make_cache_folder(config_.cache_directory), blocks_options(config_))),
       queue_(queue_options(config_)),
       queue_capacity_(config_.queue_size),
@@ -283,6 +286,7 @@ void Mount::Implementation::start() {
   options.allow_other = config_.allow_other;
   options.read_only = config_.read_only;
   options.options = config_.fuse_options;
+  options.replay = replay_.get();
   fuse_ = std::make_unique<FuseSession>(file_context, *volume, std::move(options),
                                         [this] { refresh(); });
   volume->set_kernel(fuse_.get());

@@ -50,6 +50,7 @@ struct MountConfig {
 
   bool allow_other = false;
   bool read_only = false;
+  bool tell_watchers = true;                // of changes by others (inotify)
   std::vector<std::string> fuse_options;    // generic ones, passed on as -o: noexec, nodev ...
 };
 

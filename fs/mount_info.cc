@@ -62,4 +62,12 @@ std::vector<MountInfo> read_mount_info() {
   return parse_mount_info(std::string(std::istreambuf_iterator<char>(in), {}));
 }
 
+std::optional<MountInfo> mount_at(const std::string& point) {
+  std::optional<MountInfo> top;
+  for (MountInfo& info : read_mount_info()) {
+    if (info.point == point) top = std::move(info);
+  }
+  return top;
+}
+
 }  // namespace rushfs::fs

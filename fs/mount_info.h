@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,5 +21,7 @@ struct MountInfo {
 /// In the file's order: a mount that covers another comes later. Lines that are none are left out.
 std::vector<MountInfo> parse_mount_info(std::string_view text);
 std::vector<MountInfo> read_mount_info();
+/// What is mounted there, on top of all else.
+std::optional<MountInfo> mount_at(const std::string& point);
 
 }  // namespace rushfs::fs

@@ -23,6 +23,7 @@
 #include "fs/mount_status.h"
 #include "fs/reader.h"
 #include "fs/recent_map.h"
+#include "fs/remote_event.h"
 #include "fs/reply.h"
 #include "fs/writeback.h"
 #include "transport/path_report.h"
@@ -86,6 +87,9 @@ class KernelCache {
   /// Later, on the file loop, when the kernel has dropped what it was told to so far; what programs
   /// wrote through mappings of it has then come to us.
   virtual void settle(absl::AnyInvocable<void() &&> then) = 0;
+  /// Whether programs that watch what the kernel knows are to be told what others do to it.
+  virtual bool tells_events() const = 0;
+  virtual void happened(RemoteEvent event) = 0;
 };
 
 class Volume : private WritebackListener {
@@ -130,6 +134,10 @@ class Volume : private WritebackListener {
               RenameMode mode, Reply<void> reply);
   void read_link(NodeNumber node, Reply<std::string> reply);
   void forget(NodeNumber node, std::uint64_t count);
+  /// For the kernel once more: counts as a reference.
+  NodeReference found(const InodeRef& inode);
+  /// From the root, without a slash at the front; "." is the root.
+  std::string path_of(const Inode& inode) const { return inodes_.path(inode); }
 
   // Folders (volume_directory.cc).
   void open_directory(NodeNumber node, Reply<HandleNumber> reply);
@@ -212,6 +220,7 @@ class Volume : private WritebackListener {
   };
   struct Directory;
   struct PathWalk;
+  struct Comparison;
   struct Rescue;
   struct SeekWalk;
 
@@ -243,7 +252,6 @@ class Volume : private WritebackListener {
   void rescued(Rescue& rescue);
 
   void find_path(std::string path, Reply<NodeNumber> reply);
-  NodeReference found(const InodeRef& inode);
   InodeRef learn(const Entry& entry, NodeNumber parent, const std::string& name,
                  std::uint64_t sent_epoch);
   void learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
@@ -251,6 +259,13 @@ class Volume : private WritebackListener {
   void drop_kernel_pages(Inode& inode);
   void noticed(Inode& inode);
   void noticed_all();
+
+  // volume_events.cc
+  std::shared_ptr<Comparison> remember(const Notice& notice);
+  void compare(const std::shared_ptr<Comparison>& seen);
+  void tell_names(Comparison& seen);
+  void tell_file(const InodeRef& inode, const Attributes& before, const Attributes& now);
+
   void met(Inode& inode) const;
   void renamed(Inode& inode, const Attributes& after);
   void directory_changed(const InodeRef& directory, const Change& change);

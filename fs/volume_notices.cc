@@ -37,6 +37,7 @@ void Volume::noticed_all() {
 void Volume::noticed(const Notice& notice) {
   ++epoch_;
   ++notices_heard_;
+  const auto seen = remember(notice);
   if (notice.everything) noticed_all();
   for (const NoticedChange& change : notice.changes) {
     recently_noticed_.put(change.node, epoch_);
@@ -48,6 +49,7 @@ void Volume::noticed(const Notice& notice) {
     if (kernel_) kernel_->invalidate_name(inode->number, change.name);
   }
   serve_behind_notices(false);
+  compare(seen);
 }
 
 }  // namespace rushfs::fs

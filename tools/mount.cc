@@ -105,6 +105,7 @@ fs::MountConfig mount_config(const RemoteLocation& location, const file::path& m
   config.cache_size = options.cache_size.count;
   config.timeout = std::chrono::duration_cast<std::chrono::seconds>(options.connect.timeout);
   config.allow_other = options.allow_other;
+  config.tell_watchers = options.tell_watchers;
   config.read_only = options.read_only;
   config.fuse_options = fuse_options(options);
   return config;
@@ -197,7 +198,7 @@ void add_mount(CLI::App& program, Action& action) {
       "  rate=500M         never faster, each way       min_rate=50M      never slower\n"
       "  policy=fair       fixed, high, fair or low     timeout=60s       of one file operation\n"
       "  allow_other       other users may use it too   ro                read only\n"
-      "  dscp=8            marks datagrams, 0 to 63\n"
+      "  dscp=8            marks datagrams, 0 to 63     noinotify         see rushfs(1)\n"
       "and the generic ones of mount(8) and fstab(5): noatime, nosuid, _netdev, nofail, x-...\n"
       "\n"
       "Examples:\n"

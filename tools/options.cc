@@ -117,6 +117,8 @@ bool take_rushfs_option(const Option& option, MountOptions& result) {
     result.dscp = parse_dscp(value_of(option));
   } else if (option.name == "allow_other") {
     result.allow_other = true;
+  } else if (option.name == "noinotify") {
+    result.tell_watchers = false;
   } else {
     return false;
   }
@@ -184,8 +186,8 @@ MountOptions parse_mount_options(const std::vector<std::string>& lists) {
       }
       throw usage_error(fmt::format(
           "The mount option {} is not known. Known: identity=, known_hosts=, cache_dir=, "
-          "cache_size=, rate=, min_rate=, policy=, dscp=, timeout=, allow_other, ro, and the "
-          "generic ones of mount(8).",
+          "cache_size=, rate=, min_rate=, policy=, dscp=, timeout=, allow_other, noinotify, ro, "
+          "and the generic ones of mount(8).",
           option.name));
     }
   }

@@ -25,6 +25,7 @@ struct MountOptions {
   transport::RateLimits rate;
   std::uint8_t dscp = 0;            // marks what we send: 0 to 63, RFC 2474
   bool allow_other = false;
+  bool tell_watchers = true;
   bool read_only = false;
   bool no_exec = false;
   bool no_suid = false;

@@ -1,0 +1,87 @@
+// Telling the kernel to drop what it holds. Names wait for whoever changes names in their folder, who
+// may wait for an answer of ours; and some answers wait for pages to be dropped: so names have a
+// thread of their own.
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "fs/fuse_kernel.h"
+
+namespace rushfs::fs {
+
+// A reply with attributes has no effect in the kernel if the file is invalidated meanwhile; whoever
+// wanted to read behind the end that the kernel knew would then be told that there is nothing.
+void FuseSession::Kernel::invalidate(NodeNumber number) {
+  if (!mounted_) return;
+  const auto asked = asked_.find(number.value);
+  if (asked != asked_.end()) {
+    asked->second.invalidate = true;
+  } else {
+    begin_invalidation(number);
+  }
+}
+
+void FuseSession::Kernel::attributes_asked(NodeNumber number) { ++asked_[number.value].requests; }
+
+void FuseSession::Kernel::attributes_answered(NodeNumber number) {
+  const auto found = asked_.find(number.value);
+  if (--found->second.requests > 0) return;
+  if (!found->second.invalidate) return void(asked_.erase(found));
+  // When whoever asked has taken the answer in.
+  constexpr auto kTakenIn = std::chrono::milliseconds(2);
+  auto& taken_in = found->second.taken_in.emplace(loop_, kTakenIn);
+  taken_in.async_wait([this, number](const boost::system::error_code& error) {
+    if (!error) catch_up(number);
+  });
+}
+
+void FuseSession::Kernel::catch_up(NodeNumber number) {
+  const auto found = asked_.find(number.value);
+  if (found == asked_.end() || found->second.requests > 0) return;
+  const bool invalidate = found->second.invalidate;
+  asked_.erase(found);
+  if (invalidate) begin_invalidation(number);
+}
+
+void FuseSession::Kernel::begin_invalidation(NodeNumber number) {
+  ++invalidations_[number.value].under_way;
+  pages_.post([this, number] {
+    fuse_lowlevel_notify_inval_inode(session_, number.value, 0, 0);
+    boost::asio::post(loop_, [this, number] { invalidated(number); });
+  });
+}
+
+void FuseSession::Kernel::invalidated(NodeNumber number) {
+  const auto found = invalidations_.find(number.value);
+  if (--found->second.under_way > 0) return;
+  auto settled = std::move(found->second.settled);
+  invalidations_.erase(found);
+  for (auto& then : settled) std::move(then)();
+}
+
+void FuseSession::Kernel::after_invalidation(NodeNumber number,
+                                             absl::AnyInvocable<void() &&> then) {
+  const auto found = invalidations_.find(number.value);
+  if (found == invalidations_.end()) return std::move(then)();
+  found->second.settled.push_back(std::move(then));
+}
+
+void FuseSession::Kernel::settle(absl::AnyInvocable<void() &&> then) {
+  if (!mounted_) return std::move(then)();
+  for (auto& [number, asked] : asked_) {
+    if (std::exchange(asked.invalidate, false)) begin_invalidation({number});
+  }
+  names_.post([this, then = std::move(then)]() mutable {
+    pages_.post([this, then = std::move(then)]() mutable {
+      boost::asio::post(loop_, std::move(then));
+    });
+  });
+}
+
+void FuseSession::Kernel::invalidate_name(NodeNumber parent, const std::string& name) {
+  if (!mounted_) return;
+  names_.post([session = session_, parent, name] {
+    fuse_lowlevel_notify_inval_entry(session, parent.value, name.data(), name.size());
+  });
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,107 @@
+// Notices say where something has changed; what has, for those who watch (inotify(7)), is found by
+// comparing what was known with what the server says now. docs/semantics.md, "Watching".
+#include <sys/stat.h>
+
+#include "fs/volume.h"
+
+namespace rushfs::fs {
+
+namespace {
+
+/// Questions asked because of one notice. Watchers of more changes than that at once look anew.
+constexpr std::size_t kMaxCompared = 512;
+
+}  // namespace
+
+struct Volume::Comparison {
+  struct Name {
+    InodeRef folder;
+    std::string name;
+    std::optional<InodeRef> before, after;  // none: not known; null: there was nothing
+    bool told = false;
+
+    bool was() const { return before && *before; }
+    bool is() const { return after && *after; }
+    bool is_gone() const { return after && !*after; }
+  };
+  struct File {
+    InodeRef inode;
+    Attributes before;
+  };
+  std::vector<Name> names;
+  std::vector<File> files;
+  std::size_t waiting = 0;
+};
+
+std::shared_ptr<Volume::Comparison> Volume::remember(const Notice& notice) {
+  if (!kernel_ || !kernel_->tells_events()) return nullptr;
+  auto seen = std::make_shared<Comparison>();
+  for (const NoticedChange& change : notice.changes) {
+    const auto inode = inodes_.find(change.node);
+    if (!inode || inode->lookups == 0 || !inode->known()) continue;
+    if (seen->names.size() + seen->files.size() >= kMaxCompared) break;
+    if (!change.name.empty()) {
+      seen->names.push_back({inode, change.name, last_known_name(*inode, change.name), {}, false});
+    } else if (!inode->directory() && !inode->unlinked) {
+      seen->files.push_back({inode, inode->view()});
+    }
+  }
+  return seen;
+}
+
+void Volume::compare(const std::shared_ptr<Comparison>& seen) {
+  if (!seen) return;
+  seen->waiting = seen->names.size();
+  for (auto& name : seen->names) {
+    lookup(name.folder->number, name.name, [this, seen, &name](Result<NodeReference> found) {
+      if (found) {
+        name.after = inodes_.find(found->number);
+        if (*name.after) forget(found->number, 1);
+      }
+      if (--seen->waiting == 0) tell_names(*seen);
+    });
+  }
+  for (const auto& file : seen->files) {
+    get_attributes(file.inode->number, [this, seen, &file](Result<Attributes> now) {
+      if (now) tell_file(file.inode, file.before, *now);
+    });
+  }
+}
+
+void Volume::tell_names(Comparison& seen) {
+  using What = RemoteEvent::What;
+  const auto tell = [&](What what, const InodeRef& node, const Comparison::Name& at) {
+    kernel_->happened({what, node, at.folder, at.name, nullptr, "", nullptr});
+  };
+  for (auto& from : seen.names) {
+    if (!from.was() || !from.is_gone()) continue;
+    for (auto& to : seen.names) {
+      const bool moved = !to.told && to.is() && *to.after == *from.before &&
+                         (!to.was() || *to.before != *from.before);
+      if (!moved) continue;
+      kernel_->happened({What::renamed, *from.before, from.folder, from.name, to.folder, to.name,
+                         to.was() ? *to.before : nullptr});
+      from.told = to.told = true;
+      break;
+    }
+  }
+  for (const auto& at : seen.names) {
+    if (at.told || !at.after || (at.was() && *at.before == *at.after)) continue;
+    if (at.was()) tell(What::removed, *at.before, at);
+    if (!at.is()) continue;
+    tell(What::created, *at.after, at);
+    if ((*at.after)->regular() && (*at.after)->size() > 0) tell(What::changed, *at.after, at);
+  }
+}
+
+void Volume::tell_file(const InodeRef& inode, const Attributes& before, const Attributes& now) {
+  const auto folder = inodes_.find(inode->parent);
+  if (!folder || inode->unlinked || inodes_.child(inode->parent, inode->name) != inode) return;
+  const bool content = inode->regular() && (now.mtime != before.mtime || now.size != before.size);
+  const bool other = now.mode != before.mode || now.uid != before.uid || now.gid != before.gid;
+  if (!content && !other) return;
+  kernel_->happened({content ? RemoteEvent::What::changed : RemoteEvent::What::attributes, inode,
+                     folder, inode->name, nullptr, "", nullptr});
+}
+
+}  // namespace rushfs::fs
