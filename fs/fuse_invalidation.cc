@@ -1,5 +1,5 @@
-// Telling the kernel to drop what it holds. Names wait for whoever changes names in their folder, who
-// may wait for an answer of ours; and some answers wait for pages to be dropped: so names have a
+// Telling the kernel to drop what it holds. Names wait for whoever changes names in their folder; he
+// may wait for an answer of ours, and some answers wait for pages to be dropped: so names have a
 // thread of their own.
 #include <boost/asio/post.hpp>
 #include <utility>

@@ -118,7 +118,10 @@ void FuseReplay::answered(int error) {
       attempts_ < kMaxAttempts) {
     return order();
   }
-  if (error != 0) spdlog::debug("'{}' is not told to watchers: {}", current_->name, strerror(error));
+  if (error != 0) {
+    spdlog::debug("'{}' is not told to watchers: {}", current_->name,
+                  std::strerror(error));
+  }
   next();
 }
 
