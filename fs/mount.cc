@@ -32,6 +32,8 @@ using namespace std::chrono_literals;
 constexpr auto kPathInterval = 100ms;
 /// What housekeeping (validity, commits, releases) is done in.
 constexpr auto kHousekeeping = 1s;
+/// Who asks for the status waits no longer than this for a busy cache disk.
+constexpr auto kStatusPatience = 200ms;
 /// Who was connected before waits no longer than this for a server: a handshake and a repeat of it
 /// over 600 ms.
 constexpr auto kPatienceWithMemory = 4s;
@@ -62,6 +64,7 @@ class Mount::Implementation {
   void run();
   void stop();
   MountStatus status() const;
+  void fresh_status(StatusHandler done);
 
   asio::io_context file_context;
   std::unique_ptr<transport::UdpDriver> driver;
@@ -349,6 +352,28 @@ MountStatus Mount::Implementation::status() const {
   return status;
 }
 
+void Mount::Implementation::fresh_status(StatusHandler done) {
+  struct Asked {
+    StatusHandler done;
+    asio::steady_timer patience;
+  };
+  const auto asked = std::make_shared<Asked>(
+      Asked{std::move(done), asio::steady_timer(file_context, kStatusPatience)});
+  const auto answer = [this, asked] {
+    if (!asked->done) return;  // it was answered
+    asked->patience.cancel();
+    std::move(std::exchange(asked->done, nullptr))(status());
+  };
+  asked->patience.async_wait([answer](const boost::system::error_code& error) {
+    if (!error) answer();
+  });
+  blocks_loop_.run([this] { return blocks_.stats(); },
+                   [this, answer](cache::BlockCacheStats stats) {
+                     cache_.bytes = stats.used_bytes;
+                     answer();
+                   });
+}
+
 Mount::Mount(MountConfig config)
     : implementation_(std::make_unique<Implementation>(std::move(config))) {}
 Mount::~Mount() = default;
@@ -359,7 +384,7 @@ void Mount::start() { implementation_->start(); }
 void Mount::run() { implementation_->run(); }
 void Mount::stop() { implementation_->stop(); }
 asio::io_context& Mount::file_loop() { return implementation_->file_context; }
-MountStatus Mount::status() const { return implementation_->status(); }
+void Mount::status(StatusHandler done) { implementation_->fresh_status(std::move(done)); }
 void Mount::wait_all(absl::AnyInvocable<void(Result<void>) &&> done) {
   implementation_->volume->wait_all(Reply<void>(std::move(done)));
 }

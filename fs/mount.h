@@ -91,7 +91,9 @@ class Mount {
 
   // Control: on the file loop.
 
-  MountStatus status() const;
+  using StatusHandler = absl::AnyInvocable<void(MountStatus) &&>;
+  /// How full the cache is may be as it was a second ago while its disk is busy.
+  void status(StatusHandler done);
   /// `done` once everything written before this call, or only what was written to the file at
   /// `path` (relative to the mount's root), is on the server's stable storage. ENOENT: no such.
   void wait_all(absl::AnyInvocable<void(Result<void>) &&> done);

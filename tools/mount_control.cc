@@ -40,9 +40,11 @@ ControlServer::Handler mount_control(fs::Mount& mount, transport::RateLimits rat
   return [&mount, rate](const json& request, Reply reply) mutable {
     const std::string command = request.value("command", "");
     if (command == "status") {
-      json status = to_json(mount.status());
-      status["pid"] = getpid();
-      std::move(reply)(std::move(status));
+      mount.status([reply = std::move(reply)](const fs::MountStatus& found) mutable {
+        json status = to_json(found);
+        status["pid"] = getpid();
+        std::move(reply)(std::move(status));
+      });
     } else if (command == "wait" && request.contains("file")) {
       mount.wait_file(request.value("file", ""), answer_with(std::move(reply)));
     } else if (command == "wait") {

@@ -222,6 +222,24 @@ class TruthTest(harness.TestCase):
         self.assertEqual(mount.status()["queue"]["bytes"], 0)
         self.assertIn("empty", rushfs("status", str(mount.folder)).stdout)
 
+    def test_status_counts_what_was_read_a_moment_ago(self):
+        payload = os.urandom(3_000_000)
+        (self.server.folder / "clip").write_bytes(payload)
+        mount = self.mount()
+        self.assertEqual((mount.folder / "clip").read_bytes(), payload)
+        self.assertGreaterEqual(mount.status()["cache"]["bytes"], len(payload))
+
+    def test_what_was_learned_of_paths_is_kept_and_may_be_broken(self):
+        mount = self.mount()
+        mount.unmount()
+        kept, = mount.cache.rglob("paths")
+        self.assertEqual(kept.read_bytes()[:8], b"rushpath")
+        kept.write_bytes(b"neither this nor that")
+        mount.start()
+        self.assertEqual(mount.status()["link"]["state"], "connected")
+        mount.unmount()
+        self.assertEqual(kept.read_bytes()[:8], b"rushpath")
+
     def test_status_lists_all_mounts(self):
         one, two = self.mount("one"), self.mount("two")
         listed = json.loads(rushfs("status", "--json", check=False).stdout)  # others may be dead
