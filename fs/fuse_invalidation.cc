@@ -1,6 +1,6 @@
 // Telling the kernel to drop what it holds. Dropping a name waits for whoever changes names in its
-// folder, who may wait for an answer of ours; and some answers wait for pages to be dropped. So names
-// have a thread of their own.
+// folder, who may wait for an answer of ours; and some answers wait for pages to be dropped. So
+// names have a thread of their own.
 #include <boost/asio/post.hpp>
 #include <utility>
 
