@@ -39,13 +39,13 @@ FolderLock::FolderLock(const std::filesystem::path& folder) {
   }
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
     const int reason = errno;
-    const std::string message = reason == EWOULDBLOCK
-                                    ? "folder " + folder.string() + " is in use by " +
-                                          holder_of(descriptor_) +
-                                          "; give each mount a cache folder of its own"
-                                    : "cannot lock " + file.string() + ": " + std::strerror(reason);
+    const std::string holder = holder_of(descriptor_);
     ::close(descriptor_);
-    throw std::runtime_error(message);
+    if (reason == EWOULDBLOCK) {
+      throw FolderInUse("folder " + folder.string() + " is in use by " + holder +
+                        "; give each mount a cache folder of its own");
+    }
+    throw std::runtime_error("cannot lock " + file.string() + ": " + std::strerror(reason));
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   // The pid is for people; the lock itself does not depend on it, so a full disk is no obstacle.

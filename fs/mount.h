@@ -64,8 +64,9 @@ struct ConnectFailure : std::runtime_error {
 
 class Mount {
  public:
-  /// Opens block cache and write queue. Throws std::system_error or std::runtime_error naming the
-  /// path: not writable, full, in use by another mount, or of another export.
+  /// Opens block cache and write queue. Throws cache::FolderInUse (by another mount), or
+  /// std::system_error or std::runtime_error naming the path: not writable, full, or of another
+  /// export.
   explicit Mount(MountConfig config);
   /// Unmounts if still mounted, tells the server, closes the queue (what it holds stays for the
   /// next mount of the same cache directory).

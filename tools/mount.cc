@@ -12,7 +12,9 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <thread>
 
+#include "cache/folder_lock.h"
 #include "fs/mount_memory.h"
 #include "tools/command.h"
 #include "tools/control_client.h"
@@ -31,6 +33,9 @@ namespace file = std::filesystem;
 
 /// Nobody waits longer than this for a first answer, whatever the deadline of file operations.
 constexpr auto kConnectPatience = std::chrono::seconds(12);
+/// A mount that was taken down with umount(8) goes on for a moment, to put its cache away.
+constexpr auto kPutAwayPatience = std::chrono::seconds(10);
+constexpr auto kPutAwayPoll = std::chrono::milliseconds(20);
 
 struct Arguments {
   std::string source;
@@ -135,7 +140,20 @@ MountEntry own_entry(const file::path& mount_point) {
                      mount_point.string() + " was unmounted again at once by somebody else.");
 }
 
-void run_mount(fs::MountConfig config, const Connecting& connecting, bool foreground) {
+/// Opens the cache, once the mount that was here before has put it away.
+std::unique_ptr<fs::Mount> open_mount(const fs::MountConfig& config) {
+  const auto until = std::chrono::steady_clock::now() + kPutAwayPatience;
+  while (true) {
+    try {
+      return std::make_unique<fs::Mount>(config);
+    } catch (const cache::FolderInUse&) {
+      if (std::chrono::steady_clock::now() >= until) throw;
+    }
+    std::this_thread::sleep_for(kPutAwayPoll);
+  }
+}
+
+void run_mount(const fs::MountConfig& config, const Connecting& connecting, bool foreground) {
   Daemon daemon(foreground);
   if (foreground) {
     log_to_terminal();
@@ -145,7 +163,8 @@ void run_mount(fs::MountConfig config, const Connecting& connecting, bool foregr
   const file::path mount_point = config.mount_point;
   file::create_directories(config.cache_directory.parent_path());
   const transport::RateLimits rate = config.endpoint.rate;
-  fs::Mount mount(std::move(config));
+  const auto opened = open_mount(config);
+  fs::Mount& mount = *opened;
   connect(mount, connecting);
   mount.start();
   const MountEntry entry = own_entry(mount_point);

@@ -183,6 +183,17 @@ class LifeTest(harness.TestCase):
         mount.wait()
         self.assertEqual((self.server.folder / "later").read_bytes(), b"y" * 5_000_000)
 
+    def test_a_folder_is_mounted_again_right_after_umount(self):
+        mount = harness.Mount(self.place, self.server)
+        for turn in range(5):
+            self.mount_in_background(mount)
+            with open(mount.folder / f"file {turn}", "wb") as file:
+                file.write(b"z" * 2_000_000)
+            subprocess.run(["umount", str(mount.folder)], check=True)
+        self.mount_in_background(mount)
+        self.assertEqual((mount.folder / "file 4").read_bytes(), b"z" * 2_000_000)
+        rushfs("unmount", str(mount.folder))
+
     def test_a_dead_process_is_recognised_and_cleared_away(self):
         mount = self.mount()
         mount.process.kill()
