@@ -62,7 +62,8 @@ enum Trait : std::uint32_t {
   kHasDefaultAcl = 4,   // system.posix_acl_default
   kHasCapability = 8,   // security.capability
   kNoXattrSupport = 16,  // the file system has none at all
-  kImmutable = 32        // FS_IMMUTABLE_FL: nobody may change it
+  kImmutable = 32,       // FS_IMMUTABLE_FL: nobody may change it
+  kAppendOnly = 64       // FS_APPEND_FL: only appends and new names
 };
 
 struct Attributes {

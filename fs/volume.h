@@ -276,6 +276,8 @@ class Volume : private WritebackListener {
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
   void abandon(Inode& inode);
   bool refuses_change(const InodeRef& inode, int& error) const;
+  /// A change of anything but what comes behind the end, or of a folder's names.
+  bool refuses_rewrite(const InodeRef& inode, int& error) const;
   /// A change that is carried out at the server now, not through the queue.
   template <class R>
   void change_at_server(const InodeRef& inode, R request, AppliedOperation operation,

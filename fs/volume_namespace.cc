@@ -12,6 +12,12 @@ bool Volume::refuses_change(const InodeRef& inode, int& error) const {
   return error != 0;
 }
 
+bool Volume::refuses_rewrite(const InodeRef& inode, int& error) const {
+  if (refuses_change(inode, error)) return true;
+  if ((inode->server.traits & kAppendOnly) != 0) error = EPERM;
+  return error != 0;
+}
+
 void Volume::lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply) {
   const auto directory = inodes_.find(parent);
   if (!directory) return reply.fail(ESTALE);
@@ -172,6 +178,11 @@ struct Renaming {
   InodeRef replaced;
 };
 
+/// Something we have not seen has the old name.
+bool leaves_whiteout(RenameMode mode) {
+  return mode == RenameMode::whiteout || mode == RenameMode::no_replace_whiteout;
+}
+
 }  // namespace
 
 void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_parent, std::string to,
@@ -201,6 +212,7 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
         const auto moved = inodes_.get(done.moved.node);
         renamed(*moved, done.moved.attributes);
         name_gone(renaming.from_directory, renaming.from);
+        if (leaves_whiteout(renaming.mode)) renaming.from_directory->listing.reset();
         inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
         name_made(renaming.to_directory, renaming.to, done.moved);
         if (renaming.mode == RenameMode::exchange && done.replaced) {

@@ -96,7 +96,11 @@ void Volume::open_created(const InodeRef& inode, OpenFlags flags, Reply<Created>
 void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
-  if (int error = 0; flags.write && refuses_change(inode, error)) return reply.fail(error);
+  const bool appends = flags.append && !flags.truncate;
+  if (int error = 0; flags.write && (appends ? refuses_change(inode, error)
+                                             : refuses_rewrite(inode, error))) {
+    return reply.fail(error);
+  }
   if (inode->releasing && parts_.remote.reachable()) {
     // Messages overtake each other: a Release that arrives after this Open, or after an Unlink
     // that relies on it, would let go of the file under its new user. Another question's answer
@@ -201,7 +205,7 @@ void Volume::finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> r
 // The time of the last write travels behind the data, or the file would show the time at which it
 // arrived.
 void Volume::stamp(const InodeRef& inode) {
-  if (inode->unlinked) return;
+  if (inode->unlinked || (inode->server.traits & kAppendOnly) != 0) return;
   if (!inode->local.unstamped || !inode->local.mtime) return;
   AttributeChange change;
   change.mtime = TimeChange{false, *inode->local.mtime};

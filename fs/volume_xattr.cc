@@ -129,7 +129,7 @@ void Volume::list_xattrs(NodeNumber node, Reply<std::vector<std::string>> reply)
 void Volume::set_xattr(NodeNumber node, std::string name, std::optional<std::string> value,
                        XattrMode mode, Reply<void> reply) {
   const auto inode = inodes_.find(node);
-  if (int error = 0; refuses_change(inode, error)) return reply.fail(error);
+  if (int error = 0; refuses_rewrite(inode, error)) return reply.fail(error);
   SetXattr change{CallNumber{}, inode->node, std::move(name), std::move(value), mode};
   if (inode->local.operations > 0) return queue_xattr(inode, std::move(change), std::move(reply));
   AppliedOperation operation;

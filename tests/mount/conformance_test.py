@@ -404,6 +404,18 @@ def renames_with_flags(folder):
 
 
 @row
+def a_whiteout_is_there_at_once(folder):
+    os.mkdir(folder / "new")  # all of its names are known
+    source = put(folder / "new/source", b"a")
+    seen = [attempt(rename, source, folder / "new/target", WHITEOUT)]
+    status = os.lstat(source)
+    seen += [stat.S_ISCHR(status.st_mode), status.st_rdev, attempt(os.mkdir, source)]
+    os.unlink(source)
+    put(source, b"again")
+    return seen + [get(source), get(folder / "new/target")]
+
+
+@row
 def names_too_long_loops_and_wrong_kinds(folder):
     put(folder / "file")
     os.symlink("loop", folder / "loop")
@@ -543,6 +555,17 @@ def file_flags(folder):
             as_user(USER, ioctl, set_flags, before)]
     ioctl(set_flags, before)
     seen.append(attempt(os.truncate, path, 0))
+    append_only = 0x20
+    ioctl(set_flags, before | append_only)
+    for flags in (os.O_WRONLY, os.O_RDWR | os.O_APPEND | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
+        opened = attempt(os.open, path, flags)
+        seen.append(opened if isinstance(opened, str) else "opened")
+    seen += [os.write(opened, b"line"), attempt(os.truncate, path, 1), attempt(os.chmod, path, 0o600),
+             attempt(os.utime, path, (1, 1)), attempt(os.utime, path), attempt(os.unlink, path),
+             attempt(os.setxattr, path, "user.a", b"1"), get(path)]
+    os.close(opened)
+    os.fsync(fd)
+    ioctl(set_flags, before)
     os.close(fd)
     return seen
 
