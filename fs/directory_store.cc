@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <system_error>
 
@@ -83,6 +84,8 @@ DirectoryStore::DirectoryStore(const DirectoryOptions& options)
 bool DirectoryStore::present() const {
   const Descriptor now(::open(options_.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   struct statx status;
+  // Our own shortage says nothing about the disk.
+  if (!now && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) return true;
   return now && status_of(now.get(), "", status) && same_place(status, root_status_);
 }
 

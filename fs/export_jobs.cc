@@ -36,7 +36,7 @@ std::shared_ptr<Job> Export::Implementation::job_on(const std::vector<NodeId>& n
     Job::Want want;
     want.id = id;
     want.known = held_.node(id);
-    want.held = want.known != nullptr;
+    want.held = held_.is_held(id);
     if (!want.known) {
       if (NodeRef* known = nodes_.find(id)) want.known = *known;
     }

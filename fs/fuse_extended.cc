@@ -150,8 +150,12 @@ void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void*, fuse_fi
   }
   Kernel& kernel = kernel_of(request);
   kernel.volume().file_flags({node}, wanted,
-                             [&kernel, r = kernel.begin(request), command](auto flags) {
-                               kernel.flags(*r, flags, command);
+                             [&kernel, node, sets, command, r = kernel.begin(request)](auto flags) {
+                               // The kernel does not know that this changes attributes.
+                               if (sets) kernel.invalidate({node});
+                               kernel.after_invalidation({node}, [&kernel, r, flags, command] {
+                                 kernel.flags(*r, flags, command);
+                               });
                              });
 }
 

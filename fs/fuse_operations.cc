@@ -210,12 +210,18 @@ void read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_f
       [&kernel, r = kernel.begin(request)](auto slices) { kernel.bytes(*r, slices); });
 }
 
-void write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t size, off_t offset,
+void write(fuse_req_t request, fuse_ino_t node, const char* bytes, std::size_t size, off_t offset,
            fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
+  // Behind an asynchronous direct write the kernel keeps pages that were read meanwhile.
+  const bool direct = (file->flags & O_DIRECT) != 0;
   kernel.volume().write(
       handle_of(file), static_cast<std::uint64_t>(offset), Buffer(bytes, bytes + size),
-      [&kernel, r = kernel.begin(request)](auto length) { kernel.written(*r, length); });
+      [&kernel, direct, node, r = kernel.begin(request)](auto length) {
+        if (!direct) return kernel.written(*r, length);
+        kernel.invalidate({node});
+        kernel.after_invalidation({node}, [&kernel, r, length] { kernel.written(*r, length); });
+      });
 }
 
 void flush(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {

@@ -16,10 +16,16 @@ bool HeldFiles::hold(const Holder& holder, const NodeRef& node) {
   if (full && !mine.contains(node->id())) return false;
   mine.insert(node->id());
   File& file = files_[node->id()];
-  if (!file.node) file.node = node;
+  keep_open(file, node);
   file.holders.insert(holder);
   file.until.reset();
   return true;
+}
+
+void HeldFiles::keep_open(File& file, const NodeRef& node) {
+  if (file.node || kept_open_ >= kMaxKeptOpen) return;
+  file.node = node;
+  ++kept_open_;
 }
 
 NodeRef HeldFiles::node(const NodeId& node) const {
@@ -39,7 +45,7 @@ bool HeldFiles::is_orphan(const NodeId& node) const {
 
 void HeldFiles::restore(const OrphanFile& orphan, transport::TimePoint until) {
   File& file = files_[orphan.node->id()];
-  file.node = orphan.node;
+  keep_open(file, orphan.node);
   file.orphan = orphan.name;
   file.until = until;
 }
@@ -50,6 +56,7 @@ void HeldFiles::release(const Holder& holder, const NodeId& node, LetGo& out) {
   if (!file->second.holders.empty()) return;
   if (!file->second.orphan.empty()) out.orphans.push_back(file->second.orphan);
   out.nodes.push_back(node);
+  if (file->second.node) --kept_open_;
   files_.erase(file);
 }
 
@@ -90,6 +97,7 @@ HeldFiles::LetGo HeldFiles::expire(transport::TimePoint now) {
     if (!file.until || now < *file.until) return false;
     if (!file.orphan.empty()) out.orphans.push_back(file.orphan);
     out.nodes.push_back(entry.first);
+    if (file.node) --kept_open_;
     return true;
   });
   return out;

@@ -24,15 +24,17 @@ struct Holder {
 
 class HeldFiles {
  public:
-  /// Files one client may hold; each takes a descriptor of the server.
-  static constexpr std::size_t kMaxPerHolder = 16384;
+  /// Files one client may hold.
+  static constexpr std::size_t kMaxPerHolder = 32768;
   /// And all clients together.
-  static constexpr std::size_t kMaxHeld = 40960;
+  static constexpr std::size_t kMaxHeld = 65536;
+  /// Of these are nodes, and so descriptors of the server, kept open; others are found by their id.
+  static constexpr std::size_t kMaxKeptOpen = 4096;
 
   /// False: the limit is reached.
   bool hold(const Holder& holder, const NodeRef& node);
   bool is_held(const NodeId& node) const { return files_.contains(node); }
-  /// Null: not held.
+  /// Null: not held, or not kept open.
   NodeRef node(const NodeId& node) const;
 
   /// The last name of a held file is now the hidden one.
@@ -64,8 +66,10 @@ class HeldFiles {
     std::optional<transport::TimePoint> until;  // held by nobody now, but kept
   };
   void release(const Holder& holder, const NodeId& node, LetGo& out);
+  void keep_open(File& file, const NodeRef& node);
 
   std::unordered_map<NodeId, File> files_;
+  std::size_t kept_open_ = 0;
   std::map<Holder, std::set<NodeId>> by_holder_;
 };
 

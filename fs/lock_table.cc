@@ -18,12 +18,14 @@ bool touch(const LockSpan& a, const LockSpan& b) {
 
 const LockTable::Held* LockTable::conflict(const Node& node, const LockRequest& request) {
   if (request.span.type == LockType::none) return nullptr;
+  const Held* first = nullptr;
   for (const Held& held : node.held) {
     const bool exclusive =
         held.span.type == LockType::exclusive || request.span.type == LockType::exclusive;
-    if (held.owner != request.owner && exclusive && overlap(held.span, request.span)) return &held;
+    if (held.owner == request.owner || !exclusive || !overlap(held.span, request.span)) continue;
+    if (first == nullptr || held.span.first < first->span.first) first = &held;
   }
-  return nullptr;
+  return first;
 }
 
 std::optional<LockTable::Held> LockTable::conflict(const LockRequest& request) const {

@@ -53,7 +53,7 @@ class LockTable {
     std::uint32_t process = 0;
     LockSpan span;
   };
-  /// What keeps the request from being granted.
+  /// What keeps the request from being granted; of several, what begins first.
   std::optional<Held> conflict(const LockRequest& request) const;
   /// All that the client holds and waits for.
   void release(const ClientTag& client);

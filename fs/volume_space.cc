@@ -148,6 +148,37 @@ void Volume::seek_on(std::shared_ptr<SeekWalk> walk) {
   });
 }
 
+namespace {
+
+/// Disks know data and holes by blocks: what is queued shows as it will once it is there.
+constexpr std::uint64_t kDiskBlock = 4096;  // bytes
+
+/// The pieces with those of data grown to whole blocks, but not beyond the file's `size`.
+std::vector<cache::Piece> by_blocks(const std::vector<cache::Piece>& pieces, std::uint64_t size) {
+  std::vector<cache::Piece> result;
+  for (cache::Piece piece : pieces) {
+    std::uint64_t begin = piece.offset_bytes, end = begin + piece.length_bytes;
+    if (piece.kind == cache::Piece::Kind::data) {
+      begin = begin / kDiskBlock * kDiskBlock;
+      end = std::min(size, (end + kDiskBlock - 1) / kDiskBlock * kDiskBlock);
+      while (!result.empty() && result.back().offset_bytes >= begin) result.pop_back();
+      if (!result.empty()) {
+        auto& last = result.back();
+        last.length_bytes = std::min(last.length_bytes, begin - last.offset_bytes);
+      }
+    } else if (!result.empty()) {
+      begin = std::max(begin, result.back().offset_bytes + result.back().length_bytes);
+    }
+    if (begin >= end) continue;
+    piece.offset_bytes = begin;
+    piece.length_bytes = end - begin;
+    result.push_back(piece);
+  }
+  return result;
+}
+
+}  // namespace
+
 void Volume::seek(HandleNumber number, std::uint64_t offset, Seek what,
                   Reply<std::uint64_t> reply) {
   const auto found = handles_.find(number.value);
@@ -159,7 +190,8 @@ void Volume::seek(HandleNumber number, std::uint64_t offset, Seek what,
       std::make_shared<SeekWalk>(SeekWalk{inode, offset, what == Seek::data, std::move(reply), {}});
   parts_.queue_loop.run(
       [&queue = parts_.queue, node = inode->node, offset, size] {
-        return queue.layout(node.bytes, offset, size - offset);
+        const std::uint64_t from = offset / kDiskBlock * kDiskBlock;
+        return by_blocks(queue.layout(node.bytes, from, size - from), size);
       },
       [this, walk](std::vector<cache::Piece> pieces) {
         walk->pieces = std::move(pieces);

@@ -2,10 +2,12 @@
 #include "fs/mount.h"
 
 #include <fmt/format.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cerrno>
@@ -76,8 +78,8 @@ file::path check_mount_point(const std::string& directory) {
 std::vector<std::string> fuse_options(const MountOptions& options) {
   std::vector<std::string> result = options.kernel;
   if (options.no_exec) result.emplace_back("noexec");
-  if (options.no_suid) result.emplace_back("nosuid");
-  if (options.no_device) result.emplace_back("nodev");
+  result.emplace_back(options.no_suid ? "nosuid" : "suid");
+  result.emplace_back(options.no_device ? "nodev" : "dev");
   return result;
 }
 
@@ -182,9 +184,30 @@ void run_mount(const fs::MountConfig& config, const Connecting& connecting, bool
   mount.run();
 }
 
+/// What the kernel checks itself can be changed while it is mounted: ro, nosuid, nodev, noexec.
+ExitCode remount(const std::string& directory, const MountOptions& options) {
+  const auto mounts = read_mount_table();
+  const file::path path = absolute_path(directory, mounts);
+  const bool ours = std::ranges::any_of(
+      mounts, [&](const MountEntry& mount) { return mount.mount_point == path; });
+  if (!ours) throw CommandError(ExitCode::not_mounted, path.string() + " is not mounted.");
+  unsigned long flags = MS_REMOUNT;
+  if (options.read_only) flags |= MS_RDONLY;
+  if (options.no_exec) flags |= MS_NOEXEC;
+  if (options.no_suid) flags |= MS_NOSUID;
+  if (options.no_device) flags |= MS_NODEV;
+  if (std::ranges::find(options.kernel, "noatime") != options.kernel.end()) flags |= MS_NOATIME;
+  if (::mount(nullptr, path.c_str(), nullptr, flags, nullptr) != 0) {
+    throw CommandError(ExitCode::failure, fmt::format("Cannot remount {}: {}.", path.string(),
+                                                      std::strerror(errno)));
+  }
+  return ExitCode::success;
+}
+
 ExitCode mount(const Arguments& arguments) {
   const RemoteLocation location = parse_location(arguments.source);
   const MountOptions options = parse_mount_options(arguments.options);
+  if (options.remount) return remount(arguments.directory, options);
   const file::path mount_point = check_mount_point(arguments.directory);
   const Credentials credentials = load_credentials(options.connect);
   const auto patience = std::min<std::chrono::milliseconds>(

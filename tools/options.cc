@@ -132,7 +132,8 @@ bool take_generic_option(const Option& option, MountOptions& result) {
     bool MountOptions::* member;
     bool on;
   };
-  static constexpr std::array<Switch, 8> kSwitches{{
+  static constexpr std::array<Switch, 9> kSwitches{{
+      {"remount", &MountOptions::remount, true},
       {"ro", &MountOptions::read_only, true}, {"rw", &MountOptions::read_only, false},
       {"noexec", &MountOptions::no_exec, true}, {"exec", &MountOptions::no_exec, false},
       {"nosuid", &MountOptions::no_suid, true}, {"suid", &MountOptions::no_suid, false},

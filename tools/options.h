@@ -27,9 +27,10 @@ struct MountOptions {
   bool allow_other = false;
   bool tell_watchers = true;
   bool read_only = false;
+  bool remount = false;  // only change how the kernel uses what is mounted
   bool no_exec = false;
-  bool no_suid = false;
-  bool no_device = false;
+  bool no_suid = true;    // whoever has the server could make himself root here
+  bool no_device = true;  // likewise
   std::vector<std::string> kernel;  // understood by the kernel for any file system: noatime ...
 };
 

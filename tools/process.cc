@@ -22,8 +22,9 @@ void raise_file_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   constexpr rlim_t kWanted = 1 << 20;
-  if (geteuid() == 0) limit.rlim_max = std::max(limit.rlim_max, kWanted);
-  limit.rlim_cur = limit.rlim_max;
+  const rlimit more{std::max(limit.rlim_max, kWanted), std::max(limit.rlim_max, kWanted)};
+  if (geteuid() == 0 && setrlimit(RLIMIT_NOFILE, &more) == 0) return;
+  limit.rlim_cur = limit.rlim_max;  // in a container root may not have more either
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 

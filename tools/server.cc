@@ -216,7 +216,8 @@ void Server::watch_disk(fs::Export& exported) {
   auto wait = [&watch, &exported](auto& self) -> void {
     watch.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                      [&exported, self](const boost::system::error_code& error) mutable {
-                       if (error) return;
+                       // Where the disk was replaced, nobody reads what the old one says.
+                       if (error || !exported.disk_descriptor()) return;
                        exported.look_at_disk();
                        self(self);
                      });

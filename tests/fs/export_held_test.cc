@@ -57,6 +57,29 @@ TEST_CASE("a file unlinked by its holder can be read and written until it is rel
   CHECK(!studio.orphans_on_disk());
 }
 
+TEST_CASE("files are held without taking all descriptors of the server") {
+  Studio studio;
+  const auto descriptors = [] {
+    return static_cast<std::size_t>(
+        std::distance(files::directory_iterator("/proc/self/fd"), files::directory_iterator()));
+  };
+  const std::size_t before = descriptors();
+  constexpr std::size_t kMany = 12'000;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    const std::string name = "part " + std::to_string(i);
+    write_file(studio.exported / name, name);
+    const NodeId part = studio.anna.lookup(name);
+    REQUIRE(studio.anna.call(Open{part, true, 0, 0}).has_value());
+    if (i + 1 == kMany) studio.clip = part;
+  }
+  // Nodes held and nodes used last, files open for reading.
+  CHECK(descriptors() - before < 4096 + 4096 + 1024 + 100);
+  REQUIRE(studio.ben.call(Unlink{studio.ben.number(), studio.ben.root, "part 11999", false})
+              .has_value());
+  for (std::size_t i = 0; i < 5000; ++i) studio.ben.lookup("part " + std::to_string(i));
+  CHECK(studio.anna.read(studio.clip) == "part 11999");
+}
+
 TEST_CASE("a file held by one client survives its removal by another") {
   Studio studio;
   REQUIRE(studio.anna.call(Open{studio.clip, true, 0, 0}).has_value());

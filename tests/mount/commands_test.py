@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What a person types, and what comes back: each subcommand of the real binary, on loopback."""
+import errno
 import json
 import os
 import pathlib
@@ -193,6 +194,24 @@ class LifeTest(harness.TestCase):
         self.mount_in_background(mount)
         self.assertEqual((mount.folder / "file 4").read_bytes(), b"z" * 2_000_000)
         rushfs("unmount", str(mount.folder))
+
+    def test_a_mount_is_made_read_only_and_writable_again(self):
+        mount = self.mount()
+        source, folder = mount.source(), str(mount.folder)
+        (mount.folder / "a").write_text("1")
+        rushfs("mount", source, folder, "-o", "remount,ro")
+        with self.assertRaises(OSError) as refused:
+            (mount.folder / "a").write_text("2")
+        self.assertEqual(refused.exception.errno, errno.EROFS)
+        rushfs("mount", source, folder, "-o", "remount,rw,dev")
+        (mount.folder / "a").write_text("3")
+        self.assertNotIn("nodev", harness.mount_of(mount.folder).split(" - ")[0])
+
+    def test_set_id_and_devices_of_the_server_mean_nothing_unless_asked_for(self):
+        self.assertIn("nosuid,nodev", harness.mount_of(self.mount("plain").folder))
+        trusting = self.mount("trusting", options="suid,dev")
+        self.assertNotIn("nosuid", harness.mount_of(trusting.folder))
+        self.assertNotIn("nodev", harness.mount_of(trusting.folder))
 
     def test_a_dead_process_is_recognised_and_cleared_away(self):
         mount = self.mount()

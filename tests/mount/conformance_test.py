@@ -334,6 +334,23 @@ def programs_keep_files_sparse(folder):
     return seen
 
 
+@row
+def holes_between_small_pieces_are_those_of_a_disk(folder):
+    fd = os.open(folder / "file", os.O_RDWR | os.O_CREAT)
+    os.pwrite(fd, b"x", 0)
+    os.pwrite(fd, b"y", 3 * 4096 + 100)
+    os.pwrite(fd, b"z", 9 * 4096 - 2)
+    os.ftruncate(fd, 20 * 4096)
+    seen = []
+    for synced in (False, True):
+        for offset in (0, 1, 4095, 4096, 3 * 4096 + 5, 3 * 4096 + 200, 4 * 4096, 8 * 4096 + 1, 9 * 4096):
+            seen += [attempt(os.lseek, fd, offset, os.SEEK_DATA),
+                     attempt(os.lseek, fd, offset, os.SEEK_HOLE)]
+        os.fsync(fd)
+    os.close(fd)
+    return seen
+
+
 # ---- Copies, appending ----------------------------------------------------------------------------
 
 @row
@@ -598,6 +615,46 @@ def direct_and_synchronous_writes(folder):
         page.write(b"d" * 8192)
         seen += [os.write(fd, page), os.preadv(fd, [page], 4096)]
         os.close(fd)
+    return seen
+
+
+@row
+def readers_see_what_was_written_around_the_cache(folder):
+    fd = os.open(put(folder / "file", b"0" * 65536), os.O_RDWR)
+    direct = os.open(folder / "file", os.O_RDWR | os.O_DIRECT)
+    context, done = ctypes.c_ulong(), ctypes.create_string_buffer(32)
+    io_setup, io_getevents, io_submit = 206, 208, 209
+    checked(LIBC.syscall(io_setup, 8, ctypes.byref(context)))
+    page = mmap.mmap(-1, 65536)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    seen = 0
+    for turn in range(300):
+        page[:] = bytes([turn % 256]) * 65536
+        # struct iocb: IOCB_CMD_PWRITE of the page at offset 0
+        block = struct.pack("QIiHhIQQqQII", 0, 0, 0, 1, 0, direct, address, 65536, 0, 0, 0, 0)
+        block = ctypes.create_string_buffer(block)
+        pointer = ctypes.c_void_p(ctypes.addressof(block))
+        checked(LIBC.syscall(io_submit, context, 1, ctypes.byref(pointer)) - 1)
+        os.pread(fd, 65536, 0)  # meanwhile
+        checked(LIBC.syscall(io_getevents, context, 1, 1, done, None) - 1)
+        seen += os.pread(fd, 65536, 0) == page[:]
+    for each in (fd, direct):
+        os.close(each)
+    return seen
+
+
+@row
+def the_first_lock_in_the_way_is_told(folder):
+    fd = os.open(put(folder / "file", b"x" * 100), os.O_RDWR)
+    layout = "hhqqi4x"
+    for kind, start, length in ((fcntl.F_WRLCK, 10, 5), (fcntl.F_RDLCK, 1, 5), (fcntl.F_WRLCK, 30, 5)):
+        fcntl.fcntl(fd, fcntl.F_SETLK, struct.pack(layout, kind, 0, start, length, 0))
+    def question():
+        asked = struct.pack(layout, fcntl.F_WRLCK, 0, 0, 0, 0)
+        return struct.unpack(layout, fcntl.fcntl(os.open(folder / "file", os.O_RDWR), fcntl.F_GETLK,
+                                                 asked))[:4]
+    seen = as_user(0, question)
+    os.close(fd)
     return seen
 
 

@@ -48,6 +48,10 @@ TEST_CASE("what the kernel does for every file system is passed on") {
   CHECK(options.no_suid);
   CHECK(options.no_device);
   CHECK_FALSE(options.no_exec);
+  CHECK_FALSE(parse_mount_options({"suid,dev"}).no_suid);
+  CHECK_FALSE(parse_mount_options({"suid,dev"}).no_device);
+  CHECK(parse_mount_options({"allow_other"}).no_suid);
+  CHECK(parse_mount_options({"ro,remount"}).remount);
 }
 
 TEST_CASE("a running mount's rate is changed in parts") {
