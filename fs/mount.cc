@@ -282,16 +282,11 @@ bool Mount::Implementation::connect(std::chrono::milliseconds patience) {
 }
 
 void Mount::Implementation::start() {
-  FuseOptions options;
-  options.mount_point = config_.mount_point;
-  options.source = config_.server_name + ":/" + config_.export_name;
-  if (!config_.subdirectory.empty()) options.source += "/" + config_.subdirectory;
-  options.allow_other = config_.allow_other;
-  options.read_only = config_.read_only;
-  options.options = config_.fuse_options;
-  options.replay = replay_.get();
-  fuse_ = std::make_unique<FuseSession>(file_context, *volume, std::move(options),
-                                        [this] { refresh(); });
+  std::string source = config_.server_name + ":/" + config_.export_name;
+  if (!config_.subdirectory.empty()) source += "/" + config_.subdirectory;
+  FuseOptions options{config_.mount_point, source,               config_.allow_other,
+                      config_.read_only,   config_.fuse_options, replay_.get()};
+  fuse_ = std::make_unique<FuseSession>(file_context, *volume, options, [this] { refresh(); });
   volume->set_kernel(fuse_.get());
   fuse_->mount([this] {
     ended_ = true;
