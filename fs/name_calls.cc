@@ -111,8 +111,7 @@ class Acting {
     auto moved = still_there(*call_.first);
     if (!moved) return fail(errno_code(ESTALE));
     RenameReply reply{*from, *to, *moved, std::nullopt};
-    const bool same = call_.second && call_.second->node->id() == moved->node;
-    if (call_.second && !same) reply.replaced = still_there(*call_.second);
+    if (call_.second) reply.replaced = still_there(*call_.second);
     succeed(reply);
   }
 

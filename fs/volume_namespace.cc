@@ -211,7 +211,9 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
         }
         const auto moved = inodes_.get(done.moved.node);
         renamed(*moved, done.moved.attributes);
-        name_gone(renaming.from_directory, renaming.from);
+        // A file renamed over another name of itself keeps both (rename(2)).
+        const bool nothing_done = done.replaced && done.replaced->node == done.moved.node;
+        if (!nothing_done) name_gone(renaming.from_directory, renaming.from);
         if (leaves_whiteout(renaming.mode)) renaming.from_directory->listing.reset();
         inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
         name_made(renaming.to_directory, renaming.to, done.moved);
@@ -220,7 +222,7 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
           renamed(*other, done.replaced->attributes);
           inodes_.set_name(*other, renaming.from_directory->number, renaming.from);
           name_made(renaming.from_directory, renaming.from, *done.replaced);
-        } else if (renaming.replaced != moved) {
+        } else if (!nothing_done && renaming.replaced != moved) {
           name_removed(renaming.replaced, done.replaced);
         }
         reply.ok();

@@ -27,6 +27,21 @@ std::string footage(std::size_t length, char seed = 'a') {
 
 }  // namespace
 
+TEST_CASE("a file renamed over another name of itself keeps both") {
+  World world;
+  REQUIRE(world.write_file("clip", "x"));
+  const auto clip = world.find("clip");
+  REQUIRE(clip);
+  REQUIRE(world.await<NodeReference>(
+      [&](auto reply) { world.volume().link(*clip, kRootNode, "other", std::move(reply)); }));
+  REQUIRE(world.await<void>([&](auto reply) {
+    world.volume().rename(kRootNode, "clip", kRootNode, "other", RenameMode::replace,
+                          std::move(reply));
+  }));
+  CHECK(world.find("clip"));
+  CHECK(world.find("other"));
+}
+
 TEST_CASE("what is on the server is read through the volume") {
   World world;
   write_file(world.exported() / "clip.mov", footage(1'000'000));
