@@ -62,6 +62,21 @@ void Volume::set_path(const transport::PathReport& report) {
   writeback_.set_window((report.bandwidth * report.smoothed_round_trip).count * 2);
 }
 
+namespace {
+
+/// What is known of a file outlives its inode in the folder it was listed in, or the listing would
+/// tell of it as it was before our own changes.
+void keep_in_listing(const Inodes& inodes, const Inode& inode) {
+  const auto folder = inodes.find(inode.parent);
+  if (!folder || !folder->listing || !inode.known()) return;
+  const auto listed = folder->listing->entries.find(inode.name);
+  if (listed == folder->listing->entries.end() || !listed->second.entry) return;
+  Entry& entry = *listed->second.entry;
+  if (entry.node == inode.node) entry.attributes = inode.server;
+}
+
+}  // namespace
+
 void Volume::tick(bool connected) {
   if (!connected) promised_ = false;
   log_.tick();
@@ -79,7 +94,10 @@ void Volume::tick(bool connected) {
       release_hold(inode);
     }
   }
-  inodes_.sweep([this](Inode& inode) { reader_.forget(inode); });
+  inodes_.sweep([this](Inode& inode) {
+    keep_in_listing(inodes_, inode);
+    reader_.forget(inode);
+  });
 }
 
 void Volume::stop() {
