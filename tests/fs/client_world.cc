@@ -41,7 +41,7 @@ class World::Link : public Carrier {
     const transport::ConnectionHandle handle{++world_.connections_};
     current_ = handle;
     world_.owners_[handle] = client_;
-    deliver(handle, [this, handle] {
+    after_delay(handle, [this, handle] {
       if (!world_.sessions_ || silent()) {
         transport::CloseReason reason{transport::CloseCode::handshake_timeout, false, ""};
         return world_.later(1s, guarded([this, handle, reason] { closed(handle, reason); }));
@@ -55,7 +55,7 @@ class World::Link : public Carrier {
   void request(std::uint64_t token, Priority priority, Buffer body) override {
     const auto handle = *current_;
     deliver(handle, [this, handle, token, priority, body = std::move(body)]() mutable {
-      if (silent() || !world_.sessions_) return;
+      if (!world_.sessions_) return;
       const std::string operation = operation_name(body);
       if (std::getenv("RUSHFS_TRACE")) {
         std::fprintf(stderr, "%8.3f %zu %s\n",
@@ -74,13 +74,13 @@ class World::Link : public Carrier {
   void cancel(std::uint64_t token) override {
     if (!current_) return;
     deliver(*current_, [this, handle = *current_, token] {
-      if (world_.sessions_ && !silent()) world_.sessions_->on_cancelled(handle, {token});
+      if (world_.sessions_) world_.sessions_->on_cancelled(handle, {token});
     });
   }
   void reply(transport::RequestId, Buffer) override {
     if (!current_) return;
     deliver(*current_, [this, handle = *current_] {
-      if (world_.sessions_ && !silent()) world_.sessions_->on_answered(handle);
+      if (world_.sessions_) world_.sessions_->on_answered(handle);
     });
   }
   void disconnect(transport::CloseReason reason) override {
@@ -88,14 +88,13 @@ class World::Link : public Carrier {
   }
 
   void answered(transport::ConnectionHandle handle, std::uint64_t token, Buffer body) {
-    world_.later(world_.delay(), guarded([this, handle, token, body = std::move(body)]() mutable {
-      if (current_ == handle && !silent()) session().answered(token, std::move(body));
-    }));
+    deliver(handle, [this, token, body = std::move(body)]() mutable {
+      session().answered(token, std::move(body));
+    });
   }
   void asked(transport::ConnectionHandle handle, Buffer body) {
-    world_.later(world_.delay(), guarded([this, handle, body = std::move(body)]() mutable {
-      if (current_ == handle && !silent()) session().asked({}, std::move(body));
-    }));
+    deliver(handle,
+            [this, body = std::move(body)]() mutable { session().asked({}, std::move(body)); });
   }
   void closed(transport::ConnectionHandle handle, const transport::CloseReason& reason) {
     if (current_ != handle) return;
@@ -106,12 +105,17 @@ class World::Link : public Carrier {
   void drop(const transport::CloseReason& reason) {
     if (!current_) return;
     const auto handle = *current_;
-    if (world_.sessions_) world_.sessions_->on_closed(handle, world_.time_.now);
+    world_.later(silent() ? kIdle : 0s, [&world = world_, handle] {
+      if (world.sessions_) world.sessions_->on_closed(handle, world.time_.now);
+    });
     closed(handle, reason);
   }
+  void silence_changed() {
+    silent_since_.reset();
+    if (silent()) silent_since_ = world_.time_.now;
+    for (auto& [handle, job] : std::exchange(held_up_, {})) deliver(handle, std::move(job));
+  }
   void tick() {
-    if (!silent()) silent_since_.reset();
-    if (silent() && !silent_since_) silent_since_ = world_.time_.now;
     if (silent_since_ && world_.time_.now - *silent_since_ >= kIdle) {
       drop({transport::CloseCode::idle_timeout, false, ""});
     }
@@ -128,17 +132,27 @@ class World::Link : public Carrier {
     };
   }
   template <class Job>
-  void deliver(transport::ConnectionHandle handle, Job job) {
+  void after_delay(transport::ConnectionHandle handle, Job job) {
     auto shared = std::make_shared<Job>(std::move(job));
     world_.later(world_.delay(), guarded([this, handle, shared] {
       if (current_ == handle) (*shared)();
     }));
+  }
+  /// The transport repeats what was lost until the connection ends: silence delays.
+  template <class Job>
+  void deliver(transport::ConnectionHandle handle, Job job) {
+    auto shared = std::make_shared<Job>(std::move(job));
+    after_delay(handle, [this, handle, shared] {
+      if (!silent()) return (*shared)();
+      held_up_.emplace_back(handle, [shared] { (*shared)(); });
+    });
   }
 
   World& world_;
   const std::size_t client_;
   std::optional<transport::ConnectionHandle> current_;
   std::optional<transport::TimePoint> silent_since_;
+  std::vector<std::pair<transport::ConnectionHandle, std::function<void()>>> held_up_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -248,8 +262,12 @@ void World::kill_server() {
   }
 }
 
-void World::start_client() {
+void World::start_client_unattached() {
   clients_[chosen_] = std::make_unique<Client>(*this, chosen_);
+}
+
+void World::start_client() {
+  start_client_unattached();
   if (sessions_ && !silent_[chosen_]) REQUIRE(run_until([this] { return session().attached(); }));
 }
 
@@ -271,7 +289,10 @@ void World::restart_client() {
 void World::cut_link() {
   clients_[chosen_]->link.drop({transport::CloseCode::idle_timeout, false, ""});
 }
-void World::silence_link(bool silent) { silent_[chosen_] = silent; }
+void World::silence_link(bool silent) {
+  silent_[chosen_] = silent;
+  if (running()) clients_[chosen_]->link.silence_changed();
+}
 
 World::Link* World::link_of(transport::ConnectionHandle handle) {
   const auto& client = clients_[owners_.at(handle)];

@@ -110,7 +110,8 @@ class World : public ConnectionOutput {
   Result<void> drain();
 
   void cut_link();       // both sides are told
-  /// Packets vanish; nobody is told, until the transport of both finds out (30 s).
+  /// Nothing arrives until it is over, or a side gives the connection up: the transport does it
+  /// after 30 s, the client when it waited for 14 s.
   void silence_link(bool silent);
   bool silent(std::size_t client) const { return silent_[client]; }
   void kill_server();
@@ -118,6 +119,7 @@ class World : public ConnectionOutput {
   /// kill -9: what the disk has stays, nothing else; and the next start.
   void kill_client();
   void start_client();
+  void start_client_unattached();
   /// Orderly end and start.
   void restart_client();
 

@@ -1,0 +1,197 @@
+#include "tests/sim/mount_model.h"
+
+#include <algorithm>
+
+namespace rushfs::sim {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+void apply(const OwnChange& change, std::string& bytes) {
+  if (change.tag == 0) return bytes.resize(change.size);
+  if (bytes.size() < change.offset + change.bytes.size()) {
+    bytes.resize(change.offset + change.bytes.size());
+  }
+  bytes.replace(change.offset, change.bytes.size(), change.bytes);
+}
+
+}  // namespace
+
+void MountModel::link(bool up, TimePoint now) {
+  if (up) last_up_ = now;
+  if (up && !up_since_) up_since_ = now;
+  if (!up) up_since_.reset();
+}
+
+// "Names, attributes and the absence of a name may be used for one second without asking": so what
+// was heard before a short cut may be shown that long.
+TimePoint MountModel::oldest(TimePoint asked) const {
+  if (!up_since_ || asked - *up_since_ < news_ + 1s) return TimePoint::min();
+  return asked - news_;
+}
+
+std::uint64_t MountModel::begin(FileKey key, OwnChange change) {
+  Own& own = own_[key];
+  for (const auto& before : own.changes) {
+    if (!before.answered && (before.tag == 0 || change.tag == 0)) own.vague = true;
+  }
+  if (change.size == kAnywhere) own.vague = true;
+  change.id = next_id_++;
+  own.changes.push_back(std::move(change));
+  return own.changes.back().id;
+}
+
+void MountModel::finish(FileKey key, std::uint64_t id, bool well) {
+  Own& own = own_[key];
+  const auto found = std::find_if(own.changes.begin(), own.changes.end(),
+                                  [&](const auto& change) { return change.id == id; });
+  if (found == own.changes.end()) return;
+  found->answered = true;
+  last_answered_ = std::max(last_answered_, id);
+  if (well) return;
+  own.vague = true;
+  found->may_be_lost = true;
+}
+
+void MountModel::durable(std::uint64_t answered) {
+  for (auto& [file, own] : own_) {
+    for (auto& change : own.changes) {
+      if (change.answered && change.id <= answered) change.durable = true;
+    }
+  }
+}
+
+std::vector<Tag> MountModel::missing(FileKey key, const Own& own,
+                                     std::uint64_t answered) const {
+  if (own.aside) return {};
+  const auto& states = history_.file(key);
+  // What waits for a file that was removed is dropped when nobody has it open.
+  for (const auto& state : states) {
+    if (state.links == 0) return {};
+  }
+  std::map<std::uint64_t, const OwnChange*> last;  // by cell
+  for (const auto& change : own.changes) {
+    if (change.tag == 0) std::erase_if(last, [&](auto& c) { return c.first >= change.size; });
+    if (change.size == kAnywhere) {
+      last[~change.id] = &change;
+      continue;
+    }
+    for (std::size_t at = 0; at < change.bytes.size(); at += kCell) {
+      last[change.offset + at] = &change;
+    }
+  }
+  std::vector<Tag> tags;
+  for (const auto& [at, change] : last) {
+    const bool due = change->answered && change->id <= answered && !change->may_be_lost;
+    if (due && !history_.arrived(change->tag)) tags.push_back(change->tag);
+  }
+  return tags;
+}
+
+std::vector<Tag> MountModel::missing(FileKey key, std::uint64_t answered) const {
+  const auto found = own_.find(key);
+  return found == own_.end() ? std::vector<Tag>{} : missing(key, found->second, answered);
+}
+
+std::vector<Tag> MountModel::missing(std::uint64_t answered) const {
+  std::vector<Tag> lost;
+  for (const auto& [key, own] : own_) {
+    const auto gone = missing(key, own, answered);
+    lost.insert(lost.end(), gone.begin(), gone.end());
+  }
+  return lost;
+}
+
+std::vector<Tag> MountModel::drained() {
+  const auto lost = missing(last_answered_);
+  for (auto& [key, own] : own_) {
+    for (const auto& change : own.changes) {
+      const auto* state = change.tag ? history_.first_seen(key, change.tag) : nullptr;
+      if (state && change.answered) own.floor = std::max(own.floor, *state);
+    }
+    std::erase_if(own.changes, [](const auto& change) { return change.answered; });
+    own.vague = own.vague && !own.changes.empty();
+    own.aside = false;
+  }
+  std::erase_if(own_, [](const auto& entry) {
+    return entry.second.changes.empty() && entry.second.floor == 0;
+  });
+  return lost;
+}
+
+void MountModel::killed() {
+  up_since_.reset();
+  for (auto& [key, own] : own_) {
+    for (auto& change : own.changes) {
+      if (!change.durable) change.may_be_lost = own.vague = true;
+      change.answered = true;
+    }
+  }
+}
+
+void MountModel::set_aside(bool parked) {
+  for (auto& [key, own] : own_) {
+    own.vague = true;
+    own.aside = own.aside || parked;
+  }
+}
+
+// All that came before the last change that is seen at the server has arrived too: "Data leaves in
+// the order it was written, per file always".
+std::size_t MountModel::arrived(FileKey key, const Own& own, std::size_t state) const {
+  for (std::size_t i = own.changes.size(); i > 0; --i) {
+    const Tag tag = own.changes[i - 1].tag;
+    const auto* first = tag ? history_.first_seen(key, tag) : nullptr;
+    if (first && *first <= state) return i;
+  }
+  return 0;
+}
+
+bool MountModel::may_show(FileKey key, const Asked& asked, TimePoint now, const Fits& fits) const {
+  static const Own none;
+  const auto found = own_.find(key);
+  const Own& own = found == own_.end() ? none : found->second;
+  if (own.vague) return true;
+  const auto& states = history_.file(key);
+  if (states.empty()) return false;
+  std::size_t must = 0;
+  for (std::size_t i = 0; i < own.changes.size(); ++i) {
+    if (own.changes[i].answered && own.changes[i].id <= asked.answered) must = i + 1;
+  }
+  // "While changes of our own wait in the queue, ours is the view."
+  const auto from = own.changes.empty() ? oldest(asked.when) : TimePoint::min();
+  const auto [first, last] = states_within(states, from, now);
+  for (std::size_t i = std::max(first, own.floor); i <= last; ++i) {
+    const std::size_t dispensable = arrived(key, own, i);
+    for (std::size_t begin = 0; begin <= dispensable; ++begin) {
+      if (!states[i].bytes) return true;  // gone: whoever still has it open has what he has
+      std::string bytes = *states[i].bytes;
+      for (std::size_t to = begin; to <= own.changes.size(); ++to) {
+        if (to > begin) apply(own.changes[to - 1], bytes);
+        if (to >= must && fits(states[i], bytes)) return true;
+      }
+    }
+  }
+  return false;
+}
+
+void MountModel::named(FileKey folder, const std::string& name, std::size_t state) {
+  auto& least = named_[{folder, name}];
+  least = std::max(least, state);
+}
+
+std::size_t MountModel::named_state(FileKey folder, const std::string& name) const {
+  const auto found = named_.find({folder, name});
+  return found == named_.end() ? 0 : found->second;
+}
+
+std::size_t MountModel::named_state(FileKey folder) const {
+  std::size_t least = 0;
+  for (const auto& [name, state] : named_) {
+    if (name.first == folder) least = std::max(least, state);
+  }
+  return least;
+}
+
+}  // namespace rushfs::sim

@@ -1,0 +1,169 @@
+// Programs on several mounts of one export, which do what
+// chance says, while links are cut and everything crashes; each answer is checked against what
+// docs/semantics.md promises. The operations are those of Volume, so that no kernel stands between
+// a promise and its check.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/fs/client_world.h"
+#include "tests/sim/chance.h"
+#include "tests/sim/mount_model.h"
+
+namespace rushfs::sim {
+
+struct ModelOptions {
+  std::uint64_t seed = 1;
+  int operations = 500;
+  bool apart = false;    // each mount has names of its own: nothing they do may collide
+  bool cuts = true;      // links are cut and fall silent
+  bool crashes = true;   // mounts and the server are killed
+  bool locks = true;
+};
+
+class PromisesModel {
+ public:
+  explicit PromisesModel(const ModelOptions& options);
+  ~PromisesModel();
+  /// Runs it all. The first broken promise, with what led to it; none: all were kept.
+  std::optional<std::string> run();
+  std::uint64_t operations() const { return operations_; }
+  std::uint64_t checks() const { return checks_; }
+
+ private:
+  struct OpenFile {
+    fs::HandleNumber handle;
+    FileKey key;
+    bool write = false, append = false;
+    bool elsewhere = false;  // it may have become a conflict copy
+    fs::NodeNumber node;     // referenced for as long as it is open
+  };
+  struct Program {
+    std::size_t client = 0;
+    std::uint64_t life = 0;  // of its mount; answers to an earlier one are nobody's
+    bool busy = false;
+    fs::NodeNumber folder = fs::kRootNode;
+    FileKey folder_key;
+    std::optional<fs::NodeReference> found;
+    std::optional<OpenFile> file;
+    // Of those that use locks only:
+    std::optional<std::size_t> locker;  // which file
+    bool holds = false;
+    Tag wrote = 0;
+  };
+  struct LockedFile {
+    FileKey key;
+    std::set<Tag> may_hold;  // what whoever gets the lock may find; empty: anything
+    std::optional<std::size_t> holder;
+  };
+  template <class T>
+  struct Call {
+    std::string what;
+    std::function<void(fs::Reply<T>)> start;
+    std::function<void(const fs::Result<T>&, const MountModel::Asked&)> check;
+  };
+  template <class T>
+  void call(std::size_t program, Call<T> asked_for) {
+    Program& who = programs_[program];
+    who.busy = true;
+    ++operations_;
+    const auto asked = mount(who).ask(now());
+    note(who.client, std::to_string(program) + " " + asked_for.what);
+    asked_for.start(fs::Reply<T>([this, program, life = who.life, asked, what = asked_for.what,
+                                  check = asked_for.check](fs::Result<T> result) {
+      if (programs_[program].life != life) return;
+      programs_[program].busy = false;
+      refresh(programs_[program].client);
+      note(programs_[program].client, std::to_string(program) + "   " + what + ": " +
+                                          (result ? "done" : result.error().message()));
+      check(result, asked);
+    }));
+  }
+
+  // promises_model.cc: what happens, and when
+  void step();
+  void act(std::size_t program);
+  void happen();
+  void watch();
+  void kill_client(std::size_t client);
+  void close_all();
+  void settle();
+  void compare_with_server();
+  void refresh(std::size_t client);
+
+  // promises_model_names.cc
+  void look_up(std::size_t program, const std::string& name);
+  void enter(std::size_t program);
+  void create(std::size_t program, const std::string& name);
+  void make_directory(std::size_t program, const std::string& name);
+  void link(std::size_t program, const std::string& name);
+  void remove(std::size_t program, const std::string& name, bool directory);
+  void rename(std::size_t program, const std::string& from, const std::string& to);
+  void list(std::size_t program);
+  std::string some_name(std::size_t program);
+  /// Some state of the folder between the two moments has it.
+  std::optional<std::size_t> happened(FileKey folder, TimePoint from,
+                                      const std::function<bool(const FolderState* before,
+                                                               const FolderState&)>& it) const;
+  void check_name_error(std::size_t program, const std::string& what, int error,
+                        const MountModel::Asked& asked, const std::string& name);
+
+  // promises_model_files.cc
+  void stat(std::size_t program);
+  void open(std::size_t program);
+  void read(std::size_t program);
+  void read_known(std::size_t program);
+  void write(std::size_t program);
+  void truncate(std::size_t program);
+  void close(std::size_t program);
+  void sync(std::size_t program);
+  void wait(std::size_t program);
+  void check_attributes(std::size_t program, const fs::Attributes& seen, FileKey key,
+                        const MountModel::Asked& asked, const std::string& what);
+  void check_file_error(std::size_t program, const std::string& what, int error, FileKey key,
+                        const MountModel::Asked& asked);
+
+  // promises_model_locks.cc
+  void prepare_locks();
+  void act_locked(std::size_t program);
+  void take_lock(std::size_t program);
+  void work_under_lock(std::size_t program);
+  void give_lock(std::size_t program);
+  void lost_lock(std::size_t program);
+
+  fs::Volume& volume(const Program& program) { return world_.volume(program.client); }
+  MountModel& mount(const Program& program) { return mounts_[program.client]; }
+  TimePoint now() const { return world_.now(); }
+  Tag next_tag(std::size_t client) { return ++tags_ * 10 + client; }
+  void note(std::size_t client, const std::string& line);
+  /// `paragraph`: of docs/semantics.md.
+  void broken(const std::string& paragraph, const std::string& how);
+  void expect(bool kept, const std::string& paragraph, const std::string& how) {
+    ++checks_;
+    if (!kept) broken(paragraph, how);
+  }
+
+  ModelOptions options_;
+  Chance chance_;
+  std::unique_ptr<fs::test::World> world_owner_;  // ends first: it answers who still waits
+  fs::test::World& world_;
+  ServerHistory history_;
+  std::vector<MountModel> mounts_;
+  std::vector<std::size_t> conflicts_;  // seen of each mount
+  std::vector<Program> programs_;
+  std::vector<LockedFile> locked_;
+  std::deque<std::string> log_;
+  std::optional<std::string> broken_;
+  std::optional<TimePoint> server_back_;  // it is down until then
+  TimePoint server_started_{};
+  std::vector<std::optional<TimePoint>> heard_again_;
+  std::vector<bool> ready_;  // mounts that know their root
+  std::uint64_t tags_ = 0, operations_ = 0, checks_ = 0;
+  bool settling_ = false;
+};
+
+}  // namespace rushfs::sim
