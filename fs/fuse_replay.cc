@@ -75,11 +75,13 @@ void FuseReplay::next() {
   order();
 }
 
-// The kernel first forgets that there was nothing, and drops what was dropped before.
+// The kernel first forgets what it knows under the names: that there was nothing where something is
+// made, or what has come since where something goes.
 void FuseReplay::order() {
   ++attempts_;
+  looked_up_ = looked_up_to_ = false;
   const RemoteEvent& event = *current_;
-  if (event.what == RemoteEvent::What::created) {
+  if (event.what != RemoteEvent::What::changed && event.what != RemoteEvent::What::attributes) {
     kernel_.invalidate_name(event.folder->number, event.name);
   }
   if (event.to_folder) kernel_.invalidate_name(event.to_folder->number, event.to_name);
@@ -114,10 +116,8 @@ void FuseReplay::wait_answer() {
 
 void FuseReplay::answered(int error) {
   if (!current_) return;
-  if (error == EEXIST && current_->what == RemoteEvent::What::created &&
-      attempts_ < kMaxAttempts) {
-    return order();
-  }
+  // Somebody looked up the name before the process did.
+  if ((error == EEXIST || error == ECANCELED) && attempts_ < kMaxAttempts) return order();
   if (error != 0) {
     spdlog::debug("'{}' is not told to watchers: {}", current_->name,
                   std::strerror(error));
@@ -150,10 +150,12 @@ bool FuseReplay::lookup(fuse_req_t request, NodeNumber parent, const char* name)
   if (!is_process(request) || !current_) return false;
   const RemoteEvent& event = *current_;
   if (event.to_folder && event.to_folder->number == parent && event.to_name == name) {
+    looked_up_to_ = true;
     if (event.replaced) return found(request, event.replaced), true;
     return fuse_reply_err(request, ENOENT), true;
   }
   if (!at(event, parent, name)) return false;
+  looked_up_ = true;
   if (event.what == RemoteEvent::What::created) return fuse_reply_err(request, ENOENT), true;
   return found(request, event.node), true;
 }
@@ -168,7 +170,9 @@ bool FuseReplay::attributes(fuse_req_t request, NodeNumber node) {
   return false;
 }
 
-// From here on, nothing that the process asks for is carried out.
+// From here on, nothing that the process asks for is carried out. What goes is what the process
+// found under the name: the kernel holds the folder from the lookup on. Without a lookup the kernel
+// would take away what has come in its place, and a folder would be dead for good.
 
 bool FuseReplay::made(fuse_req_t request, NodeNumber parent, const char* name) {
   if (!is_process(request)) return false;
@@ -199,15 +203,15 @@ bool FuseReplay::opened(fuse_req_t request, NodeNumber node, const fuse_file_inf
 
 bool FuseReplay::removed(fuse_req_t request, NodeNumber parent, const char* name) {
   if (!is_process(request)) return false;
-  const bool asked = current_ && current_->what == RemoteEvent::What::removed &&
+  const bool asked = current_ && current_->what == RemoteEvent::What::removed && looked_up_ &&
                      at(*current_, parent, name);
   return fuse_reply_err(request, asked ? 0 : ECANCELED), true;
 }
 
 bool FuseReplay::renamed(fuse_req_t request, NodeNumber parent, const char* name) {
   if (!is_process(request)) return false;
-  const bool asked = current_ && current_->what == RemoteEvent::What::renamed &&
-                     at(*current_, parent, name);
+  const bool asked = current_ && current_->what == RemoteEvent::What::renamed && looked_up_ &&
+                     looked_up_to_ && at(*current_, parent, name);
   return fuse_reply_err(request, asked ? 0 : ECANCELED), true;
 }
 

@@ -48,6 +48,7 @@ class FuseReplay {
   std::deque<RemoteEvent> waiting_;
   std::optional<RemoteEvent> current_;
   int attempts_ = 0;
+  bool looked_up_ = false, looked_up_to_ = false;  // by the process, in this attempt
   bool works_ = true;
   std::int32_t answer_ = 0;
   bool full_ = false;

@@ -30,6 +30,12 @@ WAITING = {
 }
 
 
+def times(folder):
+    """When each entry of a folder was changed; none if they come and go."""
+    with contextlib.suppress(FileNotFoundError):
+        return {name: os.stat(folder / name).st_mtime_ns for name in os.listdir(folder)}
+
+
 class DeadLinkTest(harness.TestCase):
     def prepared(self, options):
         mount = self.mount(options=options)
@@ -44,7 +50,8 @@ class DeadLinkTest(harness.TestCase):
             for name in ("known", "cold"):
                 (self.server.folder / place / name).write_bytes(b"k" * 300_000)
         for place in WAITING:
-            wait_until(lambda: len(os.listdir(mount.folder / place)) == 3, 5, "seen by the mount")
+            wait_until(lambda: times(mount.folder / place) == times(self.server.folder / place), 5,
+                       "seen by the mount")
             (mount.folder / place / "known").read_bytes()
             for name in ("cold", "folder"):
                 os.stat(mount.folder / place / name)

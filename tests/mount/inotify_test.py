@@ -4,6 +4,7 @@ the events of what another machine, or a program on the server's own disk, does 
 import ctypes
 import os
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -126,6 +127,24 @@ class InotifyTest(harness.TestCase):
             watcher.expect(("MOVED_FROM", "project.tmp"), ("MOVED_TO", "project"))
             self.assertEqual((self.ben.folder / "project").read_bytes(), b"new")
             self.assertEqual(opened.read(), b"old")
+
+    def test_what_was_removed_and_made_again_stays(self):
+        places = [self.server.folder / f"day{number}" for number in range(12)]
+        for take in (b"1", b"2", b"3"):
+            for place in places:
+                shutil.rmtree(place, ignore_errors=True)
+                (place / "card").mkdir(parents=True)
+                for name in ("clip", "cut"):
+                    (place / name).write_bytes(take * 1000)
+            for place in places:
+                clip = self.ben.folder / place.name / "clip"
+                harness.wait_until(lambda: clip.exists() and clip.read_bytes()[:1] == take, 5, "there")
+                os.listdir(clip.parent)
+            for _ in range(5):
+                for place in places:
+                    for name in ("clip", "cut", "card"):
+                        os.stat(self.ben.folder / place.name / name)
+                time.sleep(0.1)
 
     def test_programs_on_the_servers_disk(self):
         watcher = self.watch(self.ben.folder)
