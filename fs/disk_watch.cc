@@ -54,8 +54,8 @@ Result<std::unique_ptr<StoreWatch>> DiskWatch::open(int root, const NodeIdCodec:
   return std::unique_ptr<StoreWatch>(new DiskWatch(std::move(fd), key, file_system));
 }
 
-void DiskWatch::add(const char* bytes, std::vector<StoreChange>& out) const {
-  const auto& event = *reinterpret_cast<const fanotify_event_metadata*>(bytes);
+void DiskWatch::add(const fanotify_event_metadata& event, const char* bytes,
+                    std::vector<StoreChange>& out) const {
   if (event.pid == ::getpid()) return;
   for (std::size_t at = event.metadata_len; at < event.event_len;) {
     const auto& part = *reinterpret_cast<const fanotify_event_info_fid*>(bytes + at);
@@ -81,10 +81,11 @@ std::optional<std::vector<StoreChange>> DiskWatch::take() {
     const ssize_t size = ::read(fd_.get(), buffer.data(), buffer.size());
     if (size <= 0) break;
     for (const char* at = buffer.data(); at < buffer.data() + size;) {
-      const auto& event = *reinterpret_cast<const fanotify_event_metadata*>(at);
+      fanotify_event_metadata event{};  // its place may be aligned to 4 bytes only
+      std::memcpy(&event, at, sizeof event);
       if (event.vers != FANOTIFY_METADATA_VERSION || event.event_len == 0) break;
       if ((event.mask & FAN_Q_OVERFLOW) != 0) return std::nullopt;
-      add(at, out);
+      add(event, at, out);
       at += event.event_len;
     }
   }

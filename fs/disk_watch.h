@@ -15,6 +15,8 @@
 #include "fs/node_id.h"
 #include "fs/store.h"
 
+struct fanotify_event_metadata;
+
 namespace rushfs::fs {
 
 class DiskWatch final : public StoreWatch {
@@ -31,7 +33,9 @@ class DiskWatch final : public StoreWatch {
  private:
   DiskWatch(Descriptor fd, const NodeIdCodec::Key& key, std::uint64_t file_system)
       : fd_(std::move(fd)), codec_(key), file_system_(file_system) {}
-  void add(const char* event, std::vector<StoreChange>& out) const;
+  /// `bytes`: where the event was read to.
+  void add(const fanotify_event_metadata& event, const char* bytes,
+           std::vector<StoreChange>& out) const;
 
   Descriptor fd_;
   NodeIdCodec codec_;
