@@ -21,7 +21,7 @@ void Export::Implementation::promise(const ClientTag& client, const Job& job) {
 void Export::Implementation::names_changed(const NameCall& call, const NameOutcome& outcome,
                                            const ClientTag& by) {
   for (const auto* found : {&call.first, &call.second}) {
-    if (*found) promises_.changed((*found)->node->id(), by);
+    if (*found && (*found)->node) promises_.changed((*found)->node->id(), by);
   }
   if (const auto* rename = std::get_if<Rename>(&call.request)) {
     promises_.changed(rename->from_directory, by, rename->from_name);
@@ -49,7 +49,7 @@ void Export::Implementation::names_changed(const NameCall& call, const NameOutco
   const std::uint64_t now = promises_.clock();
   for (const NodeRef& node : call.nodes) promises_.promise(by, node->id(), now);
   for (const auto* found : {&call.first, &call.second}) {
-    if (*found) promises_.promise(by, (*found)->node->id(), now);
+    if (*found && (*found)->node) promises_.promise(by, (*found)->node->id(), now);
   }
   for (const Found& found : outcome.found) promises_.promise(by, found.node->id(), now);
 }
