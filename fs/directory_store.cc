@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <system_error>
+#include <thread>
 
 #include "fs/directory_node.h"
 #include "fs/disk_watch.h"
@@ -42,6 +44,18 @@ struct HandleBuffer {
   alignas(file_handle) std::array<char, sizeof(file_handle) + MAX_HANDLE_SZ> bytes{};
   file_handle* get() { return reinterpret_cast<file_handle*>(bytes.data()); }
 };
+
+/// As open_by_handle_at(2). While a file is being made, the kernel says ENOMEM to a handle with its
+/// inode number, that is to those of the files that had the number before: ESTALE once it is made.
+int open_by_handle(int mount, file_handle* handle) {
+  constexpr int kTries = 100;
+  constexpr std::chrono::milliseconds kPause(1);
+  for (int tried = 1;; ++tried) {
+    const int fd = ::open_by_handle_at(mount, handle, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 || errno != ENOMEM || tried == kTries) return fd;
+    std::this_thread::sleep_for(kPause);
+  }
+}
 
 }  // namespace
 
@@ -155,8 +169,7 @@ Result<Descriptor> DirectoryStore::open_handle(const NodeIdentity& identity) con
     if (again) mounts_.add_mounts();
     for (const FileSystem* each = mounts_.first(); each != nullptr; each = each->next) {
       if (each->id != identity.file_system || !each->directory) continue;
-      Descriptor opened(::open_by_handle_at(each->directory.get(), handle.get(),
-                                            O_PATH | O_NOFOLLOW | O_CLOEXEC));
+      Descriptor opened(open_by_handle(each->directory.get(), handle.get()));
       if (opened) return opened;
       error = errno;
       if (error == EPERM) return errno_code(EPERM);

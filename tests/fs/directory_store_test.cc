@@ -9,9 +9,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "tests/temporary_folder.h"
 
@@ -100,6 +102,34 @@ TEST_CASE("a deleted file's id is stale, also when its inode number is used agai
   files::remove(folder / "a");
   for (int i = 0; i < 50; ++i) write_file(folder / ("b" + std::to_string(i)), "y");
   CHECK(store->resolve(id, nullptr).error().value() == ESTALE);
+}
+
+TEST_CASE("a deleted file's id is stale, also while its inode number is being used again") {
+  TemporaryFolder folder;
+  const auto store = open_store(folder.path());
+  std::vector<NodeId> gone;
+  for (int i = 0; i < 8; ++i) {
+    const std::string name = std::to_string(i);
+    write_file(folder / name, "x");
+    gone.push_back(store->lookup(*store->root()->node, name)->node->id());
+    files::remove(folder / name);
+  }
+  std::atomic<bool> over{false};
+  std::thread others([&] {
+    const std::string target(800, 'a');  // takes a block: what is long in the making
+    while (!over) {
+      for (int i = 0; i < 8; ++i) files::create_symlink(target, folder / std::to_string(i));
+      for (int i = 0; i < 8; ++i) files::remove(folder / std::to_string(i));
+    }
+  });
+  int other_answers = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto found = store->resolve(gone[static_cast<std::size_t>(i) % gone.size()], nullptr);
+    if (found || found.error().value() != ESTALE) ++other_answers;
+  }
+  over = true;
+  others.join();
+  CHECK(other_answers == 0);
 }
 
 TEST_CASE("any byte but slash and NUL makes a name, up to 255 of them") {
