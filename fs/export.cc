@@ -36,7 +36,7 @@ Result<Found> walk_to(const Store& store, const std::string& subpath) {
 
 Export::Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers,
                TimePoint now)
-    : implementation_(std::make_shared<Implementation>(std::move(options), std::move(store), home,
+    : implementation_(std::make_unique<Implementation>(std::move(options), std::move(store), home,
                                                        workers, now)) {
   implementation_->start();
 }
@@ -143,11 +143,11 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
         job.reply = encode_reply(reply);
         job.met.push_back(std::move(found->node));
       },
-      [self = shared_from_this(), tag, root, listens = (reply.features & kNotices) != 0,
+      [this, tag, root, listens = (reply.features & kNotices) != 0,
        done = std::move(done)](Job& job) mutable {
         if (*root && listens) {
-          self->promises_.begin(tag);
-          self->promises_.promise(tag, **root, job.asked);
+          promises_.begin(tag);
+          promises_.promise(tag, **root, job.asked);
         }
         std::move(done)(std::move(job.reply), *root);
       });
@@ -211,9 +211,9 @@ void Export::Implementation::handle(RequestContext context, Request request, Buf
   if (restoring_) {
     // A file without a name is only found among those.
     auto asked = std::make_shared<Request>(std::move(request));
-    unrestored_.push_back([self = shared_from_this(), context = std::move(context), asked,
-                           body = std::move(body), respond = std::move(respond)]() mutable {
-      self->handle(std::move(context), std::move(*asked), std::move(body), std::move(respond));
+    unrestored_.push_back([this, context = std::move(context), asked, body = std::move(body),
+                           respond = std::move(respond)]() mutable {
+      handle(std::move(context), std::move(*asked), std::move(body), std::move(respond));
     });
     return;
   }

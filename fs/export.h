@@ -59,6 +59,7 @@ class Export {
   /// of what a former server left run from `now`.
   Export(ExportOptions options, std::shared_ptr<const Store> store, Loop& home, Loop& workers,
          transport::TimePoint now);
+  /// What is under way ends on its worker; its answer is dropped.
   ~Export();
   Export(const Export&) = delete;
   Export& operator=(const Export&) = delete;
@@ -92,7 +93,7 @@ class Export {
 
  private:
   class Implementation;
-  std::shared_ptr<Implementation> implementation_;
+  std::unique_ptr<Implementation> implementation_;
 };
 
 }  // namespace rushfs::fs

@@ -69,12 +69,12 @@ void Export::Implementation::on(RequestContext context, Commit& request, Buffer,
   const std::uint64_t through = std::max(request.through, order.applied_through(request.node));
   order.when_applied(
       request.node, request.through,
-      [self = shared_from_this(), node = request.node, through, data_only = request.data_only,
-       client = context.client, respond = std::move(respond)](bool applied) mutable {
-        self->promises_.promise(client, node, self->promises_.clock());
+      [this, node = request.node, through, data_only = request.data_only, client = context.client,
+       respond = std::move(respond)](bool applied) mutable {
+        promises_.promise(client, node, promises_.clock());
         if (!applied) return std::move(respond)(encode_error(ECANCELED));
-        self->meet(node, [self, node, data_only, through, respond = std::move(respond)]() mutable {
-          self->sync_later(node, data_only, through, std::move(respond));
+        meet(node, [this, node, data_only, through, respond = std::move(respond)]() mutable {
+          sync_later(node, data_only, through, std::move(respond));
         });
       });
 }
@@ -133,17 +133,17 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
   }
   run(
       Priority::behind, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
-      [self = shared_from_this(), parts](Job&) {
-        --self->sync_jobs_;
+      [this, parts](Job&) {
+        --sync_jobs_;
         for (Part& part : *parts) {
-          self->note_sync(part.wanted.node, part.outcome.has_value());
+          note_sync(part.wanted.node, part.outcome.has_value());
           for (auto& [through, respond] : part.wanted.answers) {
-            std::move(respond)(part.outcome ? encode_reply(CommitReply{self->options_.instance,
-                                                                       through, *part.outcome})
-                                            : encode_error(part.outcome.error().value()));
+            std::move(respond)(
+                part.outcome ? encode_reply(CommitReply{options_.instance, through, *part.outcome})
+                             : encode_error(part.outcome.error().value()));
           }
         }
-        self->start_syncs();
+        start_syncs();
       });
 }
 

@@ -1,6 +1,9 @@
 // The inside of Export, shared by its source files: export.cc (clients, leases), export_jobs.cc
 // (nodes and workers), export_reads.cc, export_extended.cc, export_names.cc, export_queue.cc,
 // export_commit.cc.
+//
+// Owned by Export alone. What waits for a worker, a gate or a turn holds `this`: either a member
+// keeps it, or WorkQueue drops it when we are gone.
 #pragma once
 
 #include <deque>
@@ -70,7 +73,7 @@ struct SyncWanted {
   std::vector<std::pair<std::uint64_t, Responder>> answers;  // through, to whom
 };
 
-class Export::Implementation : public std::enable_shared_from_this<Implementation> {
+class Export::Implementation {
  public:
   Implementation(ExportOptions options, std::shared_ptr<const Store> store, Loop& home,
                  Loop& workers, TimePoint now);
@@ -200,10 +203,10 @@ class Export::Implementation : public std::enable_shared_from_this<Implementatio
   ExportOptions options_;
   std::shared_ptr<const Store> store_;  // null: what is exported has vanished
   std::shared_ptr<const Store> lost_;   // then: whom to ask for it again
-  std::shared_ptr<WorkQueue> work_;
-  bool restoring_ = false;            // files without a name are being looked for
-  std::vector<Loop::Job> unrestored_;  // requests that wait for that
-  TimePoint now_;  // as last told
+  std::shared_ptr<WorkQueue> work_;     // never shared: jobs that outlive it know it weakly
+  bool restoring_ = false;              // files without a name are being looked for
+  std::vector<Loop::Job> unrestored_;   // requests that wait for that
+  TimePoint now_;                       // as last told
   TimePoint presence_checked_{};
   bool reopening_ = false;
   std::function<void()> replaced_;

@@ -77,19 +77,18 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
         }
         return true;
       },
-      [self = shared_from_this(), store = store_, priority, job, kept,
-       done = std::move(done)](bool present) mutable {
+      [this, store = store_, priority, job, kept, done = std::move(done)](bool present) mutable {
         if (!present) {
           job->error = EIO;
           job->reply = encode_error(EIO);
-          if (self->store_ == store) self->vanished();
-        } else if (self->store_ == store) {
-          self->learn(*job);
-          if (job->unseen && self->worth_a_search(*job)) {
-            return self->search_for(
-                *job->unseen, [self, priority, job, kept, done = std::move(done)]() mutable {
-                  self->run_again(priority, *job, std::move(*kept), std::move(done));
-                });
+          if (store_ == store) vanished();
+        } else if (store_ == store) {
+          learn(*job);
+          if (job->unseen && worth_a_search(*job)) {
+            return search_for(*job->unseen,
+                              [this, priority, job, kept, done = std::move(done)]() mutable {
+                                run_again(priority, *job, std::move(*kept), std::move(done));
+                              });
           }
         }
         std::move(done)(*job);
@@ -124,29 +123,28 @@ void Export::Implementation::start_search() {
   work_->run(
       Priority::demand,
       [store = store_, wanted = std::move(wanted)] { return store->find(wanted); },
-      [self = shared_from_this(), waiting](std::vector<NodePlace> found) {
+      [this, waiting](std::vector<NodePlace> found) {
         std::unordered_set<NodeId> seen;
         for (NodePlace& place : found) {
           seen.insert(place.node);
-          self->names_.put(place.node, {std::move(place.directory), std::move(place.name)});
+          names_.put(place.node, {std::move(place.directory), std::move(place.name)});
         }
         for (auto& [node, then] : *waiting) {
-          if (!seen.contains(node)) self->not_found_.put(node, self->now_);
+          if (!seen.contains(node)) not_found_.put(node, now_);
         }
-        self->searching_ = false;
+        searching_ = false;
         for (auto& [node, then] : *waiting) std::move(then)();
-        if (!self->searching_ && !self->to_search_.empty() && self->store_) self->start_search();
+        if (!searching_ && !to_search_.empty() && store_) start_search();
       });
 }
 
 void Export::Implementation::answer(const RequestContext& context, const NodeId& node, Work work,
                                     Responder respond) {
   run(context.priority, job_on({node}), std::move(work),
-      [self = shared_from_this(), client = context.client,
-       respond = std::move(respond)](Job& job) mutable {
-        self->promise(client, job);
+      [this, client = context.client, respond = std::move(respond)](Job& job) mutable {
+        promise(client, job);
         std::move(respond)(std::move(job.reply));
-        self->tell();
+        tell();
       });
 }
 
@@ -208,9 +206,9 @@ void Export::Implementation::try_to_reopen() {
   presence_checked_ = now_;
   work_->run(
       Priority::urgent, [lost = lost_] { return lost->reopen(); },
-      [self = shared_from_this()](Result<std::shared_ptr<const Store>> again) {
-        self->reopening_ = false;
-        if (again) self->returned(std::move(*again));
+      [this](Result<std::shared_ptr<const Store>> again) {
+        reopening_ = false;
+        if (again) returned(std::move(*again));
       });
 }
 
@@ -237,14 +235,14 @@ void Export::Implementation::restore_orphans() {
   restoring_ = true;
   work_->run(
       Priority::urgent, [store = store_] { return store->orphans(); },
-      [self = shared_from_this()](std::vector<OrphanFile> orphans) {
-        self->restoring_ = false;
+      [this](std::vector<OrphanFile> orphans) {
+        restoring_ = false;
         for (const OrphanFile& orphan : orphans) {
-          if (!self->held_.is_held(orphan.node->id())) {
-            self->held_.restore(orphan, self->now_ + kHoldLease);
+          if (!held_.is_held(orphan.node->id())) {
+            held_.restore(orphan, now_ + kHoldLease);
           }
         }
-        auto waiting = std::exchange(self->unrestored_, {});
+        auto waiting = std::exchange(unrestored_, {});
         for (Loop::Job& job : waiting) std::move(job)();
       });
 }
@@ -277,9 +275,9 @@ void Export::Implementation::sweep() {
         }
         return gone;
       },
-      [self = shared_from_this()](const std::vector<NodeId>& gone) {
+      [this](const std::vector<NodeId>& gone) {
         for (const NodeId& node : gone) {
-          if (!self->held_.is_held(node)) self->forget(node);
+          if (!held_.is_held(node)) forget(node);
         }
       });
 }

@@ -37,16 +37,16 @@ void Export::Implementation::answer_locked(const RequestContext& context, LockRe
         job.error = attributes ? 0 : attributes.error().value();
         if (attributes) reply->attributes = *attributes;
       },
-      [self = shared_from_this(), client = context.client, request, reply,
+      [this, client = context.client, request, reply,
        respond = std::move(respond)](Job& job) mutable {
         if (job.error != 0) {
           request.span.type = LockType::none;
-          self->locks_.set(request);
+          locks_.set(request);
         }
-        self->promise(client, job);
-        reply->notices = self->promises_.told_with(client);
+        promise(client, job);
+        reply->notices = promises_.told_with(client);
         std::move(respond)(job.error == 0 ? encode_reply(*reply) : encode_error(job.error));
-        self->wake_lock_waiters();
+        wake_lock_waiters();
       });
 }
 
@@ -59,24 +59,22 @@ void Export::Implementation::on(RequestContext context, Lock& lock, Buffer, Resp
     return wake_lock_waiters();
   }
   if (lock.reclaim) {
-    const bool had = locks_.holds(request) ||
-                     (now_ < lock_grace_until_ &&
-                      locks_.set(request) == LockTable::Outcome::granted);
+    const bool had = locks_.holds(request) || (now_ < lock_grace_until_ &&
+                                               locks_.set(request) == LockTable::Outcome::granted);
     if (!had) return std::move(respond)(encode_error(ENOLCK));
     return answer_locked(context, request, std::move(respond));
   }
   if (now_ < lock_grace_until_) {
     // Those who had locks before a restart of the server come first.
-    after_grace_.push_back([self = shared_from_this(), context = std::move(context), again = lock,
-                            respond = std::move(respond)]() mutable {
-      if (self->clients_.contains(context.client)) {
-        self->on(std::move(context), again, {}, std::move(respond));
-      }
-    });
+    after_grace_.push_back(
+        [this, context = std::move(context), again = lock, respond = std::move(respond)]() mutable {
+          if (clients_.contains(context.client)) {
+            on(std::move(context), again, {}, std::move(respond));
+          }
+        });
     return;
   }
-  const auto outcome =
-      lock.wait ? locks_.set_or_wait(request, lock.ticket) : locks_.set(request);
+  const auto outcome = lock.wait ? locks_.set_or_wait(request, lock.ticket) : locks_.set(request);
   if (outcome == LockTable::Outcome::granted) {
     answer_locked(context, request, std::move(respond));
   } else if (outcome == LockTable::Outcome::conflict && lock.wait) {
@@ -88,8 +86,7 @@ void Export::Implementation::on(RequestContext context, Lock& lock, Buffer, Resp
   wake_lock_waiters();  // an flock(2) that was changed was given up first
 }
 
-void Export::Implementation::on(RequestContext context, TestLock& test, Buffer,
-                                Responder respond) {
+void Export::Implementation::on(RequestContext context, TestLock& test, Buffer, Responder respond) {
   Lock lock;
   lock.node = test.node;
   lock.owner = test.owner;

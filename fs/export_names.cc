@@ -36,11 +36,10 @@ void Export::Implementation::names(RequestContext context, Request request, Resp
   naming->call.request = std::move(request);
   naming->call.interrupted = begun.interrupted.has_value();
   if (begun.interrupted) naming->call.intent = *begun.interrupted;
-  gates_.enter(needed_nodes(naming->call.request),
-               [self = shared_from_this(), naming](std::uint64_t pass) {
-                 naming->pass = pass;
-                 self->names_look(naming);
-               });
+  gates_.enter(needed_nodes(naming->call.request), [this, naming](std::uint64_t pass) {
+    naming->pass = pass;
+    names_look(naming);
+  });
 }
 
 void Export::Implementation::names_look(std::shared_ptr<Naming> naming) {
@@ -55,12 +54,12 @@ void Export::Implementation::names_look(std::shared_ptr<Naming> naming) {
           job.reply = encode_error(job.error);
         }
       },
-      [self = shared_from_this(), naming](Job& job) {
+      [this, naming](Job& job) {
         if (job.error != 0) {
           naming->outcome.reply = std::move(job.reply);
-          return self->names_end(naming);
+          return names_end(naming);
         }
-        self->names_act(naming);
+        names_act(naming);
       });
 }
 
@@ -94,9 +93,9 @@ void Export::Implementation::names_act(std::shared_ptr<Naming> naming) {
         naming->outcome = act(store, acting, mine.writing.get());
         if (naming->file) naming->file->answer(naming->name, naming->outcome.reply);
       },
-      [self = shared_from_this(), naming](Job& mine) {
+      [this, naming](Job& mine) {
         if (mine.error != 0) naming->outcome.reply = std::move(mine.reply);
-        self->names_end(naming);
+        names_end(naming);
       });
 }
 

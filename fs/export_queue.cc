@@ -164,9 +164,9 @@ void Export::Implementation::pump(const ClientTag& tag, const NodeId& node) {
   if (client == clients_.end()) return;
   auto run = client->second.order.next(node);
   if (run.empty()) return;
-  gates_.enter({node},
-               [self = shared_from_this(), tag, node, run = std::move(run)](
-                   std::uint64_t pass) mutable { self->apply(tag, node, std::move(run), pass); });
+  gates_.enter({node}, [this, tag, node, run = std::move(run)](std::uint64_t pass) mutable {
+    apply(tag, node, std::move(run), pass);
+  });
 }
 
 void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
@@ -176,10 +176,10 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
   run(
       Priority::behind, job_on({node}),
       [batch, applied](const Store& store, Job& job) { apply_run(store, job, *batch, *applied); },
-      [self = shared_from_this(), tag, node, pass, batch, applied](Job& job) {
-        self->gates_.leave(pass);
-        if (applied->through != 0) self->promises_.changed(node, tag);
-        self->promise(tag, job);
+      [this, tag, node, pass, batch, applied](Job& job) {
+        gates_.leave(pass);
+        if (applied->through != 0) promises_.changed(node, tag);
+        promise(tag, job);
         if (job.error != 0) {
           applied->failed = true;
           applied->replies.push_back(job.reply);
@@ -189,14 +189,14 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
           std::move((*batch)[i].respond)(reached ? std::move(applied->replies[i])
                                                  : encode_error(ECANCELED));
         }
-        const auto client = self->clients_.find(tag);
-        if (client == self->clients_.end()) return;
+        const auto client = clients_.find(tag);
+        if (client == clients_.end()) return;
         auto undone = client->second.order.finished(node, applied->through, applied->failed);
         for (Responder& respond : undone.operations) std::move(respond)(encode_error(ECANCELED));
-        for (Responder& respond : undone.repeated) self->answer_applied(node, std::move(respond));
+        for (Responder& respond : undone.repeated) answer_applied(node, std::move(respond));
         for (auto& waiter : undone.waiters) std::move(waiter)(false);
-        self->pump(tag, node);
-        self->tell();
+        pump(tag, node);
+        tell();
       });
 }
 

@@ -166,14 +166,13 @@ void Export::Implementation::on(RequestContext context, Open& request, Buffer, R
       [head = request.head_bytes, tail = request.tail_bytes](const Store& store, Job& job) {
         open_with_parts(store, job, head, tail);
       },
-      [self = shared_from_this(), holder = holder(context.client), hold = request.hold,
-       client = context.client,
+      [this, holder = holder(context.client), hold = request.hold, client = context.client,
        respond = std::move(respond)](Job& job) mutable {
         const bool opened = job.error == 0 && job.reading;
-        if (opened && hold && !self->held_.hold(holder, job.nodes[0])) {
+        if (opened && hold && !held_.hold(holder, job.nodes[0])) {
           job.reply = encode_error(ENFILE);
         }
-        self->promise(client, job);
+        promise(client, job);
         std::move(respond)(std::move(job.reply));
       });
 }

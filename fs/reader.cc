@@ -12,6 +12,8 @@ namespace {
 constexpr std::uint64_t kSmallFile = 1 << 20;
 /// Prefetch is asked for in pieces of this size, so that its requests stay large.
 constexpr std::uint64_t kAheadStep = 1 << 20;
+/// Until the path was measured.
+constexpr std::uint64_t kFirstWindow = 8 << 20;
 
 const Slice& zeros() {
   static const Slice slice = [] {
@@ -43,13 +45,19 @@ struct Reader::Operation {
   boost::system::error_code error;
 };
 
-void Reader::read(const InodeRef& inode, std::shared_ptr<ReadStream> stream,
-                  std::uint64_t offset, std::uint64_t length, Reply<Slices> reply) {
+Reader::Reader(const ClientParts& parts, std::function<void(Inode&)> changed)
+    : parts_(parts), changed_(std::move(changed)), window_(kFirstWindow) {}
+
+Reader::~Reader() = default;
+
+void Reader::read(const InodeRef& inode, std::shared_ptr<ReadStream> stream, std::uint64_t offset,
+                  std::uint64_t length, Reply<Slices> reply) {
   const std::uint64_t size = inode->size();
   if (offset >= size || length == 0) return reply(Slices{});
   length = std::min(length, size - offset);
-  auto operation = std::make_shared<Operation>(
-      Operation{inode, std::move(stream), offset, length, std::move(reply), {}, {}, 1, {}});
+  const auto operation = operations_.insert(
+      operations_.end(),
+      {inode, std::move(stream), offset, length, std::move(reply), {}, {}, 1, {}});
   if (inode->local.operations == 0) {
     cache::Piece piece;
     piece.kind = cache::Piece::Kind::base;
@@ -57,19 +65,17 @@ void Reader::read(const InodeRef& inode, std::shared_ptr<ReadStream> stream,
     piece.length_bytes = length;
     std::vector<cache::Piece> pieces;
     pieces.push_back(std::move(piece));
-    return resolve(std::move(operation), std::move(pieces));
+    return resolve(operation, std::move(pieces));
   }
-  parts_.queue_loop.run(
-      [&queue = parts_.queue, node = inode->node, offset, length] {
-        return queue.read(node.bytes, offset, length);
-      },
-      [this, operation](Result<std::vector<cache::Piece>> pieces) {
-        if (!pieces) return operation->reply.fail(pieces.error());
-        resolve(operation, std::move(*pieces));
-      });
+  parts_.queue_loop.run([&queue = parts_.queue, node = inode->node, offset,
+                         length] { return queue.read(node.bytes, offset, length); },
+                        [this, operation](Result<std::vector<cache::Piece>> pieces) {
+                          if (!pieces) return arrived(operation, pieces.error());
+                          resolve(operation, std::move(*pieces));
+                        });
 }
 
-void Reader::resolve(std::shared_ptr<Operation> operation, std::vector<cache::Piece> pieces) {
+void Reader::resolve(Operations::iterator operation, std::vector<cache::Piece> pieces) {
   operation->pieces = std::move(pieces);
   for (const auto& piece : operation->pieces) {
     if (piece.kind != cache::Piece::Kind::base) continue;
@@ -81,9 +87,8 @@ void Reader::resolve(std::shared_ptr<Operation> operation, std::vector<cache::Pi
             operation->extents.push_back(extent);
             if (extent->state == Extent::State::ready) return;
             ++operation->waiting;
-            extent->waiters.push_back([this, operation](boost::system::error_code error) {
-              arrived(operation, error);
-            });
+            extent->waiters.push_back(
+                [this, operation](boost::system::error_code error) { arrived(operation, error); });
           });
   }
   if (operation->stream) {
@@ -103,8 +108,8 @@ void Reader::follow(const InodeRef& inode, ReadStream& stream, std::uint64_t off
   };
   if (stream.prefetcher.sequential() || size <= kSmallFile || offset == 0) {
     const std::uint64_t first = offset / cache::kBlockBytes * cache::kBlockBytes;
-    const std::uint64_t past = (offset + length + cache::kBlockBytes - 1) / cache::kBlockBytes *
-                               cache::kBlockBytes;
+    const std::uint64_t past =
+        (offset + length + cache::kBlockBytes - 1) / cache::kBlockBytes * cache::kBlockBytes;
     if (first < size) ahead(size <= kSmallFile ? 0 : first, size <= kSmallFile ? size : past);
   }
   if (!inode->content.disk_known || ahead_ > 2 * window_) return;
@@ -113,14 +118,16 @@ void Reader::follow(const InodeRef& inode, ReadStream& stream, std::uint64_t off
   if (wish.from < to) ahead(wish.from, to);
 }
 
-void Reader::arrived(const std::shared_ptr<Operation>& operation,
-                     boost::system::error_code error) {
+void Reader::arrived(Operations::iterator operation, boost::system::error_code error) {
   assert(operation->waiting > 0);
   if (error) operation->error = error;
-  if (--operation->waiting == 0) finish(*operation);
+  if (--operation->waiting == 0) finish(operation);
 }
 
-void Reader::finish(Operation& operation) {
+void Reader::finish(Operations::iterator ended) {
+  Operations taken;
+  taken.splice(taken.end(), operations_, ended);
+  Operation& operation = taken.front();
   if (operation.error) return operation.reply.fail(operation.error);
   Slices slices;
   const std::uint64_t size = operation.inode->size();  // news of it may have come with the bytes

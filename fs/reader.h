@@ -57,6 +57,8 @@ class Reader {
  public:
   /// `changed`: told when the server's content differs from what was held, for the kernel.
   Reader(const ClientParts& parts, std::function<void(Inode&)> changed);
+  /// Reads under way are dropped.
+  ~Reader();
 
   void attached(std::uint32_t max_read);
   /// A handle on the file is opened for reading: finds out what the block cache has.
@@ -90,11 +92,12 @@ class Reader {
 
  private:
   struct Operation;
+  using Operations = std::list<Operation>;
 
   // reader.cc
-  void resolve(std::shared_ptr<Operation> operation, std::vector<cache::Piece> pieces);
-  void arrived(const std::shared_ptr<Operation>& operation, boost::system::error_code error);
-  void finish(Operation& operation);
+  void resolve(Operations::iterator operation, std::vector<cache::Piece> pieces);
+  void arrived(Operations::iterator operation, boost::system::error_code error);
+  void finish(Operations::iterator ended);
   void add_base(const Operation& operation, std::uint64_t from, std::uint64_t to, Slices& slices);
   void follow(const InodeRef& inode, ReadStream& stream, std::uint64_t offset,
               std::uint64_t length);
@@ -122,6 +125,7 @@ class Reader {
   ClientParts parts_;
   std::function<void(Inode&)> changed_;
   std::uint32_t max_read_ = kDefaultTransfer;
+  Operations operations_;  // under way; extents they wait for refer to them
   std::list<std::pair<std::weak_ptr<Inode>, std::uint64_t>> recent_;  // least recent first
   std::uint64_t memory_ = 0;        // bytes of ready extents
   std::uint64_t ahead_ = 0;         // bytes asked for ahead and not arrived

@@ -17,7 +17,6 @@ constexpr std::uint64_t kRecentMemory = 64 << 20;
 constexpr std::uint64_t kMostBeingStored = 128 << 20;
 /// 4 MiB under way fill 100 Mb/s over 300 ms before anything was measured.
 constexpr std::uint64_t kSmallestWindow = 4 << 20;
-constexpr std::uint64_t kFirstWindow = 8 << 20;
 /// 10 Gb/s over 100 ms, and a bound on memory.
 constexpr std::uint64_t kLargestWindow = 128 << 20;
 
@@ -26,9 +25,6 @@ bool maybe_on_disk(const Content& content, std::uint64_t block) {
 }
 
 }  // namespace
-
-Reader::Reader(const ClientParts& parts, std::function<void(Inode&)> changed)
-    : parts_(parts), changed_(std::move(changed)), window_(kFirstWindow) {}
 
 void Reader::attached(std::uint32_t max_read) { max_read_ = std::min(max_read, kMaxTransfer); }
 

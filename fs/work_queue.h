@@ -1,7 +1,8 @@
 // Hands jobs to the store's workers in order of priority, so that a program waiting for a read
 // never waits behind a queue of write-back.
 //
-// Owner: the file loop.
+// Owner: one object on the file loop, alone; what its jobs bring back reaches it only while it
+// lives. The loops outlive all jobs.
 #pragma once
 
 #include <array>
@@ -19,14 +20,17 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
   /// prefetching and write-back.
   WorkQueue(Loop& home, Loop& workers, unsigned slots);
 
-  /// Runs `work` on a worker, then `done` with its result on the home loop.
+  /// Runs `work` on a worker, then `done` with its result on the home loop; unless this queue is
+  /// gone by then, with whomever `done` refers to.
   template <class Work, class Done>
   void run(transport::Priority priority, Work work, Done done) {
-    add(priority, [this, self = shared_from_this(), work = std::move(work),
+    add(priority, [&home = home_, queue = weak_from_this(), work = std::move(work),
                    done = std::move(done)]() mutable {
-      home_.post(
-          [self = std::move(self), done = std::move(done), result = std::move(work)()]() mutable {
-            self->ended();
+      home.post(
+          [queue = std::move(queue), done = std::move(done), result = std::move(work)()]() mutable {
+            const auto still = queue.lock();
+            if (!still) return;
+            still->ended();
             std::move(done)(std::move(result));
           });
     });
