@@ -6,10 +6,13 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "fs/fuse_kernel.h"
+#include "fs/posix_acl.h"
 
 namespace rushfs::fs {
 
@@ -84,15 +87,44 @@ void listxattr(fuse_req_t request, fuse_ino_t node, std::size_t room) {
       });
 }
 
+/// Whether the caller may set the set-group-ID bit of a file with this group.
+bool keeps_set_group_id(fuse_req_t request, std::uint32_t group) {
+  const fuse_ctx* context = fuse_req_ctx(request);
+  if (context->uid == 0 || context->gid == group) return true;
+  std::vector<gid_t> groups(NGROUPS_MAX);
+  const int count = fuse_req_getgroups(request, static_cast<int>(groups.size()), groups.data());
+  if (count < 0) return true;  // of a process we cannot see
+  groups.resize(std::min(groups.size(), static_cast<std::size_t>(count)));
+  return std::find(groups.begin(), groups.end(), group) != groups.end();
+}
+
+// As chmod(2) does: an ACL set by somebody outside of the file's group takes the bit away.
+void access_acl_set(Kernel& kernel, const FuseRequestRef& request, NodeNumber node) {
+  kernel.volume().get_attributes(node, [&kernel, request, node](Result<Attributes> now) {
+    const bool stays = !now || (now->mode & S_ISGID) == 0 || !request->handle ||
+                       keeps_set_group_id(request->handle, now->gid);
+    if (stays) return kernel.done(*request, Result<void>());
+    AttributeChange change;
+    change.mode = now->mode & 07777 & ~std::uint32_t{S_ISGID};
+    kernel.volume().set_attributes(node, change, [&kernel, request](Result<Attributes> changed) {
+      kernel.done(*request, changed ? Result<void>() : Result<void>(changed.error()));
+    });
+  });
+}
+
 void set(fuse_req_t request, fuse_ino_t node, const char* name, std::optional<std::string> value,
          int flags) {
   Kernel& kernel = kernel_of(request);
   const XattrMode mode = (flags & XATTR_CREATE) != 0    ? XattrMode::create
                          : (flags & XATTR_REPLACE) != 0 ? XattrMode::replace
                                                         : XattrMode::any;
+  const bool access_acl = name == kAccessAcl && value;
   kernel.volume().set_xattr(
       {node}, name, std::move(value), mode,
-      [&kernel, r = kernel.begin(request)](auto result) { kernel.done(*r, result); });
+      [&kernel, node, access_acl, r = kernel.begin(request)](Result<void> result) {
+        if (!result || !access_acl) return kernel.done(*r, result);
+        access_acl_set(kernel, r, {node});
+      });
 }
 
 void setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value,

@@ -262,6 +262,22 @@ def an_acl_on_a_file_that_is_being_written(folder):
     return seen
 
 
+@row
+def the_set_group_id_bit_goes_where_the_owner_is_not_in_the_group(folder):
+    seen = []
+    for name, make in (("file", put), ("dir", os.mkdir)):
+        path = folder / name
+        make(path)
+        os.chown(path, USER, USER)
+        for group in (USER, OTHER):
+            for change in (["chmod", "2777"], ["setfacl", "-m", "u::rwx,g::rwx,o::rwx"],
+                           ["setfacl", "-m", f"u:{OTHER}:r"]):
+                os.chmod(path, 0o2755)
+                done = subprocess.run([*change, path], user=USER, group=group, extra_groups=[])
+                seen.append((done.returncode, mode_of(path)))
+    return seen
+
+
 # ---- Space and holes ------------------------------------------------------------------------------
 
 @row
