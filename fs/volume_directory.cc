@@ -12,6 +12,10 @@ namespace {
 
 /// About 1000 entries with long names and attributes.
 constexpr std::uint32_t kPageBytes = 512 << 10;
+/// Where somebody jumps to (seekdir(3)), a few entries are enough.
+constexpr std::uint32_t kJumpPageBytes = 16 << 10;
+/// Kept for those who jump back, as long as the folder is open.
+constexpr std::size_t kPagesKept = 16;
 
 }  // namespace
 
@@ -21,6 +25,7 @@ struct Volume::Directory {
     std::uint64_t start = 0;  // cookie it was fetched with
     bool end = false;
     Entries entries;
+    bool follows = true;  // the folder's start, or another page
     std::uint64_t last() const { return entries->empty() ? start : entries->back().cookie; }
     std::optional<Listed> after(std::uint64_t cookie) const;
   };
@@ -30,12 +35,17 @@ struct Volume::Directory {
   };
 
   InodeRef inode;
-  std::deque<Page> pages;        // at most two: being read, and the next
+  std::deque<Page> pages;        // oldest first
   std::optional<std::uint64_t> fetching;  // cookie of the page on its way
   std::deque<Request> waiting;
   ListingDraft draft;
-  bool began = false;            // a listing from 0 was answered
-  std::uint64_t reading = 0;     // start of the page that last answered
+  bool began = false;         // a listing from 0 was answered
+  std::uint64_t reading = 0;  // start of the page that last answered
+
+  bool follows(std::uint64_t cookie) const {
+    return cookie == 0 || std::any_of(pages.begin(), pages.end(),
+                                      [&](const Page& page) { return page.last() == cookie; });
+  }
 };
 
 void Volume::open_directory(NodeNumber node, Reply<HandleNumber> reply) {
@@ -96,9 +106,12 @@ void Volume::serve(const std::shared_ptr<Directory>& directory) {
   if (directory->fetching) return;
   if (!directory->waiting.empty()) {
     fetch_page(directory, directory->waiting.front().cookie);
-  } else if (!directory->pages.empty() && !directory->pages.back().end &&
-             directory->pages.back().start == directory->reading) {
-    fetch_page(directory, directory->pages.back().last());
+    return;
+  }
+  if (directory->pages.empty()) return;
+  const auto& last = directory->pages.back();
+  if (last.follows && !last.end && last.start == directory->reading) {
+    fetch_page(directory, last.last());
   }
 }
 
@@ -106,10 +119,12 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
   const bool known = cookie == 0 && directory->inode->listing;
   if (known && !parts_.remote.reachable() && serve_last_known(*directory)) return serve(directory);
   directory->fetching = cookie;
-  const auto bytes = std::min(kPageBytes, max_read_);
+  const bool follows = directory->follows(cookie);
+  const auto bytes = std::min(follows ? kPageBytes : kJumpPageBytes, max_read_);
   ask(
       parts_.remote, Priority::urgent, ReadDirectory{directory->inode->node, cookie, bytes, true},
-      [this, directory, cookie, epoch = epoch_](Result<Answer<ReadDirectoryReply>> answer) {
+      [this, directory, cookie, follows,
+       epoch = epoch_](Result<Answer<ReadDirectoryReply>> answer) {
         directory->fetching.reset();
         if (!answer) {
           if (cookie == 0 && lost(answer.error()) && serve_last_known(*directory)) {
@@ -130,8 +145,8 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
           if (entry.entry) learn(*entry.entry, directory->inode->number, entry.name, epoch);
         }
         const bool end = (*answer)->end || entries->empty();
-        directory->pages.push_back({cookie, end, entries});
-        if (directory->pages.size() > 2) directory->pages.pop_front();
+        directory->pages.push_back({cookie, end, entries, follows});
+        if (directory->pages.size() > kPagesKept) directory->pages.pop_front();
         serve(directory);
       },
       known ? Patience::glance : Patience::prompt);

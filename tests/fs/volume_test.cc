@@ -135,6 +135,35 @@ TEST_CASE("a folder of a thousand files is listed with attributes in at most thr
   CHECK(calls <= 3);
 }
 
+TEST_CASE("who jumps back and forth in a folder finds the same entries, without asking again") {
+  World world;
+  for (int i = 0; i < 1000; ++i) write_file(world.exported() / ("clip " + std::to_string(i)), "");
+  const auto handle = world.await<HandleNumber>(
+      [&](auto reply) { world.volume().open_directory(kRootNode, std::move(reply)); });
+  const auto after = [&](std::uint64_t cookie) {
+    const auto listed = world.await<Listed>(
+        [&](auto reply) { world.volume().read_directory(*handle, cookie, std::move(reply)); });
+    REQUIRE(listed);
+    return std::vector<DirectoryEntry>(
+        listed->page->begin() + static_cast<std::ptrdiff_t>(listed->first), listed->page->end());
+  };
+  std::vector<std::pair<std::uint64_t, std::string>> seen;  // cookie before, name
+  std::uint64_t cookie = 0;
+  for (auto rest = after(cookie); !rest.empty(); rest = after(cookie)) {
+    for (const auto& entry : rest) {
+      seen.emplace_back(cookie, entry.name);
+      cookie = entry.cookie;
+    }
+  }
+  CHECK(seen.size() == 1002);
+  world.calls.clear();
+  for (int i = 0; i < 300; ++i) {
+    const auto& [before, name] = seen[1 + world.random()() % (seen.size() - 1)];
+    CHECK(after(before).front().name == name);
+  }
+  CHECK(world.calls.empty());
+}
+
 TEST_CASE("creating, writing and closing a file takes one round trip") {
   World world;
   world.calls.clear();
