@@ -297,8 +297,10 @@ void Reader::discard(Inode& inode) {
 void Reader::changed_range(Inode& inode, Version before, std::uint64_t from, std::uint64_t to) {
   auto& content = inode.content;
   std::vector<ExtentRef> overlapping;
-  for (const auto& [offset, extent] : content.extents) {
-    if (offset < to && extent->end() > from) overlapping.push_back(extent);
+  auto next = content.extents.upper_bound(from);
+  if (next != content.extents.begin()) --next;  // may reach into the range
+  for (; next != content.extents.end() && next->first < to; ++next) {
+    if (next->second->end() > from) overlapping.push_back(next->second);
   }
   for (const auto& extent : overlapping) unkeep(inode, extent);
   const std::uint64_t first = from / kBlock;

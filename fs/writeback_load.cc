@@ -72,7 +72,7 @@ void Writeback::load_in_order() {
   const auto room = std::clamp(window_ - in_flight_, kSmallestLoad, kLargestLoad);
   parts_.queue_loop.run(
       [&queue = parts_.queue, after = cursor_, room] {
-        return Loaded{queue.next(after, room), queue.stats().parked_operations};
+        return Loaded{queue.next(after, room), queue.parked().size()};
       },
       [this, generation = generation_, through = highest_](Loaded found) {
         if (generation != generation_) return;
@@ -92,7 +92,7 @@ void Writeback::load_chosen(const NodeId& id, Node& node) {
                                        node.unsent.begin() + static_cast<std::ptrdiff_t>(count));
   parts_.queue_loop.run(
       [&queue = parts_.queue, sequences] {
-        return Loaded{queue.load(sequences), queue.stats().parked_operations};
+        return Loaded{queue.load(sequences), queue.parked().size()};
       },
       [this, generation = generation_, id, sequences](Loaded found) {
         if (generation != generation_) return;
