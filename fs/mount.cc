@@ -27,24 +27,18 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-/// How often the path is asked about while calls are answered: several times per round trip of a
-/// long link.
+/// How often the path is asked about: several times per round trip of a long link.
 constexpr auto kPathInterval = 100ms;
 /// What housekeeping (validity, commits, releases) is done in.
 constexpr auto kHousekeeping = 1s;
 /// Who asks for the status waits no longer than this for a busy cache disk.
 constexpr auto kStatusPatience = 200ms;
-/// Who was connected before waits no longer than this for a server: a handshake and a repeat of it
-/// over 600 ms.
+/// For a server that was met before: a handshake and a repeat of it over 600 ms.
 constexpr auto kPatienceWithMemory = 4s;
 /// The network's refusals (ICMP) can be forged or pass; so many per address mean it.
 constexpr std::uint64_t kRefusalsBelieved = 3;
 /// How long a farewell may take: it is one datagram.
 constexpr auto kFarewell = 500ms;
-
-cache::BlockCache::Options blocks_options(const MountConfig& config) {
-  return {config.cache_directory / "blocks", config.cache_size};
-}
 
 cache::WriteQueue::Options queue_options(const MountConfig& config) {
   // A queue without a limit of its own is limited by the disk alone.
@@ -81,6 +75,7 @@ class Mount::Implementation {
   transport::KeyJudge judge();
   bool network_refuses() const;
   void throw_failure() const;
+  void leave();
   void finish();
 
   MountConfig config_;
@@ -115,7 +110,8 @@ class Mount::Implementation {
 Mount::Implementation::Implementation(MountConfig config)
     : config_(std::move(config)),
       replay_(config_.tell_watchers ? new ReplayProcess(config_.mount_point) : nullptr),
-      blocks_((make_cache_folder(config_.cache_directory), blocks_options(config_))),
+      blocks_((make_cache_folder(config_.cache_directory),
+               cache::BlockCache::Options{config_.cache_directory / "blocks", config_.cache_size})),
       queue_(queue_options(config_)),
       queue_capacity_(config_.queue_size),
       carrier_(config_.servers, judge()) {
@@ -261,9 +257,8 @@ void Mount::Implementation::throw_failure() const {
 bool Mount::Implementation::connect(std::chrono::milliseconds patience) {
   refresh();
   const auto memory = recall(config_.cache_directory);
-  const auto until =
-      time_.now +
-      (memory ? std::min<transport::Duration>(patience, kPatienceWithMemory) : patience);
+  if (memory) patience = std::min<std::chrono::milliseconds>(patience, kPatienceWithMemory);
+  const auto until = time_.now + patience;
   const auto work = asio::make_work_guard(file_context);
   session->start();
   arm();
@@ -288,25 +283,29 @@ void Mount::Implementation::start() {
                       config_.read_only,   config_.fuse_options, replay_.get()};
   fuse_ = std::make_unique<FuseSession>(file_context, *volume, options, [this] { refresh(); });
   volume->set_kernel(fuse_.get());
-  fuse_->mount([this] {
-    ended_ = true;
-    file_context.stop();
-  });
+  fuse_->mount([this] { leave(); });
 }
 
 void Mount::Implementation::run() {
   const auto work = asio::make_work_guard(file_context);
   file_context.restart();
-  if (!ended_) file_context.run();
+  file_context.run();
   finish();
 }
 
 void Mount::Implementation::stop() {
   asio::post(file_context, [this] {
-    if (fuse_ && !ended_) fuse_->unmount();
-    ended_ = true;
-    file_context.stop();
+    if (fuse_) fuse_->unmount();
+    leave();
   });
+}
+
+// What the server keeps for this mount is of no use any more, unless something is queued.
+void Mount::Implementation::leave() {
+  if (std::exchange(ended_, true)) return;
+  if (!session->reachable() || volume->queue_status().operations > 0) return file_context.stop();
+  ask(*session, transport::Priority::urgent, Detach{},
+      [this](const Result<Answer<EmptyReply>>&) { file_context.stop(); }, Patience::glance);
 }
 
 // Orderly end: waiting callers are told, the queue is made durable, the server hears a farewell.

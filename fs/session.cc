@@ -92,9 +92,6 @@ void Session::start() {
 
 void Session::stop() {
   if (state_ == State::stopped) return;
-  if (state_ == State::ready) {
-    carrier_.request(kAttachToken, Priority::urgent, encode(Detach{}));
-  }
   const bool open = state_ != State::waiting && state_ != State::idle;
   enter(State::stopped);
   while (!pending_.empty()) finish(pending_.begin(), errno_code(ENOTCONN));

@@ -61,7 +61,7 @@ class Session : public Remote {
   /// Before start(); without it the server is not asked for notices.
   void on_notice(Noticed noticed) { on_noticed_ = std::move(noticed); }
   void start();
-  /// All calls, present and future, fail with ENOTCONN; says Detach and disconnects.
+  /// All calls, present and future, fail with ENOTCONN; disconnects.
   void stop();
 
   CallId call(Priority, Patience, Buffer request, ReplyHandler, std::uint64_t number = 0) override;

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import harness
@@ -183,6 +184,20 @@ class LifeTest(harness.TestCase):
         mount.start()
         mount.wait()
         self.assertEqual((self.server.folder / "later").read_bytes(), b"y" * 5_000_000)
+
+    def test_the_server_keeps_nothing_for_a_mount_that_is_gone(self):
+        mount, other = self.mount(), self.mount("other")
+        program = ("import os, sys\n"
+                   "os.chdir(sys.argv[1])\n"
+                   "for name in map(str, range(50)):\n"
+                   "  os.write(os.open(name, os.O_RDWR | os.O_CREAT), b'x' * 100_000)\n"
+                   "  os.unlink(name)\n")
+        hidden = self.server.folder / ".rushfs-orphans"
+        subprocess.run([sys.executable, "-c", program, str(mount.folder)], check=True)
+        subprocess.run(["umount", str(mount.folder)], check=True)
+        mount.process.wait(timeout=20)
+        harness.wait_until(lambda: not list(hidden.glob("*")), 10, "nothing is kept")
+        self.assertEqual(other.status()["link"]["state"], "connected")
 
     def test_a_folder_is_mounted_again_right_after_umount(self):
         mount = harness.Mount(self.place, self.server)
