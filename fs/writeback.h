@@ -136,6 +136,7 @@ class Writeback {
     bool open = false;                 // somebody may write on
     std::uint64_t append_through = 0;  // highest append taken up for sending
     bool after_append = false;         // what comes next waits for the answer to an append
+    std::uint64_t appends_sent = 0;    // highest ever: the server may have them
     bool removed = false;              // has no name and no user: of no use
     bool parked = false;
     int error = 0;                     // the server's last refusal
@@ -175,6 +176,7 @@ class Writeback {
   void look_at_parked();
   bool wanted_now(const cache::Operation&, Node&);
   std::vector<Batch> merge(std::vector<cache::Operation> operations) const;
+  bool may_grow(const Batch&, const cache::Operation&) const;
   void compute_floor();
 
   // Sending and answers (writeback.cc).

@@ -160,6 +160,16 @@ void Writeback::look_at_parked() {
                         });
 }
 
+// An append that the server may have had is sent again as it was: what it had comes under its own
+// number, or the server would put it behind the end once more.
+bool Writeback::may_grow(const Batch& batch, const cache::Operation& next) const {
+  const bool neighbours = batch.offset + batch.data.size() == next.offset_bytes;
+  const bool fits = batch.data.size() + next.data.size() <= max_write_;
+  if (batch.kind != next.kind || !neighbours || !fits) return false;
+  if (batch.kind != cache::OperationKind::append) return true;
+  return batch.sequences.back() > std::max(nodes_.at(batch.node).appends_sent, repeated_through_);
+}
+
 std::vector<Writeback::Batch> Writeback::merge(std::vector<cache::Operation> operations) const {
   std::vector<Batch> batches;
   std::unordered_map<std::string, std::size_t> open;  // the node's batch that may still grow
@@ -168,9 +178,7 @@ std::vector<Writeback::Batch> Writeback::merge(std::vector<cache::Operation> ope
     const auto found = open.find(operation.node);
     if (write && found != open.end()) {
       Batch& batch = batches[found->second];
-      if (batch.kind == operation.kind &&
-          batch.offset + batch.data.size() == operation.offset_bytes &&
-          batch.data.size() + operation.data.size() <= max_write_) {
+      if (may_grow(batch, operation)) {
         batch.data.insert(batch.data.end(), operation.data.begin(), operation.data.end());
         batch.sequences.push_back(operation.sequence);
         continue;

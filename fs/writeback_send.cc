@@ -36,6 +36,9 @@ void Writeback::send(Batch batch) {
   Sent sent;
   sent.last = batch.sequences.back();
   if (cache::carries_data(batch.kind)) sent.bytes = batch.data.size();
+  if (batch.kind == cache::OperationKind::append) {
+    node.appends_sent = std::max(node.appends_sent, sent.last);
+  }
   const QueuePosition position{sent.last, batch.after, floor_};
   const auto priority = node.wanted_urgently() ? Priority::demand : Priority::behind;
   const NodeId id = batch.node;
