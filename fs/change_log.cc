@@ -101,6 +101,7 @@ void ChangeLog::append(Change change) {
     return;
   }
   note(change);
+  unflushed_ = true;  // a commit from here on comes behind it
   ++change.inode->appending;
   struct Appended {
     Change change;
@@ -146,7 +147,6 @@ void ChangeLog::appended(Change change, Result<std::uint64_t> sequence) {
     undo(change.inode);
     return change.reply.fail(sequence.error());
   }
-  unflushed_ = true;
   const std::uint64_t bytes = change.writes() ? change.bytes.size() : 0;
   writeback_.appended(change.inode->node, inodes_.path(*change.inode), *sequence,
                             bytes);
@@ -176,11 +176,16 @@ void ChangeLog::undo(const InodeRef& inode) {
       });
 }
 
-void ChangeLog::space_freed() {
+void ChangeLog::forgot(const NodeId& node) {
+  forgotten_.insert(node);
   unflushed_ = true;
   auto waiting = std::move(waiting_);
   waiting_.clear();
   for (auto& change : waiting) append(std::move(change));
+}
+
+bool ChangeLog::may_remember(const NodeId& node) const {
+  return forgotten_.contains(node) || being_forgotten_.contains(node);
 }
 
 void ChangeLog::flush(Reply<void> reply) {
@@ -212,11 +217,16 @@ void ChangeLog::tick() {
 void ChangeLog::commit() {
   committing_ = true;
   unflushed_ = false;
+  being_forgotten_.merge(forgotten_);
   parts_.queue_loop.run(
       [&queue = parts_.queue] { return queue.commit(); },
       [this, answered = std::move(flushing_)](Result<void> result) mutable {
         committing_ = false;
-        if (!result) unflushed_ = true;
+        if (!result) {
+          unflushed_ = true;
+        } else {
+          being_forgotten_.clear();
+        }
         for (auto& reply : answered) reply(result);
         if (!flushing_.empty()) commit();
       });

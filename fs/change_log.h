@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <unordered_set>
 #include <vector>
 
 #include "fs/client_parts.h"
@@ -29,11 +30,13 @@ class ChangeLog {
   void set_attributes(const InodeRef& inode, SetAttributes change, Reply<void> reply);
   void set_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply);
   void allocate(const InodeRef& inode, Allocate change, Reply<void> reply);
-  /// Everything answered so far survives kill -9 and power loss.
+  /// Everything asked for so far, but what waits for room, survives kill -9 and power loss.
   void flush(Reply<void> reply);
 
-  /// The queue has room again.
-  void space_freed();
+  /// The queue has forgotten operations of the file, and has room again.
+  void forgot(const NodeId& node);
+  /// It may remember them once more if we are killed now.
+  bool may_remember(const NodeId& node) const;
   /// Once a second: what nobody flushes becomes durable too, and space of sent data is freed.
   void tick();
   /// Whoever waits is told ENOTCONN.
@@ -70,6 +73,8 @@ class ChangeLog {
   bool unflushed_ = false;
   bool committing_ = false;
   std::vector<Reply<void>> flushing_;  // to be answered by the next commit
+  std::unordered_set<NodeId> forgotten_;        // since the last commit began
+  std::unordered_set<NodeId> being_forgotten_;  // by the one under way
 };
 
 /// What queued changes (oldest first, encoded as ChangeLog appends them) make of a file.

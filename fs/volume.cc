@@ -226,7 +226,7 @@ void Volume::completed(const NodeId& node, std::uint64_t operations) {
     if (local.unstamped) left.mtime = local.mtime;
     local = left;
   }
-  log_.space_freed();
+  log_.forgot(node);
 }
 
 void Volume::discarded(const NodeId& node) {
@@ -234,7 +234,7 @@ void Volume::discarded(const NodeId& node) {
   const auto generation = inode->local.generation;
   inode->local = {};
   inode->local.generation = generation + 1;
-  log_.space_freed();
+  log_.forgot(node);
 }
 
 // ---- Waiting for the queue ----------------------------------------------------------------------

@@ -275,6 +275,7 @@ class Volume : private WritebackListener {
   void make_entry(NodeNumber parent, Request request, Reply<NodeReference> reply);
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
   void abandon(Inode& inode);
+  bool in_use(const Inode& inode) const;
   bool refuses_change(const InodeRef& inode, int& error) const;
   /// A change of anything but what comes behind the end, or of a folder's names.
   bool refuses_rewrite(const InodeRef& inode, int& error) const;

@@ -99,12 +99,11 @@ void Volume::link(NodeNumber node, NodeNumber parent, std::string name,
   make_entry(parent, Link{{}, inode->node, {}, std::move(name)}, std::move(reply));
 }
 
-namespace {
-
-/// What we hold of it, open or queued, is still to be sent when its last name goes.
-bool in_use(const Inode& inode) { return inode.opens > 0 || inode.local.operations > 0; }
-
-}  // namespace
+/// What we hold of it, open or queued, is still to be sent when its last name goes; or would be,
+/// again, if we were killed.
+bool Volume::in_use(const Inode& inode) const {
+  return inode.opens > 0 || inode.local.operations > 0 || log_.may_remember(inode.node);
+}
 
 // `left`: what had the name, where it lives on under another name or because it is held.
 void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& left) {

@@ -264,10 +264,9 @@ void Volume::release(HandleNumber number) {
 // A file without names and users. Our queue forgets it for good before the server may: what the
 // next start of this mount would find in the queue would be refused.
 void Volume::let_go(const InodeRef& inode) {
-  const bool queued = inode->local.operations > 0;
   abandon(*inode);
   if (!inode->held) return;
-  if (!queued) return release_hold(inode);
+  if (inode->local.operations == 0 && !log_.may_remember(inode->node)) return release_hold(inode);
   log_.flush([this, inode](Result<void>) {
     if (inode->opens == 0 && inode->held) release_hold(inode);
   });

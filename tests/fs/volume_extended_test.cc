@@ -126,6 +126,37 @@ TEST_CASE("an extended attribute set behind queued data needs no link, survives 
   CHECK(on_disk(world.exported() / "clip", "user.first") == "none");
 }
 
+TEST_CASE("space that is asked for makes a file longer, also when it was cut and written before") {
+  World world;
+  rushfs::testing::write_file(world.exported() / "clip", std::string(9000, 'o'));
+  const auto opened = world.open("clip", {.read = true, .write = true, .truncate = true});
+  REQUIRE(opened);
+  REQUIRE(world.write(opened->handle, 0, std::string(1000, 'n')));
+  world.run_for(1s);  // by now all that is queued is on this disk, and not yet on the server's
+  const int error = allocate(world, opened->handle, FALLOC_FL_ZERO_RANGE, 2000, 1000);
+  if (error == EOPNOTSUPP) return;  // not on this disk
+  REQUIRE(error == 0);
+  CHECK(world.stat("clip")->size == 3000);
+  CHECK(world.read(opened->handle, 0, 5000).value() ==
+        std::string(1000, 'n') + std::string(2000, '\0'));
+}
+
+TEST_CASE("an append whose answer is lost with the link is there once, also when more follows") {
+  World world;
+  const auto log = world.create("log", {.write = true, .append = true});
+  REQUIRE(log);
+  REQUIRE(world.write(log->opened.handle, 0, "first "));
+  REQUIRE(world.run_until([&] { return world.calls["append"] == 1; }));
+  REQUIRE(world.run_until(
+      [&] { return rushfs::testing::read_file(world.exported() / "log") == "first "; }));
+  world.cut_link();
+  REQUIRE(world.write(log->opened.handle, 6, "second "));
+  REQUIRE(world.write(log->opened.handle, 13, "third"));
+  REQUIRE(world.close(log->opened.handle));
+  REQUIRE(world.drain());
+  CHECK(rushfs::testing::read_file(world.exported() / "log") == "first second third");
+}
+
 TEST_CASE("an access ACL and the permission bits say the same") {
   // user::rw- user:7:r-- group::--- mask::r-- other::---
   const std::string acl("\2\0\0\0\1\0\6\0\xff\xff\xff\xff\2\0\4\0\7\0\0\0\4\0\0\0\xff\xff\xff\xff"

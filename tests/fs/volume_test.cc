@@ -207,6 +207,28 @@ TEST_CASE("a file without a name stays usable over a restart of the server") {
   CHECK(world.volume().queue_status().operations == 0);
 }
 
+TEST_CASE("what was sent of a file that we removed since is not sent again after kill -9") {
+  World world;
+  SECTION("removed when nobody had it open") {
+    REQUIRE(world.write_file("take", "frames"));
+    REQUIRE(world.drain());
+  }
+  SECTION("removed while it was open") {
+    const auto created = world.create("take", {.write = true});
+    REQUIRE(world.write(created->opened.handle, 0, "frames"));
+    REQUIRE(world.drain());
+    REQUIRE(world.close(created->opened.handle));
+    REQUIRE(world.drain());
+  }
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().unlink(kRootNode, "take", std::move(reply)); }));
+  world.run_for(50ms);
+  world.kill_client();
+  world.start_client();
+  REQUIRE(world.drain());
+  CHECK(world.volume().queue_status().parked.empty());
+}
+
 TEST_CASE("open finds out that somebody else changed the file") {
   World world;
   write_file(world.exported() / "bin.avb", footage(500'000, 'a'));
