@@ -172,14 +172,15 @@ void BlockCache::put(std::string_view node, std::uint64_t version, std::uint64_t
   set_version(node, version);
   // An older copy goes first, so that the disk never holds more than the budget.
   drop_range(node, index, 1);
-  if (!state.make_room(round_up_to_page(bytes.size()))) {
+  const std::uint64_t checksum = checksum_of(bytes);
+  if (!state.make_room(BlockIndex::space_of(bytes.size(), checksum))) {
     ++state.stats.skipped_puts;
     return;
   }
   BlockIndex::File* file = state.index.find(node);
   if (file == nullptr) file = &state.index.create(node, version);
   if (state.data.write(file->id, index, bytes)) {
-    state.index.put(*file, index, bytes.size(), checksum_of(bytes));
+    state.index.put(*file, index, bytes.size(), checksum);
   } else {
     ++state.stats.skipped_puts;
     state.data.punch(file->id, index);

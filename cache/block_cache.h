@@ -22,7 +22,7 @@ namespace rushfs::cache {
 inline constexpr std::uint64_t kBlockBytes = 256 * 1024;
 
 struct BlockCacheStats {
-  std::uint64_t used_bytes = 0;  // real disk space of block data, in whole 4 KiB pages
+  std::uint64_t used_bytes = 0;  // disk space of block data in whole 4 KiB pages, one for a hole
   std::uint64_t budget_bytes = 0;
   std::uint64_t blocks = 0;
   std::uint64_t files = 0;

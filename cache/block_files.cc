@@ -5,20 +5,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <optional>
 #include <stdexcept>
 #include <vector>
 
 #include "cache/block_cache.h"
+#include "cache/zeros.h"
 
 namespace rushfs::cache {
 namespace {
-
-// A hole of a sparse file: kept as one.
-bool only_zeros(std::span<const std::uint8_t> bytes) {
-  return bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-}
 
 // Descriptors kept open: enough for the files of a busy timeline, far from the usual 1024.
 constexpr std::size_t kOpenFiles = 128;
@@ -92,9 +87,8 @@ Result<void> BlockFiles::write(std::uint64_t file, std::uint64_t index,
   const Result<SparseFile*> data = open(file, SparseFile::Mode::create);
   if (!data) return data.error();
   const std::uint64_t begin = index * kBlockBytes;
-  if (bytes.size() > 1 && only_zeros(bytes) && (*data)->punch(begin, bytes.size() - 1)) {
-    // The last byte, so that the data file reaches there.
-    return (*data)->write(begin + bytes.size() - 1, bytes.last(1));
+  if (leading_zeros(bytes) == bytes.size() && (*data)->punch(begin, kBlockBytes)) {
+    return (*data)->reach(begin + bytes.size());
   }
   return (*data)->write(begin, bytes);
 }

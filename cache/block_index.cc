@@ -1,6 +1,7 @@
 #include "cache/block_index.h"
 
 #include <spdlog/spdlog.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cassert>
@@ -17,6 +18,15 @@ constexpr std::uint64_t kMaximumIndex =
     static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / kBlockBytes - 1;
 
 }  // namespace
+
+std::uint64_t BlockIndex::space_of(std::uint64_t length_bytes, std::uint64_t checksum) {
+  static const std::uint64_t zeros = [] {
+    const std::vector<std::uint8_t> block(kBlockBytes);
+    return XXH3_64bits(block.data(), block.size());
+  }();
+  if (length_bytes == kBlockBytes && checksum == zeros) return kPageBytes;
+  return round_up_to_page(length_bytes);
+}
 
 BlockIndex::BlockIndex(const std::filesystem::path& file) : path_(file) {
   try {
@@ -73,8 +83,9 @@ void BlockIndex::load_block(const BlockRow& row) {
   }
   blocks_.push_back({file->second, row.index, row.length_bytes, row.checksum, row.last_use, true});
   file->second->blocks.emplace(row.index, std::prev(blocks_.end()));
-  file->second->used_bytes += round_up_to_page(row.length_bytes);
-  used_bytes_ += round_up_to_page(row.length_bytes);
+  const std::uint64_t space = space_of(row.length_bytes, row.checksum);
+  file->second->used_bytes += space;
+  used_bytes_ += space;
   use_counter_ = std::max(use_counter_, row.last_use);
 }
 
@@ -125,8 +136,8 @@ void BlockIndex::put(File& file, std::uint64_t index, std::uint64_t length_bytes
     found->second = blocks_.begin();
   }
   Block& block = *found->second;
-  const std::uint64_t before = round_up_to_page(block.length_bytes);
-  const std::uint64_t after = round_up_to_page(length_bytes);
+  const std::uint64_t before = space_of(block.length_bytes, block.checksum);
+  const std::uint64_t after = space_of(length_bytes, checksum);
   file.used_bytes = file.used_bytes - before + after;
   used_bytes_ = used_bytes_ - before + after;
   block.length_bytes = length_bytes;
@@ -142,7 +153,7 @@ void BlockIndex::touch(Block& block) {
 
 void BlockIndex::remove(Block& block) {
   File& file = *block.file;
-  const std::uint64_t bytes = round_up_to_page(block.length_bytes);
+  const std::uint64_t bytes = space_of(block.length_bytes, block.checksum);
   file.used_bytes -= bytes;
   used_bytes_ -= bytes;
   if (block.has_row) removed_blocks_.emplace_back(file.id, block.index);

@@ -34,7 +34,7 @@ class BlockIndex {
     std::uint64_t id = 0;
     NodeId node;
     std::uint64_t version = 0;
-    std::uint64_t used_bytes = 0;  // in whole pages
+    std::uint64_t used_bytes = 0;  // see space_of()
     bool has_row = false;
     absl::flat_hash_map<std::uint64_t, Blocks::iterator> blocks;
   };
@@ -42,6 +42,10 @@ class BlockIndex {
   // Loads the table; a damaged one is replaced by an empty one, with a log line. Throws
   // DatabaseError when the file cannot be used.
   explicit BlockIndex(const std::filesystem::path& file);
+
+  // What a block counts against the budget: its pages. A whole block of zeros is a hole in its data
+  // file; it counts one for its row.
+  static std::uint64_t space_of(std::uint64_t length_bytes, std::uint64_t checksum);
 
   // Null when there is none.
   File* find(std::string_view node) const;

@@ -66,6 +66,12 @@ Result<void> SparseFile::truncate(std::uint64_t size_bytes) {
   return from_call(::ftruncate(descriptor_, static_cast<off_t>(size_bytes)));
 }
 
+Result<void> SparseFile::reach(std::uint64_t size_bytes) {
+  const Result<std::uint64_t> size = this->size_bytes();
+  if (!size) return size.error();
+  return *size < size_bytes ? truncate(size_bytes) : Result<void>();
+}
+
 void SparseFile::start_writing(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
   (void)::sync_file_range(descriptor_, static_cast<off_t>(offset_bytes),
                           static_cast<off_t>(length_bytes), SYNC_FILE_RANGE_WRITE);

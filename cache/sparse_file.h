@@ -38,6 +38,8 @@ class SparseFile {
   // Takes space for the range in advance, or ENOSPC.
   Result<void> allocate(std::uint64_t offset_bytes, std::uint64_t length_bytes);
   Result<void> truncate(std::uint64_t size_bytes);
+  // The file is at least this long; what is new of it takes no space and reads as zeros.
+  Result<void> reach(std::uint64_t size_bytes);
   // Asks the kernel to begin writing the range to the disk, so that sync() has less to wait for.
   void start_writing(std::uint64_t offset_bytes, std::uint64_t length_bytes);
   // The data and what is needed to find it again are on the disk.

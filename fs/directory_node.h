@@ -109,6 +109,7 @@ class DirectoryStore final : public Store {
                          const std::optional<std::string>& value, XattrMode mode) const override;
   Result<void> allocate(StoreFile& file, std::uint32_t mode, std::uint64_t offset,
                         std::uint64_t length) const override;
+  Result<std::uint64_t> next_data(StoreFile& file, std::uint64_t offset) const override;
   Result<DataRangesReply> data_ranges(StoreFile& file, std::uint64_t offset,
                                       std::uint32_t count) const override;
   Result<std::uint64_t> copy_range(StoreFile& from, std::uint64_t from_offset, StoreFile& to,

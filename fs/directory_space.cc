@@ -50,6 +50,15 @@ Result<void> DirectoryStore::allocate(StoreFile& file, std::uint32_t mode, std::
   return boost::system::in_place_value;
 }
 
+Result<std::uint64_t> DirectoryStore::next_data(StoreFile& file, std::uint64_t offset) const {
+  // Its size first: what is appended meanwhile is no hole.
+  const auto size = size_of(descriptor(file));
+  if (!size) return size.error();
+  const off_t found = ::lseek(descriptor(file), static_cast<off_t>(offset), SEEK_DATA);
+  if (found < 0 && errno != ENXIO) return last_error();
+  return found < 0 ? *size : std::min(*size, static_cast<std::uint64_t>(found));
+}
+
 Result<DataRangesReply> DirectoryStore::data_ranges(StoreFile& file, std::uint64_t offset,
                                                     std::uint32_t count) const {
   const int fd = descriptor(file);

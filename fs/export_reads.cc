@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cache/zeros.h"
 #include "fs/export_implementation.h"
 
 namespace rushfs::fs {
@@ -24,7 +25,32 @@ bool open_for_reading(const Store& store, Job& job) {
   return true;
 }
 
-/// Fills `part` with file content from `offset` on, and shrinks it to what there is.
+/// What was read, without zeros at its ends that are worth leaving out.
+struct Trimmed {
+  std::span<std::uint8_t> data;
+  std::uint64_t zeros_before = 0, zeros_after = 0;  // the latter with the hole that may follow
+};
+
+Trimmed trim(const Store& store, StoreFile& file, std::uint64_t offset,
+             std::span<std::uint8_t> read) {
+  constexpr std::size_t kWorthIt = 4096;  // bytes; disks have no smaller holes
+  Trimmed trimmed{read};
+  std::size_t zeros = cache::leading_zeros(read);
+  if (zeros >= kWorthIt && zeros < read.size()) {
+    trimmed.zeros_before = zeros;
+    trimmed.data = read.subspan(zeros);
+  }
+  zeros = cache::trailing_zeros(trimmed.data);
+  if (zeros < kWorthIt) return trimmed;
+  trimmed.data = trimmed.data.first(trimmed.data.size() - zeros);
+  trimmed.zeros_after = zeros;
+  const std::uint64_t end = offset + read.size();
+  const auto data = store.next_data(file, end);
+  if (data && *data > end) trimmed.zeros_after += *data - end;
+  return trimmed;
+}
+
+/// Reads what the file has from `offset` on; `part` shrinks to it. False: job.reply is the error.
 bool read_part(const Store& store, Job& job, std::uint64_t offset, Buffer& part) {
   if (part.empty()) return true;
   auto got = store.read(*job.reading, offset, part);
@@ -43,20 +69,25 @@ void open_with_parts(const Store& store, Job& job, std::uint32_t head_bytes,
       std::max<std::uint64_t>(head.size(), size - std::min<std::uint64_t>(tail_bytes, size));
   Buffer tail(tail_bytes == 0 ? 0 : size - tail_offset);
   if (!read_part(store, job, 0, head) || !read_part(store, job, tail_offset, tail)) return;
-  job.reply = encode_reply(OpenReply{*attributes, head, tail_offset, tail});
+  const Trimmed first = trim(store, *job.reading, 0, head);
+  const Trimmed last = trim(store, *job.reading, tail_offset, tail);
+  const auto start = std::span(head).first(first.zeros_before + first.data.size());
+  job.reply = encode_reply(OpenReply{*attributes, start, first.zeros_after,
+                                     tail_offset + last.zeros_before, last.data});
 }
 
 void read_range(const Store& store, Job& job, std::uint64_t offset, std::uint32_t length) {
   if (!open_for_reading(store, job)) return;
   ReadReplyDraft draft = begin_read_reply(length);
-  auto got = store.read(*job.reading, offset, std::span(draft.bytes).subspan(draft.data_at));
+  auto got = store.read(*job.reading, offset, draft.room());
   if (failed(job, got)) return;
+  const Trimmed part = trim(store, *job.reading, offset, draft.room().first(*got));
   // After the data: a file that shrinks meanwhile is then not shown with the size it had.
   auto attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
   if (failed(job, attributes)) return;
   const bool end = *got < length || offset + *got >= attributes->size;
-  job.reply =
-      finish_read_reply(std::move(draft), *attributes, end, static_cast<std::uint32_t>(*got));
+  const ReadReply reply{*attributes, end, part.data, part.zeros_before, part.zeros_after};
+  job.reply = finish_read_reply(std::move(draft), reply);
 }
 
 }  // namespace

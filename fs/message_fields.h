@@ -230,6 +230,7 @@ template <class A>
 void fields(A& a, In<A, OpenReply>& m) {
   fields(a, m.attributes);
   a.data(m.head, kMaxTransfer);
+  a.number(m.head_zeros, kMaxOffset);
   a.number(m.tail_offset);
   a.data(m.tail, kMaxTransfer);
 }
@@ -247,6 +248,8 @@ template <class A>
 void fields(A& a, In<A, ReadReply>& m) {
   a.flag(m.end);
   a.data(m.data, kMaxTransfer);
+  a.number(m.zeros_before, kMaxTransfer);
+  a.number(m.zeros_after, kMaxOffset);
   fields(a, m.attributes);
 }
 

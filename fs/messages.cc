@@ -6,6 +6,7 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
 
 #include "fs/extended_fields.h"
 #include "fs/lock_fields.h"
@@ -205,19 +206,22 @@ ReadReplyDraft begin_read_reply(std::uint32_t length) {
   return draft;
 }
 
-Buffer finish_read_reply(ReadReplyDraft draft, const Attributes& attributes, bool end,
-                         std::uint32_t data_bytes) {
-  assert(draft.data_at + data_bytes <= draft.bytes.size());
+Buffer finish_read_reply(ReadReplyDraft draft, const ReadReply& reply) {
+  const std::size_t length = reply.data.size();
+  assert(length <= draft.room().size());
+  if (length > 0) std::memmove(draft.room().data(), reply.data.data(), length);
   Buffer head;
   head.push_back(0);
   wire::Writer head_writer(head);
-  head_writer.flag(end);
-  head_writer.fixed32(data_bytes);
+  head_writer.flag(reply.end);
+  head_writer.fixed32(static_cast<std::uint32_t>(length));
   assert(head.size() == draft.data_at);
   std::copy(head.begin(), head.end(), draft.bytes.begin());
-  draft.bytes.resize(draft.data_at + data_bytes);
+  draft.bytes.resize(draft.data_at + length);
   wire::Writer writer(draft.bytes);
-  wire::fields(writer, attributes);
+  writer.number(reply.zeros_before);
+  writer.number(reply.zeros_after);
+  wire::fields(writer, reply.attributes);
   return std::move(draft.bytes);
 }
 

@@ -119,6 +119,7 @@ struct StatFs {
 struct OpenReply {
   Attributes attributes;
   std::span<const std::uint8_t> head;
+  std::uint64_t head_zeros = 0;  // bytes after it that are zero
   std::uint64_t tail_offset = 0;
   std::span<const std::uint8_t> tail;  // empty when head covers the file
 };
@@ -142,9 +143,12 @@ struct Release {
 
 struct ReadReply {
   Attributes attributes;
-  bool end = false;  // offset + data reaches the end of the file
-  std::span<const std::uint8_t> data;  // shorter than asked only at the end
+  bool end = false;  // what was asked reaches the end of the file
+  std::span<const std::uint8_t> data;
+  std::uint64_t zeros_before = 0;  // bytes from the offset to the data that are zero
+  std::uint64_t zeros_after = 0;   // bytes after it; may go on beyond what was asked
 };
+/// Of what is asked, the reply tells all, or all up to the end of the file.
 struct Read {
   using Reply = ReadReply;
   NodeId node;
@@ -323,14 +327,14 @@ template <class Reply>
 boost::system::result<Reply> decode_reply(std::span<const std::uint8_t> message);
 
 /// A ReadReply whose data part is filled in place: `bytes` ends in room for the data, which starts
-/// at `data_at`. Call finish_read_reply with what was really read.
+/// at `data_at`. Call finish_read_reply with the reply, whose data lies in that room.
 struct ReadReplyDraft {
   Buffer bytes;
   std::size_t data_at = 0;
+  std::span<std::uint8_t> room() { return std::span(bytes).subspan(data_at); }
 };
 ReadReplyDraft begin_read_reply(std::uint32_t length);
-Buffer finish_read_reply(ReadReplyDraft draft, const Attributes& attributes, bool end,
-                         std::uint32_t data_bytes);
+Buffer finish_read_reply(ReadReplyDraft draft, const ReadReply& reply);
 
 /// The operation a message begins with, for logs and statistics; "?" if unknown.
 const char* operation_name(std::span<const std::uint8_t> message);

@@ -33,6 +33,15 @@ void add_zeros(Slices& slices, std::uint64_t length) {
 
 }  // namespace
 
+void Extent::show(std::uint64_t from, std::uint64_t to, Slices& slices) const {
+  const std::uint64_t begin = std::clamp(data_at, from, to), end = std::clamp(data_end(), from, to);
+  add_zeros(slices, begin - from);
+  if (begin < end) {
+    slices.push_back({data.owner, data.bytes.subspan(begin - data_at, end - begin)});
+  }
+  add_zeros(slices, to - std::max(begin, end));
+}
+
 /// One read under way: waits for the extents it needs, then puts them together.
 struct Reader::Operation {
   InodeRef inode;
@@ -157,14 +166,10 @@ void Reader::add_base(const Operation& operation, std::uint64_t from, std::uint6
   std::uint64_t at = from;
   for (const auto& extent : operation.extents) {
     if (extent->end() <= at || extent->offset >= to) continue;
-    const std::uint64_t begin = std::max(at, extent->offset);
-    const std::uint64_t end = std::min(to, extent->offset + extent->data.bytes.size());
+    const std::uint64_t begin = std::max(at, extent->offset), end = std::min(to, extent->end());
     if (begin > at) add_zeros(slices, begin - at);
-    if (end > begin) {
-      slices.push_back(
-          {extent->data.owner, extent->data.bytes.subspan(begin - extent->offset, end - begin)});
-    }
-    at = std::max(begin, end);
+    extent->show(begin, end, slices);
+    at = end;
   }
   if (at < to) add_zeros(slices, to - at);
 }

@@ -41,7 +41,9 @@ struct Extent {
   std::uint64_t offset = 0, length = 0;
   State state = State::disk;
   Priority priority = Priority::demand;
-  Slice data;  // when ready; shorter than `length` at the end of the file
+  // When ready: what is not zeros. A hole has none, and may reach far.
+  Slice data;
+  std::uint64_t data_at = 0;
   std::uint64_t epoch = 0;      // the inode's when it was asked for
   bool kept = true;             // still in Content::extents
   CallId call;                  // when remote
@@ -50,6 +52,9 @@ struct Extent {
   std::list<std::pair<std::weak_ptr<Inode>, std::uint64_t>>::iterator place;  // when ready
 
   std::uint64_t end() const { return offset + length; }
+  std::uint64_t data_end() const { return data_at + data.bytes.size(); }
+  /// Adds the bytes [from, to) of the file, which it covers.
+  void show(std::uint64_t from, std::uint64_t to, Slices& slices) const;
 };
 using ExtentRef = std::shared_ptr<Extent>;
 
@@ -66,9 +71,9 @@ class Reader {
   /// Its first bytes are here already.
   bool has_start(const Inode& inode) const;
   /// Bytes of the server's file, at its version, that are here without a read: they came with
-  /// another reply (Open), or we have just written them.
+  /// another reply (Open), or we have just written them. `zeros`: so many follow.
   void seed(const InodeRef& inode, std::uint64_t offset, std::shared_ptr<const Buffer> owner,
-            std::span<const std::uint8_t> bytes);
+            std::span<const std::uint8_t> bytes, std::uint64_t zeros = 0);
   /// Short only at the end of the file.
   void read(const InodeRef& inode, std::shared_ptr<ReadStream> stream, std::uint64_t offset,
             std::uint64_t length, Reply<Slices> reply);
@@ -107,18 +112,19 @@ class Reader {
              const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit);
   void fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t to, Priority priority,
                 const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit);
-  ExtentRef add(const InodeRef& inode, std::uint64_t from, std::uint64_t to);
+  ExtentRef add(Inode& inode, std::uint64_t from, std::uint64_t to);
   void look_on_disk(const InodeRef& inode, const ExtentRef& extent, std::uint64_t block);
   void ask_server(const InodeRef& inode, const ExtentRef& extent);
   void server_answered(const InodeRef& inode, const ExtentRef& extent,
                        Result<Answer<ReadReply>> answer);
-  enum class Origin : std::uint8_t { disk, server };
-  void ready(const InodeRef& inode, const ExtentRef& extent, Slice data, Origin origin);
+  void fit(Inode& inode, const ExtentRef& extent, std::uint64_t length);
+  void ready(const InodeRef& inode, const ExtentRef& extent, std::uint64_t store_to);
   void fail(Inode& inode, const ExtentRef& extent, boost::system::error_code error);
   void unkeep(Inode& inode, const ExtentRef& extent);
+  void cut(Inode& inode, const ExtentRef& hole, std::uint64_t from, std::uint64_t to);
   void touch(const ExtentRef& extent);
   void make_room();
-  void store(const InodeRef& inode, const Extent& extent);
+  void store(const InodeRef& inode, std::uint64_t from, std::uint64_t to);
   void store_block(Inode& inode, std::uint64_t block, Slices parts);
   void delivered(std::uint64_t bytes);
 

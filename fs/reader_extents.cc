@@ -55,14 +55,24 @@ void Reader::prepare(const InodeRef& inode, Loop::Job done) {
 }
 
 void Reader::seed(const InodeRef& inode, std::uint64_t offset, std::shared_ptr<const Buffer> owner,
-                  std::span<const std::uint8_t> bytes) {
-  if (bytes.empty()) return;
+                  std::span<const std::uint8_t> bytes, std::uint64_t zeros) {
+  if (bytes.empty() && zeros == 0) return;
   auto& extents = inode->content.extents;
+  const std::uint64_t end = offset + bytes.size();
   const auto next = extents.lower_bound(offset);
-  if (next != extents.end() && next->first < offset + bytes.size()) return;
+  if (next != extents.end() && next->first < std::max(end, offset + 1)) return;
   if (next != extents.begin() && std::prev(next)->second->end() > offset) return;
-  const auto extent = add(inode, offset, offset + bytes.size());
-  ready(inode, extent, {std::move(owner), bytes}, Origin::server);
+  const auto extent = add(*inode, offset, end);
+  fit(*inode, extent, bytes.size() + zeros);
+  extent->data = {std::move(owner), bytes};
+  ready(inode, extent, end);
+}
+
+/// Of what the server told, from the extent's offset on, what no other extent has.
+void Reader::fit(Inode& inode, const ExtentRef& extent, std::uint64_t length) {
+  const auto next = inode.content.extents.upper_bound(extent->offset);
+  const bool last = next == inode.content.extents.end();
+  extent->length = last ? length : std::min(length, next->first - extent->offset);
 }
 
 // Calls `visit` for each extent that covers part of the range, after making those that are missing.
@@ -75,13 +85,16 @@ void Reader::cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, 
     if (next != extents.begin()) {
       const auto here = std::prev(next)->second;
       if (here->end() > at) {
+        const std::uint64_t end = std::min(here->end(), to);
         if (here->state == Extent::State::ready) touch(here);
         if (priority == Priority::demand) {
           here->stream = nullptr;  // no longer only a guess
-          status_.hits += std::min(here->end(), to) - at;
+          status_.hits += end - at;
+          // What a hole is known to be is stored where programs look.
+          if (here->state == Extent::State::ready && here->data_end() < end) store(inode, at, end);
         }
         visit(here);
-        at = here->end();
+        at = end;
         continue;
       }
     }
@@ -110,7 +123,7 @@ void Reader::fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t t
       at = end;
       continue;
     }
-    const auto extent = add(inode, at, end);
+    const auto extent = add(*inode, at, end);
     extent->priority = priority;
     extent->stream = stream;
     (disk ? status_.hits : status_.misses) += end - at;
@@ -124,13 +137,13 @@ void Reader::fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t t
   }
 }
 
-ExtentRef Reader::add(const InodeRef& inode, std::uint64_t from, std::uint64_t to) {
+ExtentRef Reader::add(Inode& inode, std::uint64_t from, std::uint64_t to) {
   auto extent = std::make_shared<Extent>();
-  extent->offset = from;
+  extent->offset = extent->data_at = from;
   extent->length = to - from;
-  extent->epoch = inode->epoch;
+  extent->epoch = inode.epoch;
   extent->place = recent_.end();
-  inode->content.extents.emplace(from, extent);
+  inode.content.extents.emplace(from, extent);
   return extent;
 }
 
@@ -150,7 +163,8 @@ void Reader::look_on_disk(const InodeRef& inode, const ExtentRef& extent, std::u
         auto owner = std::make_shared<const Buffer>(std::move(*bytes));
         const std::uint64_t skip = std::min(extent->offset - block * kBlock, owner->size());
         const std::uint64_t length = std::min(extent->length, owner->size() - skip);
-        ready(inode, extent, {owner, std::span(*owner).subspan(skip, length)}, Origin::disk);
+        extent->data = {owner, std::span(*owner).subspan(skip, length)};
+        ready(inode, extent, extent->offset);
       });
 }
 
@@ -177,26 +191,31 @@ void Reader::server_answered(const InodeRef& inode, const ExtentRef& extent,
     }
     return fail(*inode, extent, answer.error());
   }
-  const auto data = (*answer)->data;
-  const auto attributes = (*answer)->attributes;
+  const ReadReply reply = answer->reply;
   auto owner = std::make_shared<const Buffer>(std::move(answer->bytes));
-  delivered(data.size());
-  const Heard heard = hear(*inode, attributes, extent->epoch, parts_.time);
+  delivered(reply.data.size());
+  const Heard heard = hear(*inode, reply.attributes, extent->epoch, parts_.time);
   if (heard != Heard::same) unkeep(*inode, extent);
   if (heard == Heard::changed) {
     discard(*inode);
     changed_(*inode);
   }
-  ready(inode, extent, {std::move(owner), data}, Origin::server);
+  const std::uint64_t asked_to = extent->end();
+  const std::uint64_t told = reply.zeros_before + reply.data.size() + reply.zeros_after;
+  extent->data = {std::move(owner), reply.data};
+  extent->data_at = extent->offset + reply.zeros_before;
+  if (told == 0) unkeep(*inode, extent);
+  if (extent->kept) fit(*inode, extent, told);
+  ready(inode, extent, std::min(asked_to, extent->end()));
 }
 
-void Reader::ready(const InodeRef& inode, const ExtentRef& extent, Slice data, Origin origin) {
-  extent->data = std::move(data);
+// `store_to`: what it has before may make blocks whole for the cache.
+void Reader::ready(const InodeRef& inode, const ExtentRef& extent, std::uint64_t store_to) {
   extent->state = Extent::State::ready;
   if (extent->kept) {
     memory_ += extent->data.bytes.size();
     extent->place = recent_.insert(recent_.end(), {inode, extent->offset});
-    if (origin == Origin::server) store(inode, *extent);
+    store(inode, extent->offset, store_to);
     make_room();
   }
   auto waiters = std::move(extent->waiters);
@@ -223,6 +242,21 @@ void Reader::unkeep(Inode& inode, const ExtentRef& extent) {
   inode.content.extents.erase(guard->offset);
 }
 
+// A hole stays one on both sides of what was written into it.
+void Reader::cut(Inode& inode, const ExtentRef& hole, std::uint64_t from, std::uint64_t to) {
+  const std::uint64_t end = hole->end();
+  const std::weak_ptr<Inode> owner = hole->place->first;
+  if (hole->offset < from) {
+    hole->length = from - hole->offset;
+  } else {
+    unkeep(inode, hole);
+  }
+  if (to >= end) return;
+  const auto rest = add(inode, to, end);
+  rest->state = Extent::State::ready;
+  rest->place = recent_.insert(recent_.end(), {owner, to});
+}
+
 void Reader::touch(const ExtentRef& extent) {
   if (extent->place != recent_.end()) recent_.splice(recent_.end(), recent_, extent->place);
 }
@@ -236,12 +270,11 @@ void Reader::make_room() {
   }
 }
 
-// Puts blocks that are now whole into the block cache.
-void Reader::store(const InodeRef& inode, const Extent& extent) {
+// Puts blocks of [from, to) that are whole into the block cache.
+void Reader::store(const InodeRef& inode, std::uint64_t from, std::uint64_t to) {
   const auto& extents = inode->content.extents;
   const std::uint64_t size = inode->server.size;
-  const std::uint64_t first = extent.offset / kBlock;
-  for (std::uint64_t block = first; block * kBlock < extent.end(); ++block) {
+  for (std::uint64_t block = from / kBlock; block * kBlock < to; ++block) {
     const std::uint64_t begin = block * kBlock, end = std::min(begin + kBlock, size);
     if (inode->content.disk_known && maybe_on_disk(inode->content, block)) continue;
     Slices parts;
@@ -250,9 +283,9 @@ void Reader::store(const InodeRef& inode, const Extent& extent) {
     if (next == extents.begin()) continue;
     for (--next; at < end && next != extents.end(); ++next) {
       const Extent& part = *next->second;
-      const std::uint64_t part_end = std::min(end, part.offset + part.data.bytes.size());
+      const std::uint64_t part_end = std::min(end, part.end());
       if (part.state != Extent::State::ready || part.offset > at || part_end <= at) break;
-      parts.push_back({part.data.owner, part.data.bytes.subspan(at - part.offset, part_end - at)});
+      part.show(at, part_end, parts);
       at = part_end;
     }
     if (at == end && begin < end) store_block(*inode, block, std::move(parts));
@@ -302,7 +335,14 @@ void Reader::changed_range(Inode& inode, Version before, std::uint64_t from, std
   for (; next != content.extents.end() && next->first < to; ++next) {
     if (next->second->end() > from) overlapping.push_back(next->second);
   }
-  for (const auto& extent : overlapping) unkeep(inode, extent);
+  for (const auto& extent : overlapping) {
+    const bool hole = extent->state == Extent::State::ready && extent->data.bytes.empty();
+    if (hole) {
+      cut(inode, extent, from, to);
+    } else {
+      unkeep(inode, extent);
+    }
+  }
   const std::uint64_t first = from / kBlock;
   const std::uint64_t count = to <= from ? 0 : (to - 1) / kBlock - first + 1;
   for (std::uint64_t block = first; block < content.on_disk.size() && block < first + count;

@@ -170,6 +170,8 @@ class Store {
   // Space, holes and copies. `file` is open for writing, but where it is only looked at.
   virtual Result<void> allocate(StoreFile& file, std::uint32_t mode, std::uint64_t offset,
                                 std::uint64_t length) const = 0;
+  /// Where data begins, at `offset` or behind it; where the file ends, if there is none.
+  virtual Result<std::uint64_t> next_data(StoreFile& file, std::uint64_t offset) const = 0;
   /// Fills in all but the attributes.
   virtual Result<DataRangesReply> data_ranges(StoreFile& file, std::uint64_t offset,
                                               std::uint32_t count) const = 0;

@@ -150,7 +150,10 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
         Read{inode->node, offset, static_cast<std::uint32_t>(length)},
         [self = shared_from_this(), bytes = std::move(bytes), missing = std::move(missing), offset,
          length](Result<Answer<ReadReply>> answer) mutable {
-          if (answer) self->put(bytes, offset, (*answer)->data, length);
+          if (answer) {
+            const std::uint64_t skip = std::min((*answer)->zeros_before, length);
+            self->put(bytes, offset + skip, (*answer)->data, length - skip);
+          }
           self->fill(std::move(bytes), std::move(missing));
         },
         Patience::patient);

@@ -175,11 +175,10 @@ void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Patience patience
         inode->held = true;
         learn(*inode, (*answer)->attributes, epoch);
         if (inode->server.version == (*answer)->attributes.version) {
-          const auto head = (*answer)->head, tail = (*answer)->tail;
-          const auto tail_offset = (*answer)->tail_offset;
+          const OpenReply opened = answer->reply;
           auto owner = std::make_shared<const Buffer>(std::move(answer->bytes));
-          reader_.seed(inode, 0, owner, head);
-          reader_.seed(inode, tail_offset, owner, tail);
+          reader_.seed(inode, 0, owner, opened.head, opened.head_zeros);
+          reader_.seed(inode, opened.tail_offset, owner, opened.tail);
         }
         reply.ok();
       },

@@ -64,11 +64,31 @@ TEST_CASE("blocks of zeros take no room, and come back as zeros") {
   const Buffer block = bytes_from_seed(1, kBlockBytes), zeros(kBlockBytes), tail(1234);
   for (std::uint64_t number = 0; number < 16; ++number) cache.put("a", 1, number, zeros);
   cache.put("a", 1, 16, tail);
-  CHECK(used_on_disk(folder.path()) <= 17 * 4096);
+  CHECK(used_on_disk(folder.path()) == 0);
+  CHECK(cache.stats().used_bytes == 17 * 4096);
   CHECK(cache.read("a", 1, 3) == zeros);
   CHECK(cache.read("a", 1, 16) == tail);
   cache.put("a", 1, 20, block);
   CHECK(cache.read("a", 1, 20) == block);
+  cache.put("a", 1, 20, zeros);
+  CHECK(cache.read("a", 1, 20) == zeros);
+  CHECK(used_on_disk(folder.path()) == 0);
+}
+
+TEST_CASE("blocks of zeros are there again after a restart, and give way to data") {
+  const TemporaryFolder folder;
+  const Buffer zeros(kBlockBytes), block = bytes_from_seed(1, kBlockBytes);
+  {
+    BlockCache cache({folder.path(), kBlockBytes});
+    for (std::uint64_t number = 0; number < 16; ++number) cache.put("a", 1, number, zeros);
+    CHECK(cache.stats().blocks == 16);
+  }
+  BlockCache cache({folder.path(), kBlockBytes});
+  CHECK(cache.stats().used_bytes == 16 * 4096);
+  CHECK(cache.read("a", 1, 15) == zeros);
+  cache.put("b", 1, 0, block);
+  CHECK(cache.read("b", 1, 0) == block);
+  CHECK(cache.stats().used_bytes <= kBlockBytes);
 }
 
 TEST_CASE("blocks survive a restart and are discarded when the file has changed") {

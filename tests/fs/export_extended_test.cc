@@ -4,6 +4,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "tests/fs/server_harness.h"
 
 using namespace rushfs::testing;
@@ -186,4 +188,37 @@ TEST_CASE("file flags are told, where the disk has them") {
   FileFlags change{studio.anna.number(), clip, flags->flags | kNoDump};
   CHECK((studio.anna.call(change)->flags & kNoDump) != 0);
   CHECK((studio.ben.call(question)->flags & kNoDump) != 0);
+}
+
+TEST_CASE("a hole is told in a few bytes, and up to where it ends") {
+  Studio studio;
+  constexpr std::uint64_t kMiB = 1 << 20, kSize = 10'240 * kMiB;
+  const NodeId image = studio.make("image");
+  files::resize_file(studio.exported / "image", kSize);
+  const auto asked = [&](std::uint64_t offset, std::uint32_t length) {
+    const auto id = studio.anna.send(Read{image, offset, length});
+    studio.server->settle();
+    return std::pair(*studio.anna.answer<Read>(id), studio.anna.reply_bytes(id));
+  };
+  const auto [whole, bytes] = asked(5 * kMiB, kMiB);
+  CHECK(whole->data.empty());
+  CHECK(whole->zeros_after == kSize - 5 * kMiB);
+  CHECK(bytes < 128);
+
+  std::fstream(studio.exported / "image", std::ios::in | std::ios::out).seekp(9 * kMiB) << "data";
+  const auto before = asked(5 * kMiB, kMiB).first;
+  CHECK(before->zeros_after == 4 * kMiB);
+  const auto around = asked(9 * kMiB - 8192, 65536).first;
+  CHECK(around->zeros_before == 8192);
+  CHECK(std::string(around->data.begin(), around->data.end()) == "data");
+  CHECK(around->zeros_after == kSize - 9 * kMiB - 4);
+  CHECK(!around->end);
+  const auto last = asked(kSize - 65536, 65536).first;
+  CHECK(last->end);
+  CHECK(last->zeros_after == 65536);
+
+  const auto opened = studio.anna.call(Open{image, false, 256 << 10, 256 << 10});
+  CHECK(opened->head.empty());
+  CHECK(opened->head_zeros == 9 * kMiB);
+  CHECK(opened->tail.empty());
 }

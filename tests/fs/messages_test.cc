@@ -147,8 +147,9 @@ TEST_CASE("every reply is understood as it was said, and nothing shorter or long
   check_reply(ReadlinkReply{"target", attributes()});
   check_reply(ReadDirectoryReply{attributes(), true, {{1, 2, 8, "a", entry}, {3, 4, 4, "..", {}}}});
   check_reply(StatFsReply{4096, 1, 2, 3, 4, 5, 6, 255});
-  check_reply(OpenReply{attributes(), kData, 100, kData});
+  check_reply(OpenReply{attributes(), kData, 7, 100, kData});
   check_reply(ReadReply{attributes(), true, kData});
+  check_reply(ReadReply{attributes(), false, kData, 4096, std::uint64_t{10} << 30});
   check_reply(WriteReply{change});
   check_reply(CommitReply{{7}, 8, attributes()});
   check_reply(ChangeReply{change});
@@ -174,12 +175,14 @@ TEST_CASE("attributes keep every value, before 1970 too") {
 }
 
 TEST_CASE("a read reply that was filled in place is an ordinary one, also when short") {
-  auto draft = begin_read_reply(100);
-  std::copy(kData.begin(), kData.end(),
-            draft.bytes.begin() + static_cast<std::ptrdiff_t>(draft.data_at));
-  const Buffer bytes = finish_read_reply(std::move(draft), attributes(), true,
-                                         static_cast<std::uint32_t>(kData.size()));
-  CHECK(bytes == encode_reply(ReadReply{attributes(), true, kData}));
+  for (const std::size_t zeros : {0, 50}) {  // before the data
+    auto draft = begin_read_reply(100);
+    const auto data = draft.room().subspan(zeros, kData.size());
+    std::copy(kData.begin(), kData.end(), data.begin());
+    const Buffer bytes =
+        finish_read_reply(std::move(draft), ReadReply{attributes(), true, data, zeros, 9});
+    CHECK(bytes == encode_reply(ReadReply{attributes(), true, kData, zeros, 9}));
+  }
 }
 
 TEST_CASE("names and node ids beyond their limits are malformed") {

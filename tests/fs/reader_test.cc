@@ -53,13 +53,17 @@ struct Story {
     const Read request = remote.waiting<Read>().front();
     const auto size = inode->server.size;
     const auto end = std::min(request.offset + request.length, size);
+    const auto begin = std::clamp(hole_to, request.offset, end);
     Buffer bytes;
-    for (auto i = request.offset; i < end; ++i) bytes.push_back(byte(i));
+    for (auto i = begin; i < end; ++i) bytes.push_back(byte(i));
     ReadReply reply;
     reply.attributes = inode->server;
     reply.attributes.version = version;
     reply.end = end == size;
     reply.data = bytes;
+    (bytes.empty() ? reply.zeros_after : reply.zeros_before) = begin - request.offset;
+    if (bytes.empty() && hole_to > end) reply.zeros_after = hole_to - request.offset;
+    received += bytes.size();
     remote.answer<Read>(reply);
     return request;
   }
@@ -69,7 +73,7 @@ struct Story {
   std::string expected(std::uint64_t offset, std::uint64_t length) const {
     std::string bytes;
     for (auto i = offset; i < std::min(offset + length, inode->size()); ++i) {
-      bytes.push_back(static_cast<char>(byte(i)));
+      bytes.push_back(i < hole_to ? '\0' : static_cast<char>(byte(i)));
     }
     return bytes;
   }
@@ -86,6 +90,8 @@ struct Story {
   InodeRef inode;
   std::shared_ptr<ReadStream> stream = std::make_shared<ReadStream>();
   Version version{1};
+  std::uint64_t hole_to = 0;   // the file has a hole from its beginning to here
+  std::uint64_t received = 0;  // bytes of data in the server's replies
   std::optional<std::string> text;
   int error = 0;
 };
@@ -263,4 +269,50 @@ TEST_CASE("closing a handle cancels what only it had wished for") {
   REQUIRE(before > 0);
   story.reader.close(*story.inode, *story.stream);
   CHECK(story.remote.calls.size() < before);
+}
+
+TEST_CASE("a hole is asked for once, brings no data, and takes no space in the cache") {
+  constexpr std::uint64_t kHole = 100 << 20;
+  Story story(kHole + 3 * kBlock);
+  story.hole_to = kHole;
+  story.read(kBlock, kBlock);
+  story.answer_all();
+  REQUIRE(story.text == std::string(kBlock, '\0'));
+  CHECK(story.received == 0);
+  for (std::uint64_t at = 2 * kBlock; at < kHole; at += 8 * kBlock) {
+    story.read(at, kBlock);
+    REQUIRE(story.text == std::string(kBlock, '\0'));
+    for (const auto& read : story.remote.waiting<Read>()) CHECK(read.offset >= kHole);
+    story.answer_all();
+  }
+  CHECK(story.received <= 3 * kBlock);
+  CHECK(story.reader.memory_bytes() <= 3 * kBlock);
+  CHECK(story.blocks.stats().used_bytes <= story.blocks.stats().blocks * 4096 + 3 * kBlock);
+  story.read(kHole - 1000, 3000);
+  story.answer_all();
+  CHECK(story.text == story.expected(kHole - 1000, 3000));
+
+  // And what was looked at is there without the server, when memory has forgotten it.
+  story.reader.forget(*story.inode);
+  story.stream = std::make_shared<ReadStream>();
+  story.read(10 * kBlock, kBlock);
+  CHECK(story.text == std::string(kBlock, '\0'));
+}
+
+TEST_CASE("what is written into a hole leaves a hole on both sides") {
+  Story story(64 * kBlock);
+  story.hole_to = 64 * kBlock;
+  story.read(0, kBlock);
+  story.answer_all();
+  story.inode->server.version = {2};
+  story.version = {2};
+  story.reader.changed_range(*story.inode, {1}, 20 * kBlock, 21 * kBlock);
+  for (const std::uint64_t block : {2, 19, 21, 63}) {
+    story.stream = std::make_shared<ReadStream>();
+    story.read(block * kBlock, kBlock);
+    for (const Read& ahead : story.remote.waiting<Read>()) CHECK(ahead.offset == 20 * kBlock);
+    CHECK(story.text == std::string(kBlock, '\0'));
+  }
+  story.read(20 * kBlock, 10);
+  CHECK_FALSE(story.remote.waiting<Read>().empty());
 }

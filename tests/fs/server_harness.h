@@ -160,6 +160,10 @@ class TestClient {
     if (reply == server_->replies.end()) return std::nullopt;
     return decode_reply<typename R::Reply>(reply->second);
   }
+  /// What the answer is long on the wire.
+  std::size_t reply_bytes(transport::RequestId id) const {
+    return server_->replies.at({connection_.value, id.value}).size();
+  }
   template <class R>
   Result<typename R::Reply> call(const R& request) {
     const auto id = send(request);
@@ -213,7 +217,9 @@ class TestClient {
     auto reply = call(Read{node, 0, 1 << 20});
     if (error != nullptr) *error = reply ? 0 : reply.error().value();
     if (!reply) return {};
-    return std::string(reply->data.begin(), reply->data.end());
+    return std::string(reply->zeros_before, '\0') +
+           std::string(reply->data.begin(), reply->data.end()) +
+           std::string(reply->zeros_after, '\0');
   }
 
   NodeId root;
