@@ -340,6 +340,8 @@ MountStatus Mount::Implementation::status() const {
   status.path = path_;
   status.udp = udp_;
   status.round_trips = session->waits();
+  status.notices = session->notices();
+  status.noticed_changes = session->noticed_changes();
   status.bytes_read = volume->bytes_read();
   status.bytes_written = volume->bytes_written();
   status.open_files = volume->open_files();

@@ -74,6 +74,8 @@ struct MountStatus {
   std::optional<transport::PathReport> path;  // none while not connected
   transport::UdpReport udp;
   std::uint64_t round_trips = 0;          // calls since the start that a program waited for
+  std::uint64_t notices = 0;              // what the server told unasked since the start
+  std::uint64_t noticed_changes = 0;      // of files and names, in them
   std::uint64_t bytes_read = 0;           // by programs
   std::uint64_t bytes_written = 0;
   std::uint64_t open_files = 0;

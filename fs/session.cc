@@ -234,6 +234,8 @@ void Session::finish(std::map<CallId, Pending>::iterator found, Result<Buffer> r
 void Session::asked(transport::RequestId id, Buffer body) {
   const auto notice = decode_notice(body);
   if (!notice || !on_noticed_) return carrier_.reply(id, encode_error(ENOSYS));
+  ++notices_;
+  noticed_changes_ += notice->changes.size();
   on_noticed_(*notice);
   carrier_.reply(id, encode_reply(EmptyReply{}));
 }

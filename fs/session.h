@@ -93,6 +93,9 @@ class Session : public Remote {
   std::uint64_t calls_made() const { return next_call_ - 1; }
   /// Calls somebody waited for: at most so many round trips were spent.
   std::uint64_t waits() const { return waits_; }
+  /// What the server told unasked, and the changes that were in it.
+  std::uint64_t notices() const { return notices_; }
+  std::uint64_t noticed_changes() const { return noticed_changes_; }
   /// The last reason to be refused, a sentence; none while there is hope.
   std::optional<std::string> refusal() const;
   /// How the last connection, or attempt at one, ended; none when it was the file protocol that
@@ -141,6 +144,7 @@ class Session : public Remote {
 
   std::uint64_t next_call_ = 1;
   std::uint64_t waits_ = 0;
+  std::uint64_t notices_ = 0, noticed_changes_ = 0;
   std::uint64_t next_number_ = 1;
   std::set<std::uint64_t> unanswered_numbers_;
   std::map<CallId, Pending> pending_;

@@ -96,6 +96,8 @@ json to_json(const fs::MountStatus& status) {
           {"network_errno", status.udp.last_error ? status.udp.last_error->error : 0},
           {"advice", transport::buffer_advice(status.udp)},
           {"round_trips", status.round_trips},
+          {"notices", status.notices},
+          {"noticed_changes", status.noticed_changes},
           {"bytes_read", status.bytes_read},
           {"bytes_written", status.bytes_written},
           {"open_files", status.open_files}};
