@@ -7,22 +7,12 @@ namespace rushfs::transport {
 
 namespace {
 
-// Recognising others. Flows of our own kind that share a path yield together, and what is left of
-// their queue is shorter than this; each of eight has more than kStarved.
-constexpr double kYielded = 0.5;
-constexpr double kForgiven = 1.5;     // of the yielding, by an epoch without a queue
-constexpr double kFull = 0.7;         // round trips of queue
-constexpr double kQueued = 0.2;       // the same
-constexpr double kStarved = 0.1;      // of the capacity
-constexpr double kStarvedTime = 1.4;  // times as long as a full queue must be seen
-constexpr int kDecay = 3;             // times as fast evidence goes as it comes
-constexpr Duration kLeastTime = std::chrono::seconds(1);
-constexpr int kLeastRounds = 14;
-// The same, soon after we tried to yield and should not have.
+// Recognising others: so many dips in a row leave more than half of their queue, and soon after we
+// tried to yield and should not have.
+constexpr int kVainDips = 3;
+constexpr int kVainDipsAgain = 2;
+constexpr int kGoneDips = 3;  // in a row that leave none: they are of our own kind
 constexpr Duration kSoon = std::chrono::seconds(20);
-constexpr double kYieldedAgain = 0.7;
-constexpr double kStarvedAgain = 0.12;
-constexpr int kSoonerBy = 2;
 
 // Beside others.
 constexpr double kShare = 0.52;    // of the capacity; estimates beside CUBIC are some fifth too low
@@ -33,7 +23,10 @@ constexpr double kThrough = 1.25;  // of what arrives is the most to send
 constexpr double kCrowd = 0.3;     // loss at which there is nothing to be held
 constexpr Duration kSettled = std::chrono::seconds(5);
 constexpr double kManyShare = 0.3;  // of the capacity: where loss keeps us below there are many
-constexpr Duration kHold = std::chrono::seconds(40);
+constexpr double kQueued = 0.2;     // round trips: there is a queue
+constexpr Duration kLeastTime = std::chrono::seconds(1);  // without one: they have gone
+constexpr int kLeastRounds = 14;
+constexpr Duration kHold = std::chrono::seconds(10);  // then a trial: it might be our own kind
 constexpr int kHoldGrowth = 8;
 constexpr Duration kLongestHold = std::chrono::minutes(5);
 
@@ -80,34 +73,15 @@ double Competition::capacity() const {
 }
 
 void Competition::look_for_others(const Sight& sight, TimePoint now) {
-  const bool again = left_ != TimePoint{} && now - left_ < kSoon;
-  const Duration time = std::min(now - judged_, 2 * (sight.base + sight.queue));
   judged_ = now;
-  const bool queued = sight.queue > sight.allowed;
-  if (!queued) yielded_ = std::min(1.0, yielded_ * kForgiven);
-  const auto weigh = [&](Duration& evidence, bool seen) {
-    evidence = std::max(Duration::zero(), seen ? evidence + time : evidence - kDecay * time);
-  };
-  const double queue = seconds(sight.queue) / seconds(sight.base);
-  const std::optional<double> capacity = answered_capacity();
-  weigh(full_, queued && queue > kFull);
-  weigh(starved_, queued && queue > kQueued && capacity &&
-                      sight.rate < (again ? kStarvedAgain : kStarved) * *capacity);
-  const Duration enough =
-      std::max<Duration>(kLeastTime, kLeastRounds * sight.base) / (again ? kSoonerBy : 1);
-  if (yielded_ < (again ? kYieldedAgain : kYielded) &&
-      (full_ > enough || seconds(starved_) > kStarvedTime * seconds(enough))) {
-    begin(sight, again, now);
-  }
-}
-
-void Competition::begin(const Sight& sight, bool again, TimePoint now) {
+  const bool again = left_ != TimePoint{} && now - left_ < kSoon;
+  if (vain_dips_ < (again ? kVainDipsAgain : kVainDips) || sight.queue <= sight.allowed) return;
   on_ = true;
-  full_ = starved_ = Duration::zero();
   hold_ = again ? std::min<Duration>(kHoldGrowth * hold_, kLongestHold) : kHold;
   const double first = again ? rate_ : std::max(sight.rate, kFirst * capacity());
   rate_ = std::min(first, kShare * capacity());
   queued_ = cut_ = begun_ = now;
+  gone_dips_ = 0;
 }
 
 void Competition::on_cruise(const Sight& sight, TimePoint sent, TimePoint now) {
@@ -120,16 +94,17 @@ void Competition::on_cruise(const Sight& sight, TimePoint sent, TimePoint now) {
     cut_ = now;
   }
   judged_ = now;
+  const bool many = now - begun_ > kSettled && rate_ < kManyShare * capacity();
+  const bool crowd = sight.excessive && (sight.lost > kCrowd || many);
   if (seconds(sight.queue) > std::max(seconds(sight.allowed), kQueued * seconds(sight.base))) {
     queued_ = now;
   }
   const bool quiet = now - queued_ > std::max<Duration>(kLeastTime, kLeastRounds * sight.base);
-  const bool many = now - begun_ > kSettled && rate_ < kManyShare * capacity();
-  const bool crowd = sight.excessive && (sight.lost > kCrowd || many);
-  if (!quiet && !crowd && now - begun_ < hold_) return;
+  const bool trial = now - begun_ >= hold_;
+  if (!quiet && !crowd && !trial && gone_dips_ < kGoneDips) return;
   on_ = false;
-  yielded_ = 1;
-  left_ = crowd ? TimePoint{} : now;
+  vain_dips_ = 0;
+  left_ = trial ? now : TimePoint{};
 }
 
 }  // namespace rushfs::transport

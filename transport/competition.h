@@ -30,8 +30,12 @@ class Competition {
   void on_delivered(double rate, TimePoint now);
   /// Every epoch, in order; `packet` is the size of one in bytes.
   void on_epoch(const Epoch& epoch, double packet);
-  /// We back off from a queue to this share of the rate before.
-  void on_yield(double factor) { yielded_ *= factor; }
+  /// A dip after we yielded much, or one that found the queue `gone`: how long it was before, and
+  /// at the shortest in the dip. Flows of our own kind dip together, and their queue goes.
+  void on_dip(Duration before, Duration seen, bool gone) {
+    vain_dips_ = gone || 2 * seen < before ? 0 : vain_dips_ + 1;
+    gone_dips_ = gone ? gone_dips_ + 1 : 0;
+  }
   /// A cruise epoch, sent at `sent`.
   void on_cruise(const Sight& sight, TimePoint sent, TimePoint now);
   void reset() { *this = Competition(); }
@@ -44,7 +48,6 @@ class Competition {
 
  private:
   void look_for_others(const Sight& sight, TimePoint now);
-  void begin(const Sight& sight, bool again, TimePoint now);
   double capacity() const;
 
   std::array<double, 2> delivered_{};  // most: in the memory before this one, in this one
@@ -58,9 +61,8 @@ class Competition {
   double products_ = 0;
   int answers_ = 0;
 
-  double yielded_ = 1;  // to this share of a rate, while the queue stayed
-  Duration full_{};     // for so long the queue was near its fullest though we yielded
-  Duration starved_{};  // for so long there was one and we had next to nothing
+  int vain_dips_ = 0;   // in a row: left a queue
+  int gone_dips_ = 0;   // in a row: did not
   TimePoint judged_{};  // last
 
   bool on_ = false;

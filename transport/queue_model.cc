@@ -16,10 +16,15 @@ constexpr double kMinScale = 0.25;
 constexpr double kMaxScale = 4;
 constexpr double kLowScale = 0.2;
 constexpr Duration kMaxJitter = std::chrono::milliseconds(200);
+// Of standard deviations; an even spread has 3.5. What a line fits is not seen in short epochs.
+constexpr double kRange = 4.2;
 constexpr Duration kMinute = std::chrono::seconds(60);
-constexpr Duration kSameWithin = std::chrono::microseconds(500);
 
 }  // namespace
+
+Duration QueueModel::nothing(Duration round_trip) {
+  return round_trip / 50 + std::chrono::microseconds(500);
+}
 
 void QueueModel::on_round_trip(Duration sample, TimePoint now) {
   base_ = std::min(base_, sample);
@@ -29,7 +34,9 @@ void QueueModel::on_round_trip(Duration sample, TimePoint now) {
   }
   least_[1] = std::min(least_[1], sample);
   recent_[next_recent_++ % kRecent] = sample;
-  if (sample <= base_ + base_ / 50 + kSameWithin) base_seen_ = now;
+  const Duration same = nothing(base_);
+  if (sample <= base_ + same || sample < lowest_ - same) lowest_seen_ = now;
+  lowest_ = std::min(lowest_, sample);
 }
 
 Duration QueueModel::recent_queue() const {
@@ -41,6 +48,10 @@ bool QueueModel::emptied(const Epoch& epoch, Duration allowed) const {
   return epoch.least_round_trip <= std::min(least_[0], least_[1]) + allowed;
 }
 
+bool QueueModel::gone(const Epoch& epoch) const {
+  return standing(epoch) <= std::max(nothing(base_), jitter_);
+}
+
 Duration QueueModel::standing(const Epoch& epoch) const {
   if (epoch.round_trips == 0) return Duration::zero();
   return std::max(epoch.least_round_trip - base_, Duration::zero());
@@ -49,37 +60,24 @@ Duration QueueModel::standing(const Epoch& epoch) const {
 void QueueModel::on_epoch(const Epoch& epoch) {
   if (epoch.round_trips < 4) return;
   standing_ = standing(epoch);
-  // Within the epoch the mean lies half way: twice its distance covers the longest of an even
-  // spread.
-  const double mean = epoch.round_trip_sum / epoch.round_trips;
-  Duration spread = from_seconds(2 * (mean - seconds(epoch.least_round_trip)));
-  // Between epochs at a steady rate a queue moves slowly, by what flows that share it do. Evenly
-  // spread values differ by a third of their range on average.
-  if (epoch.phase == RatePhase::cruise && last_least_ != Duration::zero()) {
-    const Duration step = epoch.least_round_trip > last_least_
-                              ? epoch.least_round_trip - last_least_
-                              : last_least_ - epoch.least_round_trip;
-    step_ += (step - step_) / 8;
-    spread = std::max(spread, 3 * step_ - std::clamp(base_ / 5, kMinAllowance, kMaxAllowance));
-  }
-  last_least_ = epoch.phase == RatePhase::cruise ? epoch.least_round_trip : Duration::zero();
+  const Duration spread = from_seconds(kRange * epoch.round_trip_line.deviation());
   jitter_ += (std::min(spread, kMaxJitter) - jitter_) / 8;
 }
 
 void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
   if (epoch.round_trips == 0) return;
   const Duration least = epoch.least_round_trip;
-  base_seen_ = now;
   // Jitter hides the base; what several flows do to a queue looks like a little of it.
   const bool hidden =
       jitter_ > std::max(base_ / 4, kMaxAllowance) && least <= base_ + 3 * jitter_ / 2;
   if (least <= base_ || hidden) {
     longer_dips_ = 0;
     base_ = last_dip_ = least;
+    if (hidden) lowest_seen_ = now;
     return;
   }
   // A queue that fell meanwhile is no route.
-  if (epoch.first_round_trip - epoch.last_round_trip > std::max(least / 50, kSameWithin)) return;
+  if (epoch.first_round_trip - epoch.last_round_trip > nothing(least)) return;
   // Longer than before although we sent half: others' queue, or a longer route. A route is steady.
   const Duration difference = least > last_dip_ ? least - last_dip_ : last_dip_ - least;
   const bool same = difference < std::max(least / 50, jitter_ / 2);
@@ -87,6 +85,7 @@ void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
   last_dip_ = least;
   if (longer_dips_ >= 4 && !lossy) {
     base_ = least;
+    lowest_seen_ = now;
     longer_dips_ = 0;
   }
 }

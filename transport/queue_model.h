@@ -15,7 +15,7 @@ class QueueModel {
  public:
   /// A round trip without the peer's ACK delay.
   void on_round_trip(Duration sample, TimePoint now);
-  /// Any other epoch: learns the spread of round trips.
+  /// Any other epoch: learns how round trips spread.
   void on_epoch(const Epoch& epoch);
   /// A dip: learns the base round trip, also when it became longer; but not where `lossy`, which
   /// speaks for a full buffer.
@@ -23,7 +23,8 @@ class QueueModel {
 
   bool known() const { return base_ < Duration::max(); }
   Duration base() const { return base_; }
-  /// What packets take beyond the least of their epoch: jitter and waiting ACKs, not a queue.
+  /// The range over which round trips spread about a line: jitter and waiting ACKs, not a queue
+  /// that grows or shrinks.
   Duration jitter() const { return jitter_; }
   /// The queue that stood throughout the epoch.
   Duration standing(const Epoch& epoch) const;
@@ -36,12 +37,18 @@ class QueueModel {
   /// Did the epoch see the path as empty as anyone did in the last minute? The base may have risen
   /// with a queue that many flows keep; this does not.
   bool emptied(const Epoch& epoch, Duration allowed) const;
-  /// When a round trip near the base was last seen.
-  TimePoint base_seen() const { return base_seen_; }
+  /// Was there no queue at some time of the epoch, as far as jitter lets us see?
+  bool gone(const Epoch& epoch) const;
+  /// When the queue was last gone, or shorter than ever since forget_lowest(). All who share it saw
+  /// that at that time.
+  TimePoint lowest_seen() const { return lowest_seen_; }
+  void forget_lowest() { lowest_ = Duration::max(); }
   void reset() { *this = QueueModel(); }
 
  private:
   static constexpr std::size_t kRecent = 8;
+  /// Round trips that differ by less are the same.
+  static Duration nothing(Duration round_trip);
 
   Duration base_ = Duration::max();
   std::array<Duration, 2> least_{Duration::max(), Duration::max()};  // of the last minute, this one
@@ -49,10 +56,9 @@ class QueueModel {
   std::array<Duration, kRecent> recent_{};  // zero: none yet
   std::size_t next_recent_ = 0;
   Duration jitter_{};
-  Duration step_{};        // mean change from one cruise epoch's least to the next
-  Duration last_least_{};  // of the epoch before, if that was a cruise
   Duration standing_{};
-  TimePoint base_seen_{};
+  Duration lowest_ = Duration::max();  // round trip since forget_lowest()
+  TimePoint lowest_seen_{};
   Duration last_dip_{};
   int longer_dips_ = 0;
 };

@@ -19,6 +19,7 @@ constexpr double kDownGain = 0.8;
 constexpr double kUpGain = 1.25;
 constexpr double kFastUpGain = 2.0;  // when up has found more three times in a row
 constexpr double kDipGain = 0.5;
+constexpr double kLeastResponse = 0.5;  // to a queue, at once
 constexpr double kPacingMargin = 0.99;
 constexpr double kHeadroom = 0.85;  // of the in-flight limit, outside of probing
 constexpr double kMinWindow = 4;    // packets
@@ -131,6 +132,9 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
     if (Epoch* epoch = epochs_.find(outcome.acknowledged_packets.back().epoch)) {
       epoch->on_round_trip(*round_trip, outcome.acknowledged_packets.back().sent);
     }
+    if (phase_ == RatePhase::startup) {
+      startup_trips_.on_round_trip(*round_trip, outcome.acknowledged_packets.back().sent);
+    }
   }
   if (phase_ == RatePhase::startup && !outcome.acknowledged_packets.empty()) {
     startup_.on_ack(delivered_, outcome.acknowledged_packets.back().sent, now);
@@ -208,6 +212,16 @@ double RateControl::gain() const {
   return 1;
 }
 
+// As a window of fixed size would: the longer the queue makes the round trip, the slower. It damps
+// what back_off_for_queue() learns only a round trip later.
+double RateControl::queue_response() const {
+  const bool seen = phase_ == RatePhase::cruise && phase_rounds_ >= 0;
+  if (!seen || competing() || !queue_.known()) return 1;
+  const Duration queue = queue_.recent_queue();
+  const double excess = std::max(0.0, seconds(queue - allowed_queue()));
+  return std::max(kLeastResponse, 1 - excess / seconds(queue_.base() + queue));
+}
+
 double RateControl::path_volume() const {
   return wire_bandwidth() * seconds(queue_.known() ? queue_.base() : kAssumedRoundTrip);
 }
@@ -224,7 +238,7 @@ bool RateControl::goes_at_target() const {
 void RateControl::update_rates() {
   const double target = limits_.target.bits_per_second / 8;
   const double minimum = limits_.minimum.bits_per_second / 8;
-  double rate = goodput() * gain();
+  double rate = goodput() * gain() * queue_response();
   if (phase_ == RatePhase::startup) {
     const Duration window = queue_.known() ? queue_.base() / 4 : kAssumedRoundTrip;
     const double recent = startup_.rate(window);

@@ -104,8 +104,10 @@ class RateControl {
   Duration allowed_queue() const;
   bool dip_due(TimePoint now) const;
   Duration dip_duration() const;
+  Duration dip_interval() const;
   Duration cruise_duration();
   double gain() const;
+  double queue_response() const;
   double goodput() const { return competing() ? competition_.rate() : bandwidth_.value(); }
   double wire_bandwidth() const { return goodput() / loss_.yield(); }
   double path_volume() const;
@@ -159,7 +161,7 @@ class RateControl {
   int bad_epochs_ = 0;         // cruise epochs of excess loss in a row
   bool cut_for_loss_ = false;  // since the last probe
   bool dipped_ = false;        // since startup
-  int queued_epochs_ = 0;      // cruise epochs with a queue in spite of backing off
+  double yielded_ = 1;         // to this share of a rate, while a queue stayed
   bool suspicious_ = false;    // a dip should tell loss or queue apart soon
 
   double pacing_ = 0;

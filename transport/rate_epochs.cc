@@ -10,7 +10,7 @@ void Epoch::on_round_trip(Duration sample, TimePoint when_sent) {
   last_sent = when_sent;
   last_round_trip = sample;
   least_round_trip = std::min(least_round_trip, sample);
-  round_trip_sum += seconds(sample);
+  round_trip_line.add(seconds(when_sent - first_sent), seconds(sample - first_round_trip));
 }
 
 std::optional<double> Epoch::queue_growth() const {

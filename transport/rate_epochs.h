@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "transport/line_fit.h"
 #include "transport/units.h"
 
 namespace rushfs::transport {
@@ -28,8 +29,8 @@ struct Epoch {
   std::uint32_t lost = 0;
   std::uint32_t loss_runs = 0;  // groups of consecutive losses
   Duration least_round_trip = Duration::max();
-  double round_trip_sum = 0;  // seconds
   std::uint32_t round_trips = 0;
+  LineFit round_trip_line;  // over when they were sent; seconds since the first
   // The first and the last packet whose round trip is known: when it was sent, how long it took.
   TimePoint first_sent{};
   Duration first_round_trip{};

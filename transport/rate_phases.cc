@@ -22,21 +22,23 @@ constexpr double kLeastDistance = 0.4;  // of that
 constexpr double kMostDistance = 1.5;
 constexpr double kFoundMore = 1.1;       // in one probe: the next one follows soon
 constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: no queue matters
+constexpr Duration kLongCruise = std::chrono::seconds(10);  // probes whatever the queue
 constexpr int kShortCruiseRounds = 4;
 constexpr std::uint32_t kProbePackets = 40;
-constexpr int kBadEpochs = 2;  // one may be a burst
-constexpr Duration kBaseStale = std::chrono::seconds(5);
-constexpr int kBaseStaleRounds = 25;
-constexpr Duration kDipSpacing = std::chrono::seconds(2);
-constexpr int kDipSpacingRounds = 10;
+constexpr int kBadEpochs = 2;         // one may be a burst
+constexpr double kYieldedMuch = 0.5;  // to a queue that stays: a dip should say whose it is
+constexpr double kForgiven = 1.02;    // of the yielding, by an epoch without a queue
+constexpr Duration kDipInterval = std::chrono::seconds(5);  // where the queue is not seen gone
+constexpr int kDipIntervalRounds = 25;
+constexpr int kSooner = 5;          // times as often where something is to be told apart
+constexpr double kLossDips = 1.25;  // intervals: dips that show the base come first
 constexpr Duration kFirstDip = std::chrono::milliseconds(50);  // after startup
+constexpr int kFirstDipRounds = 5;
 constexpr double kLossWorthADip = 0.005;
-constexpr double kDipPackets = 200;
+constexpr double kDipPackets = 400;
+constexpr Duration kDipPacketsTime = std::chrono::milliseconds(250);  // to send them in, at most
 constexpr Duration kMinDip = std::chrono::milliseconds(20);
 constexpr Duration kMaxDip = std::chrono::seconds(2);
-// Beside others, to see how the queue answers.
-constexpr Duration kDipSpacingBesideOthers = std::chrono::milliseconds(1500);
-constexpr int kDipSpacingBesideOthersRounds = 4;
 constexpr int kMaxDrainRounds = 4;
 constexpr std::uint32_t kEarlyPackets = 50;
 
@@ -73,6 +75,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
     case RatePhase::dip:
       last_dip_ = now;
       dipped_ = true;
+      if (now - queue_.lowest_seen() >= dip_interval()) queue_.forget_lowest();
       break;
     default:
       break;
@@ -142,10 +145,6 @@ void RateControl::judge_startup(const Epoch& epoch) {
   if (bad && (!startup_grows() || startup_bad_epochs_ >= kStartupBadEpochs)) plateau_ = true;
   loss_.on_startup(epoch);
   // Its epochs are too short to show how round trips spread.
-  startup_trips_.least_round_trip =
-      std::min(startup_trips_.least_round_trip, epoch.least_round_trip);
-  startup_trips_.round_trip_sum += epoch.round_trip_sum;
-  startup_trips_.round_trips += epoch.round_trips;
   if (startup_trips_.round_trips < kStartupTrips) return;
   queue_.on_epoch(startup_trips_);
   startup_trips_ = {};
@@ -211,12 +210,8 @@ bool RateControl::watch_others(const Epoch& epoch, bool excess, TimePoint now) {
 void RateControl::back_off_for_queue(const Epoch& epoch) {
   const Duration allowed = allowed_queue();
   const Duration queue = queue_.standing(epoch);
-  if (queue > 2 * allowed) {
-    if (++queued_epochs_ >= 3) suspicious_ = true;
-  } else {
-    queued_epochs_ = std::max(0, queued_epochs_ - 1);
-  }
   if (queue <= allowed) {
+    yielded_ = std::min(1.0, yielded_ * kForgiven);
     // The queue is gone: back to nearly what the path delivered while there was one.
     if (before_cut_ > 0 && 2 * queue < allowed && limits_.policy != RatePolicy::low) {
       bandwidth_.bound(bandwidth_.value() +
@@ -234,7 +229,8 @@ void RateControl::back_off_for_queue(const Epoch& epoch) {
                             ? 1 - kLowDelayCut * excess
                             : std::max(kMinDelayFactor, 1 - kDelayCut * distance * excess);
   bandwidth_.bound(bandwidth_.value() * factor);
-  competition_.on_yield(factor);
+  yielded_ *= factor;
+  if (yielded_ < kYieldedMuch) suspicious_ = true;
   last_cut_ = epoch.ended;
 }
 
@@ -242,8 +238,12 @@ void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
   const Duration allowed = queue_.allowance(bandwidth_.value(), limits_.policy) + queue_.jitter();
   const bool queued = !queue_.emptied(epoch, allowed);
   const bool lossy = loss_.excessive(epoch);
+  const bool gone = queue_.gone(epoch);
+  if (gone || competing() || yielded_ < kYieldedMuch) {
+    competition_.on_dip(queue_.standing(), queue_.standing(epoch), gone);
+  }
   queue_.on_dip(epoch, lossy, now);
-  if (queue_.standing(epoch) < allowed) queued_epochs_ = 0;
+  if (gone) yielded_ = 1;
   if (loss_.on_dip(epoch, queued) && cut_for_loss_) {
     bandwidth_.unbound();  // the loss was not ours: forget what it made us do
     bad_epochs_ = 0;
@@ -254,27 +254,27 @@ void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
 
 bool RateControl::dip_due(TimePoint now) const {
   if (!queue_.known() || epochs_.current().application_limited) return false;
-  const Duration base = queue_.base();
   const Duration since = now - last_dip_;
-  if (competing()) {
-    return now - phase_start_ >= kDipSpacingBesideOthers &&
-           phase_rounds_ >= kDipSpacingBesideOthersRounds;
-  }
-  if (suspicious_) {
-    // What startup saw of the loss may have been too little to judge by.
-    const Duration spacing = dipped_ ? kDipSpacing / 2 : kFirstDip;
-    return since >= std::max(spacing, kDipSpacingRounds / 2 * base);
-  }
-  if (since < std::max(kDipSpacing, kDipSpacingRounds * base)) return false;
-  const Duration stale = std::max(kBaseStale, kBaseStaleRounds * base);
-  if (now - queue_.base_seen() > stale) return true;
-  return loss_.recent() > kLossWorthADip && since > stale;
+  const Duration interval = dip_interval();
+  // What startup saw of the loss may have been too little to judge by.
+  if (suspicious_ && !dipped_)
+    return since >= std::max<Duration>(kFirstDip, kFirstDipRounds * queue_.base());
+  if (loss_.recent() > kLossWorthADip && since > kLossDips * interval) return true;
+  // All who share a queue saw it lowest at the same time. Counted from there their dips come
+  // together and empty it, which shows the base to each.
+  const Duration period = suspicious_ || competing() ? interval / kSooner : interval;
+  const auto periods = [&](TimePoint time) { return (time - queue_.lowest_seen()) / period; };
+  return periods(now) > std::max<Duration::rep>(periods(last_dip_), 0);
+}
+
+Duration RateControl::dip_interval() const {
+  return std::max(kDipInterval, kDipIntervalRounds * queue_.base());
 }
 
 Duration RateControl::dip_duration() const {
   const Duration packets = from_seconds(kDipPackets * datagram_ / std::max(pacing_, 1.0));
   const Duration drain = 2 * queue_.standing() + queue_.jitter() + kMinDip;
-  return std::min(std::max(packets, drain), kMaxDip);
+  return std::min(std::max(std::min(packets, kDipPacketsTime), drain), kMaxDip);
 }
 
 void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
@@ -298,11 +298,15 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       if (dip_due(now))
         enter(RatePhase::dip, now);
       else if (!competing() && in_phase >= cruise_ && phase_rounds_ >= 1 &&
+               (queue_.recent_queue() <= allowed_queue() || in_phase >= kLongCruise) &&
                !epochs_.current().application_limited)
         enter(RatePhase::refill, now);
       break;
     case RatePhase::refill:
-      if (phase_rounds_ >= 1) enter(RatePhase::up, now);
+      if (dip_due(now))
+        enter(RatePhase::dip, now);
+      else if (phase_rounds_ >= 1)
+        enter(RatePhase::up, now);
       break;
     case RatePhase::up: {
       probe_sent_ |= in_phase >= queue_.base() && epochs_.current().sent >= kProbePackets &&
@@ -313,7 +317,7 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
       // Where the application does not fill the path there is nothing to learn.
       const bool full = phase_rounds_ >= 2 &&
                         (rounds_without_growth_ >= 1 || epochs_.current().application_limited);
-      if (queued || full) {
+      if (queued || full || dip_due(now)) {
         if (!queued) inflight_limit_ = std::numeric_limits<double>::infinity();
         enter(RatePhase::down, now);
       }

@@ -44,11 +44,15 @@ TimePoint stay(Competition& competition, const Competition::Sight& sight, TimePo
   return end;
 }
 
+void dip_in_vain(Competition& competition, int times) {
+  for (int i = 0; i < times; ++i) competition.on_dip(45ms, 42ms, false);
+}
+
 Competition beside_others() {
   Competition competition;
   competition.on_delivered(kCapacity, kStart);
   answer(competition);
-  competition.on_yield(0.4);
+  dip_in_vain(competition, 3);
   stay(competition, kFullQueue, kStart, 3s);
   return competition;
 }
@@ -63,50 +67,55 @@ TEST_CASE("the capacity of a path that others fill is learned from how its queue
   CHECK(*competition.answered_capacity() == Approx(kCapacity).epsilon(0.02));
 }
 
-TEST_CASE("a queue that stays full though we yield is others'") {
+TEST_CASE("a queue that outlasts three dips is others'") {
   Competition competition;
   competition.on_delivered(kCapacity, kStart);
+  dip_in_vain(competition, 2);
   TimePoint now = stay(competition, kFullQueue, kStart, 3s);
-  CHECK_FALSE(competition.on());  // we have not yielded
-  competition.on_yield(0.4);
-  now = stay(competition, kFullQueue, now, 200ms);
+  CHECK_FALSE(competition.on());
+  dip_in_vain(competition, 1);
+  stay(competition, kFullQueue, now, 200ms);
   CHECK(competition.on());
 }
 
-TEST_CASE("a queue that goes when we yield was ours") {
+TEST_CASE("a queue that goes, or falls by half, when we dip is our own kind's") {
   Competition competition;
   competition.on_delivered(kCapacity, kStart);
-  Competition::Sight gone = kFullQueue;
-  gone.queue = 3ms;
+  const bool gone = GENERATE(true, false);
   TimePoint now = kStart;
   for (int i = 0; i < 20; ++i) {
-    competition.on_yield(0.4);
-    now = stay(competition, kFullQueue, now, 500ms);
-    now = stay(competition, gone, now, 500ms);
+    dip_in_vain(competition, 2);
+    competition.on_dip(45ms, 20ms, gone);
+    now = stay(competition, kFullQueue, now, 1s);
   }
   CHECK_FALSE(competition.on());
 }
 
-TEST_CASE("whoever is left with next to nothing need not wait for the queue to be full") {
-  Competition competition;
-  competition.on_delivered(kCapacity / 10, kStart);
-  answer(competition);
-  competition.on_yield(0.4);
-  Competition::Sight sight = kFullQueue;
-  sight.queue = 20ms;
-  sight.rate = 0.15 * kCapacity;
-  TimePoint now = stay(competition, sight, kStart, 3s);
-  CHECK_FALSE(competition.on());  // eight of our own kind may have as much each
-  sight.rate = 0.05 * kCapacity;
-  stay(competition, sight, now, 3s);
-  CHECK(competition.on());
+TEST_CASE("of a queue that goes in three dips, the others are our own kind") {
+  Competition competition = beside_others();
+  REQUIRE(competition.on());
+  for (int i = 0; i < 3; ++i) competition.on_dip(20ms, 0ms, true);
+  stay(competition, kFullQueue, kStart + 3s, 100ms);
+  CHECK_FALSE(competition.on());
+}
+
+TEST_CASE("after ten seconds we try to yield, and sooner see that we should not") {
+  Competition competition = beside_others();
+  const TimePoint now = stay(competition, kFullQueue, kStart + 3s, 8s);
+  REQUIRE_FALSE(competition.on());
+  dip_in_vain(competition, 2);
+  const TimePoint later = stay(competition, kFullQueue, now, 200ms);
+  REQUIRE(competition.on());
+  CHECK(competition.rate() == Approx(0.52 * kCapacity).epsilon(0.02));
+  stay(competition, kFullQueue, later, 60s);
+  CHECK(competition.on());  // the next trial is a long way off
 }
 
 TEST_CASE("beside others the rate rises to about half of the capacity and no further") {
   Competition competition = beside_others();
   REQUIRE(competition.on());
   CHECK(competition.rate() < 0.5 * kCapacity);
-  stay(competition, kFullQueue, kStart + 3s, 10s);
+  stay(competition, kFullQueue, kStart + 3s, 6500ms);
   CHECK(competition.rate() == Approx(0.52 * kCapacity).epsilon(0.02));
 }
 

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <chrono>
+#include <random>
 
 #include "transport/bandwidth_filter.h"
 #include "transport/loss_floor.h"
@@ -26,11 +27,11 @@ Epoch epoch_of(std::uint32_t packets, double loss, RatePhase phase = RatePhase::
   return epoch;
 }
 
-Epoch timed(Duration least, Duration mean) {
+// Round trips of `least` and, every other one, `most`.
+Epoch timed(Duration least, Duration most) {
   Epoch epoch = epoch_of(100, 0);
-  epoch.least_round_trip = least;
-  epoch.round_trips = 10;
-  epoch.round_trip_sum = 10 * seconds(mean);
+  for (int i = 0; i < 20; ++i) epoch.on_round_trip(i % 2 == 0 ? least : most, kStart + 5ms * i);
+  epoch.first_round_trip = epoch.last_round_trip = least;
   return epoch;
 }
 
@@ -129,9 +130,44 @@ TEST_CASE("the queue is what every packet of an epoch waited") {
 TEST_CASE("a spread of round trips is jitter, not a queue") {
   QueueModel queue;
   queue.on_round_trip(50ms, kStart);
-  for (int i = 0; i < 50; ++i) queue.on_epoch(timed(51ms, 66ms));
-  CHECK(queue.standing() == 1ms);
-  CHECK(seconds(queue.jitter()) == Approx(0.030).margin(0.002));
+  std::minstd_rand random;
+  for (int i = 0; i < 100; ++i) {
+    Epoch epoch = epoch_of(100, 0);
+    for (int k = 0; k < 20; ++k) {
+      epoch.on_round_trip(51ms + from_seconds(0.030 * random() / random.max()), kStart + 5ms * k);
+    }
+    queue.on_epoch(epoch);
+  }
+  CHECK(queue.standing() < 5ms);
+  CHECK(seconds(queue.jitter()) == Approx(0.036).margin(0.004));
+}
+
+TEST_CASE("a queue that grows or shrinks is not jitter") {
+  QueueModel queue;
+  queue.on_round_trip(50ms, kStart);
+  for (int i = 0; i < 50; ++i) {
+    Epoch epoch = epoch_of(100, 0);
+    for (int k = 0; k < 20; ++k) {
+      epoch.on_round_trip(i % 2 == 0 ? 50ms + 2ms * k : 90ms - 2ms * k, kStart + 5ms * k);
+    }
+    queue.on_epoch(epoch);
+  }
+  CHECK(queue.jitter() < 1ms);
+}
+
+TEST_CASE("all who share a queue saw it lowest at the same time, whatever they take for the base") {
+  QueueModel first;
+  QueueModel late;
+  first.on_round_trip(50ms, kStart);
+  late.on_round_trip(80ms, kStart + 1s);
+  for (QueueModel* queue : {&first, &late}) {
+    queue->forget_lowest();
+    queue->on_round_trip(90ms, kStart + 2s);
+    queue->on_round_trip(60ms, kStart + 3s);
+    queue->on_round_trip(95ms, kStart + 4s);
+  }
+  CHECK(first.lowest_seen() == kStart + 3s);
+  CHECK(late.lowest_seen() == kStart + 3s);
 }
 
 TEST_CASE("a longer route is believed when four dips agree on it") {
