@@ -36,6 +36,7 @@ constexpr Duration kFirstDip = std::chrono::milliseconds(50);  // after startup
 constexpr int kFirstDipRounds = 5;
 constexpr double kLossWorthADip = 0.005;
 constexpr double kDipPackets = 400;
+constexpr double kDipPacketsBesideOthers = 200;  // who take what we do not send
 constexpr Duration kDipPacketsTime = std::chrono::milliseconds(250);  // to send them in, at most
 constexpr Duration kMinDip = std::chrono::milliseconds(20);
 constexpr Duration kMaxDip = std::chrono::seconds(2);
@@ -272,7 +273,8 @@ Duration RateControl::dip_interval() const {
 }
 
 Duration RateControl::dip_duration() const {
-  const Duration packets = from_seconds(kDipPackets * datagram_ / std::max(pacing_, 1.0));
+  const double wanted = competing() ? kDipPacketsBesideOthers : kDipPackets;
+  const Duration packets = from_seconds(wanted * datagram_ / std::max(pacing_, 1.0));
   const Duration drain = 2 * queue_.standing() + queue_.jitter() + kMinDip;
   return std::min(std::max(std::min(packets, kDipPacketsTime), drain), kMaxDip);
 }
