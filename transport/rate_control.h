@@ -4,11 +4,13 @@
 //
 //   startup  2.77 × what is delivered, until that stops growing or a queue shows
 //   drain    0.5, until the queue of startup is gone
-//   cruise   1.0 for two to three seconds; bounded when delay or excess loss shows
+//   cruise   1.0 for two to three seconds, longer while there is a queue; bounded when delay or
+//            excess loss shows
 //   refill   1.0 for a round trip, bounds lifted
 //   up       1.25 while more is delivered and neither queue nor excess loss shows
 //   down     0.9 until the queue of up is gone, then cruise
-//   dip      0.5 for long enough to see the empty path and the loss that is not ours
+//   dip      0.5 for long enough to see the empty path and the loss that is not ours; all who share
+//            a queue dip together
 //
 // Rates within are goodput in bytes per second; the wire rate is goodput / (1 - loss floor).
 // Pure; a value.

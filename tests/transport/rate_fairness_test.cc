@@ -35,7 +35,7 @@ TEST_CASE("sixteen flows do not talk each other into a lossy path") {
   simulation.run_until(40s);
   simulation.mark();
   simulation.run_until(70s);
-  CHECK(simulation.dropped_share() <= 0.2);  // far too much, but no collapse
+  CHECK(simulation.dropped_share() <= 0.1);  // far too much, but no collapse
 }
 
 TEST_CASE("low leaves the link to others, high takes more than fair") {
@@ -95,7 +95,7 @@ TEST_CASE("a near flow and a far one both get something") {
   const auto near = static_cast<double>(simulation.result(0).goodput_bytes);
   const auto far = static_cast<double>(simulation.result(1).goodput_bytes);
   INFO("near " << near / (near + far));
-  CHECK(near / (near + far) >= 0.17);
+  CHECK(near / (near + far) >= 0.2);
   CHECK(far / (near + far) >= 0.17);
 }
 
