@@ -305,6 +305,7 @@ class Volume : private WritebackListener {
   void hold_again(bool restarted);
   void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
   void unlock_handle(const InodeRef& inode, HandleNumber number);
+  void after_unlocks(const InodeRef& inode, absl::AnyInvocable<void() &&> then);
   void reclaim_locks(std::function<void()> then);
   void lost_locks(const InodeRef& inode);
   std::uint64_t acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
@@ -349,6 +350,11 @@ class Volume : private WritebackListener {
   std::vector<std::weak_ptr<Inode>> to_release_;  // closed a moment ago, held by the server
   std::uint64_t check_round_ = 0;
   std::vector<ConflictCopy> conflicts_;
+  struct Unlocks {
+    int under_way = 0;
+    std::vector<absl::AnyInvocable<void() &&>> waiting;
+  };
+  std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // of descriptors that were closed
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
 };
 

@@ -43,6 +43,12 @@ std::uint64_t Volume::lock(HandleNumber number, const LockAsk& wanted, Reply<voi
     unlock(inode, wanted, std::move(reply));
     return 0;
   }
+  if (unlocks_.contains(inode)) {
+    after_unlocks(inode, [this, number, wanted, reply = std::move(reply)]() mutable {
+      lock(number, wanted, std::move(reply));
+    });
+    return 0;
+  }
   if (wanted.span.type == LockType::shared && locks_.excludes(inode, wanted)) {
     // Lets others in, as giving up does. It never waits: nobody else can have any of it.
     publish(inode, [this, inode, number, wanted,
@@ -73,7 +79,10 @@ std::uint64_t Volume::acquire(const InodeRef& inode, HandleNumber number, const 
 void Volume::test_lock(HandleNumber number, const LockAsk& wanted, Reply<TestLockReply> reply) {
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF);
-  locks_.test(found->second.inode, wanted, std::move(reply));
+  const InodeRef inode = found->second.inode;
+  after_unlocks(inode, [this, inode, wanted, reply = std::move(reply)]() mutable {
+    locks_.test(inode, wanted, std::move(reply));
+  });
 }
 
 void Volume::cancel_lock(std::uint64_t ticket) { locks_.cancel(ticket); }
@@ -145,8 +154,24 @@ void Volume::unlock_handle(const InodeRef& inode, HandleNumber number) {
     LockAsk all;
     all.owner = owner;
     all.span.kind = kind;
-    unlock(inode, all, [](Result<void>) {});
+    auto& unlocks = unlocks_[inode];
+    if (!unlocks) unlocks = std::make_shared<Unlocks>();
+    ++unlocks->under_way;
+    unlock(inode, all, [this, inode, still = std::weak_ptr(unlocks)](Result<void>) {
+      const auto mine = still.lock();  // null: all of this is coming down
+      if (!mine || --mine->under_way > 0) return;
+      unlocks_.erase(inode);
+      for (auto& then : mine->waiting) std::move(then)();
+    });
   }
+}
+
+/// close(2) does not wait for flock(2)'s and open file descriptions' locks to be given up; whoever
+/// asks next does, so that for programs here they end with it.
+void Volume::after_unlocks(const InodeRef& inode, absl::AnyInvocable<void() &&> then) {
+  const auto found = unlocks_.find(inode);
+  if (found == unlocks_.end()) return std::move(then)();
+  found->second->waiting.push_back(std::move(then));
 }
 
 /// After a reconnection: nothing is sent before it is clear which locks we still have, and nothing

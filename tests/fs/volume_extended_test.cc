@@ -282,3 +282,22 @@ TEST_CASE("a file without a name is written, and linked under one") {
   CHECK(read_file(world.exported() / "named") == "content");
   CHECK(world.stat("named")->links == 1);
 }
+
+TEST_CASE("a lock is free for the next who asks here when its descriptor was closed") {
+  World world;
+  REQUIRE(world.write_file("file", "content"));
+  LockAsk ask;
+  ask.span.kind = LockKind::whole;
+  ask.span.type = LockType::exclusive;
+  for (std::uint64_t owner = 1; owner <= 3; ++owner) {
+    ask.owner = owner;
+    const auto opened = world.open("file", kBoth);
+    REQUIRE(opened);
+    const auto locked = world.await<void>([&](auto reply) {
+      world.volume().lock(opened->handle, ask, std::move(reply));
+    });
+    CHECK(locked);
+    REQUIRE(world.write(opened->handle, 0, "written under it"));
+    world.volume().release(opened->handle);
+  }
+}
