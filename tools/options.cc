@@ -132,12 +132,15 @@ bool take_generic_option(const Option& option, MountOptions& result) {
     bool MountOptions::* member;
     bool on;
   };
-  static constexpr std::array<Switch, 9> kSwitches{{
+  static constexpr std::array<Switch, 11> kSwitches{{
       {"remount", &MountOptions::remount, true},
       {"ro", &MountOptions::read_only, true}, {"rw", &MountOptions::read_only, false},
       {"noexec", &MountOptions::no_exec, true}, {"exec", &MountOptions::no_exec, false},
       {"nosuid", &MountOptions::no_suid, true}, {"suid", &MountOptions::no_suid, false},
-      {"nodev", &MountOptions::no_device, true}, {"dev", &MountOptions::no_device, false}}};
+      {"nodev", &MountOptions::no_device, true}, {"dev", &MountOptions::no_device, false},
+      // mount(8) keeps "suid" and "dev" to itself, as its defaults.
+      {"allow_suid", &MountOptions::no_suid, false},
+      {"allow_dev", &MountOptions::no_device, false}}};
   for (const Switch& known : kSwitches) {
     if (option.name != known.name || option.value) continue;
     result.*known.member = known.on;

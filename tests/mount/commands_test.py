@@ -224,9 +224,10 @@ class LifeTest(harness.TestCase):
 
     def test_set_id_and_devices_of_the_server_mean_nothing_unless_asked_for(self):
         self.assertIn("nosuid,nodev", harness.mount_of(self.mount("plain").folder))
-        trusting = self.mount("trusting", options="suid,dev")
-        self.assertNotIn("nosuid", harness.mount_of(trusting.folder))
-        self.assertNotIn("nodev", harness.mount_of(trusting.folder))
+        for words in ("suid,dev", "allow_suid,allow_dev"):
+            trusting = self.mount(words.replace(",", "-"), options=words)
+            self.assertNotIn("nosuid", harness.mount_of(trusting.folder))
+            self.assertNotIn("nodev", harness.mount_of(trusting.folder))
 
     def test_a_dead_process_is_recognised_and_cleared_away(self):
         mount = self.mount()
