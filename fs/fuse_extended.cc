@@ -89,27 +89,12 @@ void listxattr(fuse_req_t request, fuse_ino_t node, std::size_t room) {
 
 /// Whether the caller may set the set-group-ID bit of a file with this group.
 bool keeps_set_group_id(fuse_req_t request, std::uint32_t group) {
-  const fuse_ctx* context = fuse_req_ctx(request);
-  if (context->uid == 0 || context->gid == group) return true;
+  if (fuse_req_ctx(request)->gid == group) return true;
   std::vector<gid_t> groups(NGROUPS_MAX);
   const int count = fuse_req_getgroups(request, static_cast<int>(groups.size()), groups.data());
   if (count < 0) return true;  // of a process we cannot see
   groups.resize(std::min(groups.size(), static_cast<std::size_t>(count)));
   return std::find(groups.begin(), groups.end(), group) != groups.end();
-}
-
-// As chmod(2) does: an ACL set by somebody outside of the file's group takes the bit away.
-void access_acl_set(Kernel& kernel, const FuseRequestRef& request, NodeNumber node) {
-  kernel.volume().get_attributes(node, [&kernel, request, node](Result<Attributes> now) {
-    const bool stays = !now || (now->mode & S_ISGID) == 0 || !request->handle ||
-                       keeps_set_group_id(request->handle, now->gid);
-    if (stays) return kernel.done(*request, Result<void>());
-    AttributeChange change;
-    change.mode = now->mode & 07777 & ~std::uint32_t{S_ISGID};
-    kernel.volume().set_attributes(node, change, [&kernel, request](Result<Attributes> changed) {
-      kernel.done(*request, changed ? Result<void>() : Result<void>(changed.error()));
-    });
-  });
 }
 
 void set(fuse_req_t request, fuse_ino_t node, const char* name, std::optional<std::string> value,
@@ -123,7 +108,7 @@ void set(fuse_req_t request, fuse_ino_t node, const char* name, std::optional<st
       {node}, name, std::move(value), mode,
       [&kernel, node, access_acl, r = kernel.begin(request)](Result<void> result) {
         if (!result || !access_acl) return kernel.done(*r, result);
-        access_acl_set(kernel, r, {node});
+        kernel.without_set_group_id(r, {node}, [&kernel, r] { kernel.done(*r, {}); });
       });
 }
 
@@ -138,13 +123,16 @@ void removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
 
 // ---- Space, holes, copies ----
 
-void fallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t length,
+void fallocate(fuse_req_t request, fuse_ino_t node, int mode, off_t offset, off_t length,
                fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
   kernel.volume().allocate(
       handle_of(file), static_cast<std::uint32_t>(mode), static_cast<std::uint64_t>(offset),
       static_cast<std::uint64_t>(length),
-      [&kernel, r = kernel.begin(request)](auto result) { kernel.done(*r, result); });
+      [&kernel, node, r = kernel.begin(request)](Result<void> result) {
+        if (!result) return kernel.done(*r, result);
+        kernel.without_set_group_id(r, {node}, [&kernel, r] { kernel.done(*r, {}); });
+      });
 }
 
 void lseek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, fuse_file_info* file) {
@@ -212,6 +200,25 @@ void Kernel::translate() {
   if (header->opcode == kTmpfile) header->opcode = FUSE_CREATE;
   asked_statx_ = header->opcode == kStatx;
   if (asked_statx_) header->opcode = FUSE_GETATTR;
+}
+
+// The kernel takes the bit away itself where the group may execute the file; not elsewhere.
+void Kernel::without_set_group_id(const FuseRequestRef& request, NodeNumber number,
+                                  absl::AnyInvocable<void() &&> answer) {
+  if (!request->handle || fuse_req_ctx(request->handle)->uid == 0) return std::move(answer)();
+  volume_.get_attributes(number, [this, request, number,
+                                  answer = std::move(answer)](Result<Attributes> now) mutable {
+    const bool stays = !now || (now->mode & S_ISGID) == 0 || !request->handle ||
+                       keeps_set_group_id(request->handle, now->gid);
+    if (stays) return std::move(answer)();
+    AttributeChange change;
+    change.mode = now->mode & 07777 & ~std::uint32_t{S_ISGID};
+    volume_.set_attributes(number, change,
+                           [this, number, answer = std::move(answer)](Result<Attributes>) mutable {
+                             std::move(answer)();
+                             invalidate(number);  // after it: who writes has pages locked
+                           });
+  });
 }
 
 void Kernel::status(FuseRequest& request, const Result<Attributes>& attributes) {

@@ -65,6 +65,21 @@ void FuseSession::Kernel::after_invalidation(NodeNumber number,
   found->second.settled.push_back(std::move(then));
 }
 
+// A write through the kernel's cache looks like a direct one where O_DIRECT is set meanwhile
+// (fcntl(2)); then its pages cannot be dropped before it is answered.
+void FuseSession::Kernel::after_quick_invalidation(NodeNumber number, std::function<void()> then) {
+  constexpr auto kMoment = std::chrono::seconds(1);
+  const auto limit = std::make_shared<boost::asio::steady_timer>(loop_, kMoment);
+  const auto once = [left = std::make_shared<std::function<void()>>(std::move(then))] {
+    if (const auto run = std::exchange(*left, nullptr)) run();
+  };
+  limit->async_wait([once](const boost::system::error_code&) { once(); });
+  after_invalidation(number, [limit, once] {
+    once();
+    limit->cancel();
+  });
+}
+
 void FuseSession::Kernel::settle(absl::AnyInvocable<void() &&> then) {
   if (!mounted_) return std::move(then)();
   for (auto& [number, asked] : asked_) {

@@ -46,6 +46,8 @@ class FuseSession::Kernel {
   /// Whoever is told of a file's new size must not find its old pages: answers at once, or when the
   /// kernel has dropped them. Not for reads: the dropping waits for pages that are being read.
   void after_invalidation(NodeNumber number, absl::AnyInvocable<void() &&> then);
+  /// The same, but only for a moment.
+  void after_quick_invalidation(NodeNumber number, std::function<void()> then);
   bool invalidating(NodeNumber number) const { return invalidations_.contains(number.value); }
   void invalidate_name(NodeNumber parent, const std::string& name);
   void settle(absl::AnyInvocable<void() &&> then);
@@ -73,6 +75,9 @@ class FuseSession::Kernel {
   void attributes(FuseRequest& request, const Result<Attributes>& attributes,
                   double valid = kKernelValidity);
   void status(FuseRequest& request, const Result<Attributes>& attributes);
+  /// Answers a change that takes the set-group-ID bit away where its caller may not set it.
+  void without_set_group_id(const FuseRequestRef& request, NodeNumber number,
+                            absl::AnyInvocable<void() &&> answer);
   /// `room`: bytes the caller has for it; 0: only the length is asked for.
   void value(FuseRequest& request, const Result<std::string>& value, std::size_t room);
   void position(FuseRequest& request, const Result<std::uint64_t>& position);

@@ -218,9 +218,12 @@ void write(fuse_req_t request, fuse_ino_t node, const char* bytes, std::size_t s
   kernel.volume().write(
       handle_of(file), static_cast<std::uint64_t>(offset), Buffer(bytes, bytes + size),
       [&kernel, direct, node, r = kernel.begin(request)](auto length) {
-        if (!direct) return kernel.written(*r, length);
-        kernel.invalidate({node});
-        kernel.after_invalidation({node}, [&kernel, r, length] { kernel.written(*r, length); });
+        kernel.without_set_group_id(r, {node}, [&kernel, direct, node, r, length] {
+          if (!direct) return kernel.written(*r, length);
+          kernel.invalidate({node});
+          kernel.after_quick_invalidation({node},
+                                          [&kernel, r, length] { kernel.written(*r, length); });
+        });
       });
 }
 

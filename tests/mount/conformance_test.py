@@ -278,6 +278,28 @@ def the_set_group_id_bit_goes_where_the_owner_is_not_in_the_group(folder):
     return seen
 
 
+@row
+def set_id_bits_go_when_the_content_changes(folder):
+    path = put(folder / "file", b"x" * 8192)
+    os.chown(path, USER, USER)
+    changes = {"write": lambda fd: os.write(fd, b"y"), "allocate": lambda fd: fallocate(fd, 0, 0, 100),
+               "punch": lambda fd: fallocate(fd, PUNCH | KEEP, 0, 4096)}
+    def change(name):
+        fd = os.open(path, os.O_RDWR)
+        changes[name](fd)
+        mode = oct(os.fstat(fd).st_mode)
+        os.close(fd)
+        return mode
+    seen = []
+    for mode in (0o6777, 0o2666, 0o2766, 0o4666):
+        for name in changes:
+            for who in (0, USER, OTHER):
+                os.chmod(path, mode)
+                as_user(who, change, name)
+                seen.append((oct(mode), name, who, mode_of(path)))
+    return seen
+
+
 # ---- Space and holes ------------------------------------------------------------------------------
 
 @row
@@ -656,6 +678,46 @@ def readers_see_what_was_written_around_the_cache(folder):
         seen += os.pread(fd, 65536, 0) == page[:]
     for each in (fd, direct):
         os.close(each)
+    return seen
+
+
+@row
+def direct_io_is_switched_on_and_off_while_a_program_writes(folder):
+    fd = os.open(folder / "file", os.O_RDWR | os.O_CREAT)
+    writer = os.fork()
+    if writer == 0:
+        part_of_a_page = memoryview(mmap.mmap(-1, 4096))[:512]
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            attempt(os.pwritev, fd, [part_of_a_page], 512)
+        os._exit(0)
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    end, ended = time.monotonic() + 20, False
+    while not ended and time.monotonic() < end:
+        for switched in (flags | os.O_DIRECT, flags):
+            fcntl.fcntl(fd, fcntl.F_SETFL, switched)
+        ended = os.waitpid(writer, os.WNOHANG)[0] != 0
+    if not ended:
+        os.kill(writer, 9)
+        os.waitpid(writer, 0)
+    os.close(fd)
+    return ended
+
+
+@row
+def locks_end_with_the_last_close(folder):
+    path = put(folder / "file", b"x")
+    whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+    seen = []
+    for ask in (lambda fd: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB),
+                lambda fd: fcntl.fcntl(fd, 37, whole) and None):  # F_OFD_SETLK
+        for number in range(50):
+            first, second = os.open(path, os.O_RDWR), os.open(path, os.O_RDWR)
+            seen.append(attempt(ask, first))
+            os.pwrite(first, b"%d" % number, 0)
+            os.close(first)
+            seen.append(attempt(ask, second))
+            os.close(second)
     return seen
 
 
