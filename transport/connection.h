@@ -19,6 +19,7 @@
 #include "transport/endpoint.h"
 #include "transport/exchange.h"
 #include "transport/handshake_channel.h"
+#include "transport/limit_shares.h"
 #include "transport/packet_header.h"
 #include "transport/packet_protection.h"
 #include "transport/path_report.h"
@@ -138,6 +139,7 @@ class Connection {
 
   // connection_transmit.cc
   bool has_data();
+  bool transmit_next(TransmitBatch& batch, TimePoint now);
   bool transmit_closing(TransmitBatch& batch, TimePoint now);
   bool transmit_handshake(TransmitBatch& batch, TimePoint now);
   bool transmit_path(TransmitBatch& batch, TimePoint now);
@@ -193,6 +195,7 @@ class Connection {
   RateCaps rate_;
   std::optional<RememberedPath> remembered_;
   BitRate max_rate_ = BitRate::infinite();
+  LimitShares limits_;
   std::optional<PeerSending> peer_sending_;
   TimePoint peer_sending_since_{};
   TimePoint next_sending_{};  // when to say what holds us back

@@ -31,6 +31,12 @@ static_assert(data_header_length(1) + kMinElicitingPayload + kTagLength > kState
 }  // namespace
 
 bool Connection::transmit(TransmitBatch& batch, TimePoint now) {
+  const bool sent = transmit_next(batch, now);
+  if (state_ == State::connected) limits_.note(send_limit(recovery_->report(now)), now);
+  return sent;
+}
+
+bool Connection::transmit_next(TransmitBatch& batch, TimePoint now) {
   batch.to = peer_address_;
   switch (state_) {
     case State::draining:

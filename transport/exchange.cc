@@ -1,6 +1,7 @@
 #include "transport/exchange.h"
 
 #include <cassert>
+#include <utility>
 
 namespace rushfs::transport {
 
@@ -21,6 +22,7 @@ void Exchange::reply(RequestId id, Buffer body, TimePoint now) {
   Answering& answering = found->second;
   if (answering.state != Answering::State::delivered) return;
   answering.state = Answering::State::replying;
+  awaited_ -= asks_for_data(id, answering.request.total());
   answering.reply_charge = static_cast<std::uint32_t>(body.size()) + kMessageOverhead;
   release(MessageKind::request, id, answering.request.charge(), now);
   outbox_.add(MessageKind::reply, id, std::move(body));
@@ -31,6 +33,7 @@ void Exchange::cancel(RequestId id, TimePoint now) {
   if (found == asked_.end() || found->second.cancelled) return;
   Asked& asked = found->second;
   asked.cancelled = true;
+  note_answered(asked);
   if (asked.reply && asked.reply->complete()) return;  // poll() will drop it
   asked.started = outbox_.remove(MessageKind::request, id);
   if (asked.reply) {
@@ -115,7 +118,9 @@ void Exchange::write_control(FrameWriter& writer, std::vector<SentFrame>& sent) 
 
 void Exchange::on_acknowledged(const SentFrame& frame) {
   switch (frame.kind) {
-    case SentFrame::Kind::request_data: outbox_.on_acknowledged(frame); return;
+    case SentFrame::Kind::request_data:
+      if (outbox_.on_acknowledged(frame)) note_delivered({frame.id});
+      return;
     case SentFrame::Kind::reply_data:
       if (outbox_.on_acknowledged(frame)) answering_.erase(frame.id);
       return;
@@ -141,15 +146,21 @@ void Exchange::on_lost(const SentFrame& frame) {
   }
 }
 
-bool Exchange::is_waited_for() const {
-  for (const auto& [id, answering] : answering_) {
-    if (answering.state == Answering::State::delivered &&
-        priority_of({id}) != Priority::urgent) {
-      return true;
-    }
-  }
-  return false;
+bool Exchange::asks_for_data(RequestId id, std::uint32_t total) {
+  const Priority priority = priority_of(id);
+  return total <= kSmallReply && (priority == Priority::demand || priority == Priority::ahead);
 }
+
+void Exchange::note_delivered(RequestId id) {
+  const auto found = asked_.find(id.value);
+  if (found == asked_.end() || found->second.reply || found->second.cancelled) return;
+  const bool bulk = found->second.charge > kSmallReply + kMessageOverhead;
+  if (!bulk && priority_of(id) != Priority::behind) return;
+  found->second.with_peer = true;
+  ++with_peer_;
+}
+
+void Exchange::note_answered(Asked& asked) { with_peer_ -= std::exchange(asked.with_peer, false); }
 
 void Exchange::close_count(RequestId id, Answering& answering) {
   if (!answering.counted) return;

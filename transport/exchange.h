@@ -80,8 +80,10 @@ class Exchange {
   std::uint64_t bytes_retransmitted() const { return bytes_retransmitted_; }
   /// Bytes of messages that the peer makes us hold, and ours that are not acknowledged yet.
   std::uint64_t bytes_held_for_peer() const { return receive_credit_.outstanding(); }
-  /// The peer waits for bulk replies that our application has not given yet.
-  bool is_waited_for() const;
+  /// The peer waits for data that our application has not given yet.
+  bool is_waited_for() const { return awaited_ > 0; }
+  /// The peer has all of a bulk request, or of one that follows bulk, and has not answered it.
+  bool is_kept_waiting() const { return with_peer_ > 0; }
   std::size_t messages_to_send() const { return outbox_.size(); }
 
  private:
@@ -90,6 +92,7 @@ class Exchange {
     std::uint32_t charge = 0;
     bool started = false;
     bool cancelled = false;
+    bool with_peer = false;  // counted in with_peer_
     std::optional<Reassembly> reply;  // since its first part
   };
   /// A request of the peer's.
@@ -119,6 +122,9 @@ class Exchange {
   Violation mark_complete(RequestId id);
   Violation cancel_unseen(const CancelFrame& frame, TimePoint now);
   Violation send_reset(RequestId id, std::uint32_t charged);
+  void note_delivered(RequestId id);
+  void note_answered(Asked& asked);
+  static bool asks_for_data(RequestId id, std::uint32_t total);
   std::optional<EventBody> take_reply(ReplyArrived reply, TimePoint now);
   void finish(RequestId id, const Asked& asked);
   void close_count(RequestId id, Answering& answering);
@@ -143,6 +149,8 @@ class Exchange {
   absl::flat_hash_map<std::uint64_t, std::uint32_t> resets_;  // unacknowledged: id, charge
   // Requests cancelled after delivery: their bodies count until the application was told.
   absl::flat_hash_map<std::uint64_t, std::uint32_t> cancelled_charges_;
+  std::size_t with_peer_ = 0;  // bulk requests of ours, acknowledged and not answered
+  std::size_t awaited_ = 0;    // requests for data, delivered and not answered
   Duration round_trip_ = std::chrono::milliseconds(100);
   std::uint64_t bytes_retransmitted_ = 0;
 };

@@ -25,6 +25,7 @@ Violation Exchange::on_request_part(const MessageFrame& frame, TimePoint) {
   if (Violation violation = answering.request.add(frame)) return violation;
   if (!answering.request.complete()) return std::nullopt;
   answering.state = Answering::State::delivered;
+  awaited_ += asks_for_data(frame.id, frame.total);
   events_.push_back(
       RequestArrived{frame.id, priority_of(frame.id), answering.request.take()});
   return mark_complete(frame.id);
@@ -62,6 +63,7 @@ Violation Exchange::on_reply_part(const MessageFrame& frame, TimePoint now) {
       outbox_.remove(MessageKind::request, id);
     }
     asked.reply.emplace(frame.total);
+    note_answered(asked);
     if (!receive_credit_.charge({MessageKind::reply, priority_of(id)}, asked.reply->charge())) {
       return "a reply beyond its credit";
     }
@@ -96,6 +98,7 @@ Violation Exchange::on_cancel(const CancelFrame& frame, TimePoint now) {
       release(MessageKind::request, frame.id, frame.charged, now);
       break;
     case Answering::State::delivered:
+      awaited_ -= asks_for_data(frame.id, answering.request.total());
       cancelled_charges_[frame.id.value] = frame.charged;
       events_.push_back(RequestCancelled{frame.id});
       break;

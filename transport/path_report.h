@@ -13,7 +13,7 @@ enum class SendLimit : std::uint8_t {
   application = 0,      // nothing to send
   network = 1,          // the path's capacity, as the model sees it
   random_loss = 2,      // the path's capacity, of which noticeable loss takes a share
-  congestion = 3,       // loss or delay caused by us or others: backing off
+  congestion = 3,       // a queue that does not go when we back off: others fill it
   target_rate = 4,      // the user's target
   receiver_credit = 5,  // the receiver's disk or program takes no more
   starting = 6,         // still searching for the path's capacity
@@ -44,6 +44,7 @@ struct PathReport {
   BitRate pacing_rate;        // at which datagrams leave
   double loss_ratio = 0;      // of packets sent, recent
   double loss_floor = 0;      // share of it that does not depend on our rate
+  bool loses_probes = false;  // far more is lost of what is sent faster
   Bytes bytes_in_flight;
   Bytes congestion_window;
   Bytes datagram_size;  // UDP payload in use

@@ -66,6 +66,7 @@ void Recovery::on_sent(Bytes wire_size, bool ack_eliciting, std::span<const Sent
   if (!ack_eliciting) return;
   limit_.reset();
   packet.epoch = control_.on_sent(number, packet.wire_size, !packet.path_mtu_probe, before, now);
+  contrast_.on_sent(packet.epoch, control_.phase());
   delivery_.on_sent(packet.snapshot, before, packet.wire_size, now);
   pacer_.on_sent(wire_size, now);
   if (packet.path_mtu_probe) mtu_.on_probe_sent(wire_size, now);
@@ -113,6 +114,7 @@ void Recovery::account(const LossOutcome& outcome, Duration ack_delay, TimePoint
     bytes_acknowledged_ += packet.wire_size;
     if (packet.path_mtu_probe) mtu_.on_probe_acknowledged({packet.wire_size}, now);
   }
+  contrast_.on_outcome(outcome);
   lately_resolved_ += static_cast<double>(outcome.acknowledged_packets.size() +
                                           outcome.lost_packets.size());
   if (lately_resolved_ > kLately) {
@@ -156,6 +158,7 @@ void Recovery::on_datagram_too_large(Bytes size, TimePoint now) {
 void Recovery::on_path_changed(TimePoint now) {
   round_trip_.reset();
   mtu_.reset();
+  contrast_.reset();
   control_.on_path_changed(now);
   apply_rates();
 }
@@ -187,6 +190,7 @@ PathReport Recovery::report(TimePoint) const {
   report.pacing_rate = control_.pacing_rate();
   report.loss_ratio = control_.loss().recent();
   report.loss_floor = control_.loss().value();
+  report.loses_probes = contrast_.shows();
   report.bytes_in_flight = {loss_.packets().bytes_in_flight()};
   report.congestion_window = {control_.window()};
   report.datagram_size = datagram_size();

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "transport/delivery_rate.h"
+#include "transport/loss_contrast.h"
 #include "transport/loss_detection.h"
 #include "transport/pacer.h"
 #include "transport/path_mtu.h"
@@ -107,6 +108,7 @@ class Recovery {
   LossDetection loss_;
   DeliveryRate delivery_;
   RateControl control_;
+  LossContrast contrast_;
   Pacer pacer_;
   PathMtu mtu_;
   std::optional<SendLimit> limit_;  // why nothing was sent although the path would permit

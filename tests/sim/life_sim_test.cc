@@ -44,7 +44,7 @@ struct Scene {
 
 TEST_CASE("a server that reads at a tenth of the rate slows the client and loses nothing") {
   Scene scene(11, {.rate = 200_Mbps, .delay = 25ms, .queue = 500ms});
-  scene.responder.reads_at = 20_Mbps;
+  scene.responder.works_at = 20_Mbps;
   constexpr std::uint64_t kTotal = 64 << 20;
   scene.requester->start({.up = true, .total = kTotal, .message = 1 << 20, .window = 64});
   std::uint64_t most_held = 0;

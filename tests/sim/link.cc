@@ -26,6 +26,16 @@ bool Link::is_lost(TimePoint now, Chance& chance) {
   return chance.happens(config.loss);
 }
 
+bool Link::exceeds(const Policer& policer, std::size_t bytes, TimePoint now) {
+  const double depth = static_cast<double>((policer.rate * policer.depth).count);
+  const double earned = static_cast<double>((policer.rate * (now - tokens_at_)).count);
+  tokens_ = tokens_at_ == TimePoint{} ? depth : std::min(depth, tokens_ + earned);
+  tokens_at_ = now;
+  if (tokens_ < static_cast<double>(bytes)) return true;
+  tokens_ -= static_cast<double>(bytes);
+  return false;
+}
+
 void Link::damage(std::vector<std::uint8_t>& bytes, Chance& chance) {
   switch (chance.below(4)) {
     case 0: bytes.resize(chance.below(bytes.size())); return;
@@ -43,6 +53,10 @@ Link::Fate Link::send(std::vector<std::uint8_t>& bytes, TimePoint now, Chance& c
   counters.bytes_offered += bytes.size();
   if (bytes.size() > config.mtu) {
     ++counters.too_large;
+    return {};
+  }
+  if (config.policer && exceeds(*config.policer, bytes.size(), now)) {
+    ++counters.lost;
     return {};
   }
   TimePoint out = now;

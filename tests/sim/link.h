@@ -20,6 +20,12 @@ struct Bursts {
   double loss_in_bad = 1;
 };
 
+/// Drops what exceeds a rate, without a queue: a token bucket of this depth.
+struct Policer {
+  BitRate rate;
+  Duration depth = std::chrono::milliseconds(50);
+};
+
 struct Outage {
   TimePoint from;
   TimePoint until;
@@ -31,6 +37,7 @@ struct LinkConfig {
   Duration queue = std::chrono::milliseconds(100);  // longest wait at the bottleneck
   double loss = 0;
   std::optional<Bursts> bursts{};
+  std::optional<Policer> policer{};
   double duplication = 0;
   double reordering = 0;  // share of datagrams that are held up
   Duration reordering_delay = std::chrono::milliseconds(5);
@@ -66,11 +73,14 @@ class Link {
 
  private:
   bool is_lost(TimePoint now, Chance& chance);
+  bool exceeds(const Policer& policer, std::size_t bytes, TimePoint now);
   void damage(std::vector<std::uint8_t>& bytes, Chance& chance);
 
   bool in_bad_state_ = false;
   TimePoint free_at_{};       // when the bottleneck has sent all it holds
   TimePoint last_arrival_{};
+  double tokens_ = 0;  // bytes that the policer would let pass
+  TimePoint tokens_at_{};
 };
 
 }  // namespace rushfs::sim

@@ -59,8 +59,9 @@ void Responder::on_request(ConnectionHandle connection, RequestArrived request) 
     throw std::runtime_error("a request was damaged on the way");
   }
   Duration wait = thinking_time;
-  if (reads_at) {
-    busy_until_ = std::max(busy_until_, world_.now()) + Bytes{request.body.size()} / *reads_at;
+  if (works_at) {
+    const Bytes moved{request.body.size() + reply_size};
+    busy_until_ = std::max(busy_until_, world_.now()) + moved / *works_at;
     wait += busy_until_ - world_.now();
   }
   const RequestId id = request.id;

@@ -23,7 +23,7 @@ class Responder {
   explicit Responder(World& world, Node& node);
 
   Duration thinking_time{};        // before each answer
-  std::optional<BitRate> reads_at;  // a slow application: takes bodies at this rate
+  std::optional<BitRate> works_at;  // a slow disk: takes requests and gives replies at this rate
   std::uint64_t requests = 0;
   std::uint64_t cancelled = 0;
   std::uint64_t bytes = 0;
