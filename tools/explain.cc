@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tools/quantity.h"
+
 namespace rushfs::tools {
 namespace {
 
@@ -44,7 +46,8 @@ std::string no_answer(const transport::HostPort& server, const ConnectOutcome& o
     return fmt::format("Nothing answers at {}: {}. {}", transport::to_string(server),
                        std::strerror(outcome.network_error), hint);
   }
-  return fmt::format("Nothing answers at {}. {}", transport::to_string(server), hint);
+  return fmt::format("Nothing answers at {}: silence for {}. {}", transport::to_string(server),
+                     format_duration(outcome.waited), hint);
 }
 
 }  // namespace

@@ -120,11 +120,16 @@ fs::MountConfig mount_config(const RemoteLocation& location, const file::path& m
 
 /// While there is a terminal to say on what is wrong.
 void connect(fs::Mount& mount, const Connecting& connecting) {
+  const auto begin = transport::Clock::now();
   try {
     if (mount.connect(connecting.patience)) return;
   } catch (const fs::ConnectFailure& failure) {
     throw explain_failure(connecting.server,
-                          {{}, failure.server_key, failure.reason, failure.network_error},
+                          {{},
+                           failure.server_key,
+                           failure.reason,
+                           failure.network_error,
+                           transport::Clock::now() - begin},
                           connecting.credentials, key_comment());
   }
   fmt::print(stderr,

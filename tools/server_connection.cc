@@ -86,7 +86,8 @@ ConnectOutcome ServerConnection::connect(const std::vector<transport::Address>& 
     server_key_ = key;
     return expected(key);
   };
-  const auto end = transport::Clock::now() + patience;
+  const auto begin = transport::Clock::now();
+  const auto end = begin + patience;
   const auto settled = [this, &addresses] {
     std::size_t failed = 0;
     for (const auto& [token, attempt] : attempts_) failed += attempt.failure ? 1 : 0;
@@ -102,6 +103,7 @@ ConnectOutcome ServerConnection::connect(const std::vector<transport::Address>& 
     }
     run_for(kNextAddressAfter, settled);
   }
+  outcome.waited = transport::Clock::now() - begin;
   outcome.address = address_;
   outcome.server_key = server_key_;
   if (const auto error = driver_->report().last_error) outcome.network_error = error->error;

@@ -22,6 +22,7 @@ struct ConnectOutcome {
   std::optional<transport::PublicKey> server_key;  // as the server proved or at least showed it
   transport::CloseReason failure;
   int network_error = 0;  // errno of the network's last refusal, 0: it was silent
+  transport::Duration waited{};  // for an answer
 };
 
 class ServerConnection {

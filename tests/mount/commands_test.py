@@ -94,7 +94,13 @@ class RefusalTest(harness.TestCase):
         self.server.stop()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.1", self.server.port))
-            self.refused(self.prepared(), UNREACHABLE, "UDP port")
+            mount = self.prepared()
+            self.refused(mount, UNREACHABLE, "silence for", "UDP port")
+            keys = f"timeout=2s,identity={mount.key},known_hosts={mount.known_hosts}"
+            for command in (["bench", mount.source()], ["trust", mount.source().split(":/")[0]]):
+                done = rushfs(*command, "-o", keys, check=False)
+                self.assertEqual(done.returncode, UNREACHABLE, done.stderr)
+                self.assertRegex(done.stderr, r"silence for 2\.\d s.*UDP port")
 
     def test_a_name_nobody_knows(self):
         mount = self.prepared()

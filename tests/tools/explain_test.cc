@@ -31,6 +31,7 @@ CommandError explain(CloseCode code, const std::string& known_hosts = {}, int ne
   outcome.failure = {code, false, "a reason"};
   outcome.server_key = identity(2).public_key();
   outcome.network_error = network_error;
+  outcome.waited = std::chrono::seconds(10);
   return explain_failure(kServer, outcome, credentials(known_hosts), "anna@edit1");
 }
 
@@ -57,10 +58,10 @@ TEST_CASE("a server with another key than the trusted one is a hard stop") {
              Catch::StartsWith("STOP") && Catch::Contains("/keys/known_hosts"));
 }
 
-TEST_CASE("silence names the port that a firewall may block") {
+TEST_CASE("silence says for how long, and names the port that a firewall may block") {
   const CommandError error = explain(CloseCode::handshake_timeout);
   CHECK(error.exit_code() == ExitCode::unreachable);
-  CHECK_THAT(error.what(), Catch::Contains("UDP port 7874"));
+  CHECK_THAT(error.what(), Catch::Contains("UDP port 7874") && Catch::Contains("10.0 s"));
   CHECK_THAT(explain(CloseCode::handshake_timeout, {}, ECONNREFUSED).what(),
              Catch::Contains("refused"));
 }
