@@ -2,6 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "fs/caller_scope.h"
 #include "fs/directory_node.h"
 
@@ -82,6 +84,18 @@ Result<void> DirectoryStore::write(StoreFile& file, std::uint64_t offset,
 
 void DirectoryStore::start_sync(StoreFile& file) const {
   static_cast<void>(::sync_file_range(descriptor(file), 0, 0, SYNC_FILE_RANGE_WRITE));
+}
+
+void DirectoryStore::write_out(StoreFile& file, std::uint64_t offset, std::uint64_t length) const {
+  constexpr std::uint64_t kBehind = 16 << 20;  // bytes on their way to the disk
+  const auto range = [&](std::uint64_t from, std::uint64_t bytes, unsigned flags) {
+    static_cast<void>(::sync_file_range(descriptor(file), static_cast<off_t>(from),
+                                        static_cast<off_t>(bytes), flags));
+  };
+  range(offset, length, SYNC_FILE_RANGE_WRITE);
+  if (offset <= kBehind) return;
+  const std::uint64_t from = offset - std::min(offset, 2 * kBehind);
+  range(from, offset - kBehind - from, SYNC_FILE_RANGE_WAIT_BEFORE);
 }
 
 Result<void> DirectoryStore::sync(const Node& node, StoreFile* file, bool data_only,

@@ -5,6 +5,7 @@
 
 #include <absl/functional/any_invocable.h>
 
+#include <cstddef>
 #include <type_traits>
 #include <utility>
 
@@ -26,23 +27,31 @@ class DiskLoop {
   /// Runs `work` on the disk loop, then `done` with its result on the file loop.
   template <class Work, class Done>
   void run(Work work, Done done) {
+    ++under_way_;
     disk_.post([this, work = std::move(work), done = std::move(done)]() mutable {
       if constexpr (std::is_void_v<std::invoke_result_t<Work&>>) {
         work();
-        home_.post(std::move(done));
+        home_.post([this, done = std::move(done)]() mutable {
+          --under_way_;
+          done();
+        });
       } else {
-        home_.post([done = std::move(done), result = work()]() mutable {
+        home_.post([this, done = std::move(done), result = work()]() mutable {
+          --under_way_;
           done(std::move(result));
         });
       }
     });
   }
+  /// Somebody waits for the disk.
+  bool busy() const { return under_way_ > 0; }
   /// Runs `work` on the disk loop; nobody waits for it.
   void run(Loop::Job work) { disk_.post(std::move(work)); }
 
  private:
   Loop& disk_;
   Loop& home_;
+  std::size_t under_way_ = 0;  // of those that have a `done`
 };
 
 }  // namespace rushfs::fs

@@ -1,6 +1,9 @@
 // Queued changes: held back until their turn, then applied in runs, one node at a time.
 #include <fcntl.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "fs/export_implementation.h"
 
 namespace rushfs::fs {
@@ -53,8 +56,22 @@ Result<void> apply_one(const Store& store, Job& job, const Request& request) {
   return std::visit(ApplyOne{store, node, job.writing.get()}, request);
 }
 
+/// So much written in a run goes to the disk at once: the commit that will come finds little left.
+constexpr std::uint64_t kWriteOut = 1 << 20;
+
+/// What the writes of a run cover.
+struct Written {
+  std::uint64_t begin = std::numeric_limits<std::uint64_t>::max(), end = 0;
+  void add(const Write& write) {
+    begin = std::min(begin, write.offset);
+    end = std::max(end, write.offset + write.data.size());
+  }
+  bool worth_writing_out() const { return end > begin && end - begin >= kWriteOut; }
+};
+
 void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>& run,
                Applied& out) {
+  Written written;
   auto attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
   for (const QueuedOperation& operation : run) {
     const Version before = attributes ? attributes->version : Version();
@@ -67,8 +84,12 @@ void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>&
       return;
     }
     out.through = operation.position.sequence;
+    if (const auto* write = std::get_if<Write>(&operation.request)) written.add(*write);
     const Change change{before, *attributes};
     out.replies.push_back(encode_reply(ChangeReply{change}));  // WriteReply is laid out alike
+  }
+  if (written.worth_writing_out()) {
+    store.write_out(*job.writing, written.begin, written.end - written.begin);
   }
 }
 

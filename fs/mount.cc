@@ -338,6 +338,7 @@ MountStatus Mount::Implementation::status() const {
   status.cache.bytes = cache_.bytes;
   status.cache.budget = cache_.budget;
   status.path = path_;
+  if (status.path) status.path->limit = volume->send_limit();
   status.udp = udp_;
   status.round_trips = session->waits();
   status.notices = session->notices();

@@ -9,8 +9,10 @@ namespace {
 /// The kernel sends parts of one read-ahead window in any order, and programs skip small gaps
 /// rather than seek (libavformat: 4 KiB; muxed files: a track's worth).
 constexpr std::uint64_t kTolerance = 1 << 20;
-/// Who reads a file from its start probably wants all of it; worth one more request.
+/// Who reads a file from its start probably wants all of it; worth one more request, or on a fast
+/// path this part of what is kept under way there.
 constexpr std::uint64_t kFirstWindow = 2 << 20;
+constexpr std::uint64_t kFirstShare = 8;
 /// The window is this many times the run: the pace doubles twice per round trip at the start.
 constexpr std::uint64_t kGrowth = 8;
 
@@ -33,7 +35,7 @@ Prefetcher::Wish Prefetcher::read(std::uint64_t offset, std::uint64_t length, st
   started_ = true;
   std::uint64_t window = 0;
   if (sequential()) window = std::min(run_ * kGrowth, path_window);
-  if (from_start) window = std::max(window, kFirstWindow);
+  if (from_start) window = std::max({window, kFirstWindow, path_window / kFirstShare});
   wish.from = std::min(position_, size);
   wish.to = std::min(position_ + window, size);
   return wish;

@@ -12,8 +12,8 @@ namespace {
 constexpr std::uint64_t kSmallFile = 1 << 20;
 /// Prefetch is asked for in pieces of this size, so that its requests stay large.
 constexpr std::uint64_t kAheadStep = 1 << 20;
-/// Until the path was measured.
-constexpr std::uint64_t kFirstWindow = 8 << 20;
+/// Until the path was measured: keeps a fast one busy.
+constexpr std::uint64_t kFirstWindow = 32 << 20;
 
 const Slice& zeros() {
   static const Slice slice = [] {

@@ -136,6 +136,7 @@ class Reader {
   std::uint64_t memory_ = 0;        // bytes of ready extents
   std::uint64_t ahead_ = 0;         // bytes asked for ahead and not arrived
   std::uint64_t being_stored_ = 0;  // bytes on their way to the block cache
+  transport::Duration storing_took_{};  // the block that last got there
   // What the path delivers, measured per round trip.
   transport::Duration round_trip_ = std::chrono::milliseconds(100);
   transport::TimePoint period_start_{};

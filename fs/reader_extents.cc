@@ -15,8 +15,14 @@ constexpr std::uint64_t kBlock = cache::kBlockBytes;
 constexpr std::uint64_t kRecentMemory = 64 << 20;
 /// A cache disk slower than the link must not make us hold all that came over it.
 constexpr std::uint64_t kMostBeingStored = 128 << 20;
-/// 4 MiB under way fill 100 Mb/s over 300 ms before anything was measured.
+/// A slow one gets no more than this once its last block took so long: who opens a file asks it
+/// what it has.
+constexpr std::uint64_t kLittleBeingStored = 4 << 20;
+constexpr transport::Duration kStoringPatience = std::chrono::milliseconds(250);
+/// 4 MiB under way fill 100 Mb/s over 300 ms.
 constexpr std::uint64_t kSmallestWindow = 4 << 20;
+/// Times of what arrives in a round trip: where packets are lost, a reply takes two or three.
+constexpr std::uint64_t kRoundTripsInFlight = 4;
 /// 10 Gb/s over 100 ms, and a bound on memory.
 constexpr std::uint64_t kLargestWindow = 128 << 20;
 
@@ -295,7 +301,8 @@ void Reader::store(const InodeRef& inode, std::uint64_t from, std::uint64_t to) 
 void Reader::store_block(Inode& inode, std::uint64_t block, Slices parts) {
   std::uint64_t bytes = 0;
   for (const auto& part : parts) bytes += part.bytes.size();
-  if (being_stored_ + bytes > kMostBeingStored) return;
+  const bool slow = storing_took_ > kStoringPatience;
+  if (being_stored_ + bytes > (slow ? kLittleBeingStored : kMostBeingStored)) return;
   being_stored_ += bytes;
   auto& on_disk = inode.content.on_disk;
   if (on_disk.size() <= block) on_disk.resize(block + 1);
@@ -313,7 +320,10 @@ void Reader::store_block(Inode& inode, std::uint64_t block, Slices parts) {
         }
         cache.put(node.bytes, version.value, block, whole);
       },
-      [this, bytes] { being_stored_ -= bytes; });
+      [this, bytes, since = parts_.time.now] {
+        being_stored_ -= bytes;
+        storing_took_ = parts_.time.now - since;
+      });
 }
 
 void Reader::discard(Inode& inode) {
@@ -362,8 +372,8 @@ void Reader::forget(Inode& inode) {
   }
 }
 
-// The window follows what arrived in the last round trip, twice: it doubles while the path takes
-// more, and settles at twice its capacity (the idea of TCP's receive buffer auto-tuning).
+// The window follows what arrived in the last round trip: it grows while the path takes more, and
+// settles at a multiple of its capacity (the idea of TCP's receive buffer auto-tuning).
 void Reader::delivered(std::uint64_t bytes) {
   const auto now = parts_.time.now;
   period_bytes_ += bytes;
@@ -372,8 +382,8 @@ void Reader::delivered(std::uint64_t bytes) {
   if (elapsed < 4 * round_trip_) {
     const double share = transport::seconds(round_trip_) / transport::seconds(elapsed);
     const auto sample = static_cast<std::uint64_t>(static_cast<double>(period_bytes_) * share);
-    window_ = std::clamp(std::max(2 * sample, window_ - window_ / 64), kSmallestWindow,
-                         kLargestWindow);
+    window_ = std::clamp(std::max(kRoundTripsInFlight * sample, window_ - window_ / 64),
+                         kSmallestWindow, kLargestWindow);
   }
   period_start_ = now;
   period_bytes_ = 0;

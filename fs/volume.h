@@ -26,6 +26,7 @@
 #include "fs/remote_event.h"
 #include "fs/reply.h"
 #include "fs/writeback.h"
+#include "transport/limit_shares.h"
 #include "transport/path_report.h"
 
 namespace rushfs::fs {
@@ -113,6 +114,8 @@ class Volume : private WritebackListener {
   /// From Session: what others have changed (volume_notices.cc).
   void noticed(const Notice& notice);
   void set_path(const transport::PathReport& report);
+  /// What holds back sending, this machine's disk included.
+  transport::SendLimit send_limit() const { return sending_.largest(parts_.time.now); }
   /// About once a second.
   void tick(bool connected);
   /// Whoever still waits for the queue is told ENOTCONN; what is queued stays queued.
@@ -331,6 +334,7 @@ class Volume : private WritebackListener {
   FileLocks locks_;
   ChangeLog log_;
   Reader reader_;
+  transport::LimitShares sending_;
   bool server_read_only_ = false;
   bool squashed_ = false;
   std::uint32_t max_read_ = kDefaultTransfer;

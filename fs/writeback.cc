@@ -11,7 +11,11 @@ namespace rushfs::fs {
 
 namespace {
 
-/// Enough to keep a fast path busy until it has been measured.
+/// Sent and unanswered, in times of what the path holds: where packets are lost, a write is whole
+/// one or two round trips later than it should be, and those behind it are applied after it.
+constexpr std::uint64_t kPathsInFlight = 4;
+/// Keeps a fast path busy until it has been measured.
+constexpr std::uint64_t kFirstWindow = 32 << 20;
 constexpr std::uint64_t kSmallestWindow = 8 << 20;
 /// Memory held by unanswered writes; fills 10 Gb/s over 200 ms.
 constexpr std::uint64_t kLargestWindow = 256 << 20;
@@ -23,7 +27,7 @@ std::string describe(const cache::ParkedOperation& operation) {
 
 Writeback::Writeback(const ClientParts& parts, WritebackListener& listener,
                      transport::Duration timeout)
-    : parts_(parts), listener_(listener), timeout_(timeout), window_(kSmallestWindow) {}
+    : parts_(parts), listener_(listener), timeout_(timeout), window_(kFirstWindow) {}
 
 void Writeback::restore(const std::vector<cache::PendingNode>& nodes,
                         const std::vector<cache::ParkedOperation>& parked) {
@@ -166,8 +170,8 @@ void Writeback::resume(const NodeId& id) {
   pump();
 }
 
-void Writeback::set_window(std::uint64_t bytes) {
-  window_ = std::clamp(bytes, kSmallestWindow, kLargestWindow);
+void Writeback::set_path(std::uint64_t bytes) {
+  if (bytes > 0) window_ = std::clamp(kPathsInFlight * bytes, kSmallestWindow, kLargestWindow);
 }
 
 void Writeback::retry_now() {

@@ -82,8 +82,8 @@ class Writeback {
   void wait_all(Done done);
   bool anything_queued(const NodeId&) const;
 
-  /// Bytes to keep in flight: what the path holds, twice.
-  void set_window(std::uint64_t bytes);
+  /// What the path holds; 0: not known yet.
+  void set_path(std::uint64_t bytes);
 
   /// A node of which nothing is sent until resume(); what is on its way counts as unsent.
   struct Suspended {

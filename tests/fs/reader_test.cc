@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include <cerrno>
+#include <deque>
 
 #include "direct_loop.h"
 #include "fake_remote.h"
@@ -145,6 +146,28 @@ TEST_CASE("a sequential reader is kept ahead of, in whole steps and another prio
   }
   CHECK(ahead > 0);
   CHECK(story.reader.memory_bytes() > (4u << 20));
+}
+
+TEST_CASE("a path is kept full also where replies take three round trips for the lost packets") {
+  constexpr std::uint64_t kStep = 1 << 20;  // arrives in a quarter of a round trip
+  Story story(1ULL << 30);
+  story.reader.set_round_trip(100ms);
+  std::deque<transport::TimePoint> asked;
+  std::uint64_t at = 0, arrived = 0;  // the latter in the last ten round trips
+  story.read(0, 128 << 10);
+  for (int quarter = 0; quarter < 200; ++quarter) {
+    while (asked.size() < story.remote.waiting<Read>().size()) asked.push_back(story.time.now);
+    story.time.now += 25ms;
+    std::uint64_t got = 0;
+    while (!asked.empty() && asked.front() + 300ms <= story.time.now && got < kStep) {
+      got += story.answer().length;
+      asked.pop_front();
+    }
+    if (quarter >= 160) arrived += got;
+    while (story.text) story.read(at += story.text->size(), 128 << 10);
+  }
+  CHECK(story.reader.window() >= 12 * kStep);
+  CHECK(arrived >= 38 * kStep);
 }
 
 TEST_CASE("whole blocks go to the cache and are read from there when memory has given them up") {

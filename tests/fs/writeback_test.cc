@@ -232,6 +232,7 @@ TEST_CASE("neighbouring writes that wait travel as one") {
   Story story;
   story.open("bulk");
   story.open("log");
+  story.writeback.set_path(1 << 20);
   const std::string piece(1 << 20, 'b');
   for (std::uint64_t i = 0; i < 8; ++i) story.append("bulk", i << 20, piece);
   for (std::uint64_t i = 0; i < 100; ++i) story.append("log", i * 10, "0123456789");
@@ -243,6 +244,15 @@ TEST_CASE("neighbouring writes that wait travel as one") {
   const auto writes = story.remote.waiting<Write>();
   REQUIRE(writes.size() == 1);
   CHECK(writes[0].data.size() == 1000);
+}
+
+TEST_CASE("four times what the path holds is sent before an answer is waited for") {
+  Story story;
+  story.open("bulk");
+  story.writeback.set_path(10 << 20);
+  const std::string piece(1 << 20, 'b');
+  for (std::uint64_t i = 0; i < 60; ++i) story.append("bulk", i << 20, piece);
+  CHECK(story.remote.waiting<Write>().size() == 40);
 }
 
 TEST_CASE("a file that was removed and that nobody has open is not sent any more") {
