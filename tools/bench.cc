@@ -48,7 +48,10 @@ struct Measured {
   /// What held back the end that sends: the server says it of itself.
   transport::SendLimit limit() const {
     if (is_up() || !path->peer) return path->limit;
-    return load >= kFullLoad ? transport::SendLimit::processor : path->peer->limit;
+    // A receiver without time to take datagrams looks like a slow network to the sender.
+    const bool slow_here =
+        load >= kFullLoad && path->peer->limit == transport::SendLimit::network;
+    return slow_here ? transport::SendLimit::processor : path->peer->limit;
   }
   double loss() const { return is_up() || !path->peer ? path->loss_ratio : path->peer->loss_ratio; }
 };

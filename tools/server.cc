@@ -107,6 +107,8 @@ Server::Server(const ServerConfig& config)
   keys_watch_ = std::make_unique<FileWatch>(file_loop_, keys_file_, [this] { reload_keys(); });
   spdlog::info("Listening on {}, key {}", transport::to_string(address()),
                transport::fingerprint(identity->public_key()));
+  const std::string advice = transport::buffer_advice(driver_->report());
+  if (!advice.empty()) spdlog::warn("{}", advice);
 }
 
 Server::~Server() {

@@ -10,7 +10,8 @@ namespace {
 // its way (RFC 9000, section 10.2).
 constexpr int kLingerProbeTimeouts = 3;
 
-// A network loop that is at work for this share of the time has nothing left to give.
+// A network loop that works, or waits for a processor, for this share of the time has nothing left
+// to give.
 constexpr double kFullLoad = 0.9;
 // Loss worth telling of, and what more of it than the path's own is not chance any more.
 constexpr double kNoticeableLoss = 0.005;
@@ -291,13 +292,13 @@ SendLimit Connection::send_limit(const PathReport& path) const {
       return exchange_->is_kept_waiting() ? SendLimit::receiver_credit : path.limit;
     default: break;
   }
-  if (context_.load >= kFullLoad) return SendLimit::processor;
   // Between probes the model stays a little below the target that is all the path's capacity to it.
   const double target = rate_.effective().target.bits_per_second;
   if (path.limit == SendLimit::target_rate || path.bandwidth.bits_per_second > kAtTarget * target) {
     return rate_.is_remote() || rate_.is_capped_here() ? SendLimit::remote_cap
                                                        : SendLimit::target_rate;
   }
+  if (context_.load >= kFullLoad) return SendLimit::processor;
   return path.limit == SendLimit::starting ? path.limit : path_limit(path);
 }
 

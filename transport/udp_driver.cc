@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "transport/busy_meter.h"
+#include "transport/processor_wait.h"
 #include "transport/prompt_wakeup.h"
 
 namespace rushfs::transport {
@@ -131,7 +132,9 @@ void UdpDriver::Pump::turn(TimePoint now) {
   transmit(now);
   deliver_events();
   if (!stopped_) arm_timer();
-  if (busy_.worked(now, Clock::now())) endpoint_.set_load(busy_.share());
+  if (!busy_.worked(now, Clock::now())) return;
+  busy_.waited(processor_wait());
+  endpoint_.set_load(busy_.share());
 }
 
 void UdpDriver::Pump::transmit(TimePoint now) {

@@ -1,4 +1,4 @@
-// A fixed rate has a circuit breaker: docs/decisions/0001. Its owner may be wrong by a factor of ten.
+// A fixed rate has a circuit breaker, since whoever sets one may be wrong by a factor of ten.
 #include <catch2/catch.hpp>
 
 #include "tests/transport/rate_simulation.h"

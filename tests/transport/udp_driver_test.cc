@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/bench/bench_peer.h"
+#include "transport/busy_meter.h"
 #include "transport/resolve.h"
 
 using namespace rushfs;
@@ -85,6 +86,18 @@ UdpReport move_both_ways(const Transfer& transfer) {
 }
 
 }  // namespace
+
+TEST_CASE("a loop is loaded by its work and by waiting for a processor") {
+  BusyMeter meter;
+  TimePoint now{1h};
+  CHECK(meter.worked(now, now));  // begins a period
+  meter.waited(5s);
+  CHECK_FALSE(meter.worked(now, now + 50ms));
+  CHECK(meter.worked(now + 230ms, now + 250ms));
+  CHECK(meter.share() == Approx(0.28));
+  meter.waited(5s + 150ms);
+  CHECK(meter.share() == Approx(0.88));
+}
 
 TEST_CASE("messages cross loopback whole, both ways at once, with offloads") {
   const UdpReport report = move_both_ways({});
