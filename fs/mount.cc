@@ -213,7 +213,7 @@ void Mount::Implementation::ask_path() {
       udp_ = udp;
       path_ = path;
       if (!path_) return;
-      volume->set_path(*path_);
+      path_->limit = volume->set_path(*path_);
       if (path_->packets_received != std::exchange(packets_received_, path_->packets_received)) {
         session->heard();
       }
@@ -338,7 +338,6 @@ MountStatus Mount::Implementation::status() const {
   status.cache.bytes = cache_.bytes;
   status.cache.budget = cache_.budget;
   status.path = path_;
-  if (status.path) status.path->limit = volume->send_limit();
   status.udp = udp_;
   status.round_trips = session->waits();
   status.notices = session->notices();

@@ -56,14 +56,16 @@ void Volume::attached(const AttachReply& reply, bool restarted) {
   });
 }
 
-void Volume::set_path(const transport::PathReport& report) {
+transport::SendLimit Volume::set_path(const transport::PathReport& report) {
   // The transport knows only that it has nothing to send.
   using transport::SendLimit;
   const bool by_disk = report.limit == SendLimit::application && parts_.queue_loop.busy();
   sending_.note(by_disk ? SendLimit::sender_storage : report.limit, parts_.time.now);
-  if (report.smoothed_round_trip.count() <= 0) return;
-  reader_.set_round_trip(report.smoothed_round_trip);
-  writeback_.set_path((report.bandwidth * report.smoothed_round_trip).count);
+  if (report.smoothed_round_trip.count() > 0) {
+    reader_.set_round_trip(report.smoothed_round_trip);
+    writeback_.set_path((report.bandwidth * report.smoothed_round_trip).count);
+  }
+  return sending_.largest(parts_.time.now);
 }
 
 namespace {

@@ -113,9 +113,8 @@ class Volume : private WritebackListener {
   void attached(const AttachReply& reply, bool restarted);
   /// From Session: what others have changed (volume_notices.cc).
   void noticed(const Notice& notice);
-  void set_path(const transport::PathReport& report);
   /// What holds back sending, this machine's disk included.
-  transport::SendLimit send_limit() const { return sending_.largest(parts_.time.now); }
+  transport::SendLimit set_path(const transport::PathReport& report);
   /// About once a second.
   void tick(bool connected);
   /// Whoever still waits for the queue is told ENOTCONN; what is queued stays queued.
