@@ -186,6 +186,7 @@ class Export::Implementation {
   // What clients were told: export_notices.cc.
   std::uint64_t listen(const ClientTag& client, std::uint64_t features);
   void promise(const ClientTag& client, const Job& job);
+  void promise_again(const ClientTag& client, const Request& request, const Buffer& reply);
   void names_changed(const NameCall& call, const NameOutcome& outcome, const ClientTag& by);
   void tell();
   void watch_disk();
@@ -227,7 +228,7 @@ class Export::Implementation {
   LockTable locks_;
   std::map<std::pair<ClientTag, std::uint64_t>, LockWaiter> lock_waiters_;  // by ticket
   TimePoint lock_grace_until_{};
-  std::vector<Loop::Job> after_grace_;  // who asked for new locks before then
+  std::vector<std::pair<ClientTag, Loop::Job>> after_grace_;  // who asked for new locks before then
   ReplyLog replies_;
   std::map<ClientTag, Client> clients_;
 

@@ -66,12 +66,11 @@ void Export::Implementation::on(RequestContext context, Lock& lock, Buffer, Resp
   }
   if (now_ < lock_grace_until_) {
     // Those who had locks before a restart of the server come first.
-    after_grace_.push_back(
-        [this, context = std::move(context), again = lock, respond = std::move(respond)]() mutable {
-          if (clients_.contains(context.client)) {
-            on(std::move(context), again, {}, std::move(respond));
-          }
-        });
+    const ClientTag client = context.client;
+    after_grace_.emplace_back(client, [this, context = std::move(context), again = lock,
+                                       respond = std::move(respond)]() mutable {
+      on(std::move(context), again, {}, std::move(respond));
+    });
     return;
   }
   const auto outcome = lock.wait ? locks_.set_or_wait(request, lock.ticket) : locks_.set(request);
@@ -124,6 +123,7 @@ void Export::Implementation::wake_lock_waiters() {
 void Export::Implementation::stop_lock_waits(const ClientTag& client) {
   locks_.stop_waiting(client);
   std::erase_if(lock_waiters_, [&](const auto& entry) { return entry.first.first == client; });
+  std::erase_if(after_grace_, [&](const auto& entry) { return entry.first == client; });
 }
 
 void Export::Implementation::release_locks(const ClientTag& client) {
@@ -138,7 +138,7 @@ void Export::Implementation::tick_locks() {
   }
   wake_lock_waiters();
   if (now_ < lock_grace_until_) return;
-  for (auto& job : std::exchange(after_grace_, {})) std::move(job)();
+  for (auto& [client, job] : std::exchange(after_grace_, {})) std::move(job)();
 }
 
 }  // namespace rushfs::fs

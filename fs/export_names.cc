@@ -23,7 +23,9 @@ void Export::Implementation::names(RequestContext context, Request request, Resp
     case ReplyLog::State::refused:
       return std::move(respond)(encode_error(EINVAL));
     case ReplyLog::State::answered:
-      return std::move(respond)(std::move(begun.reply));
+      promise_again(context.client, request, begun.reply);
+      std::move(respond)(std::move(begun.reply));
+      return tell();
     case ReplyLog::State::running:
       return;
     case ReplyLog::State::fresh:

@@ -17,6 +17,32 @@ void Export::Implementation::promise(const ClientTag& client, const Job& job) {
   for (const NodeId& node : job.shown) promises_.promise(client, node, job.asked);
 }
 
+/// An old answer tells of the files as they were, perhaps on a former connection. That they may
+/// have changed since is told at once.
+void Export::Implementation::promise_again(const ClientTag& client, const Request& request,
+                                           const Buffer& bytes) {
+  std::vector<NodeId> nodes = needed_nodes(request);
+  const auto add = [&](const auto& entry) { nodes.push_back(entry.node); };
+  std::visit(
+      [&](const auto& asked) {
+        const auto reply = decode_reply<typename std::decay_t<decltype(asked)>::Reply>(bytes);
+        if (!reply) return;
+        if constexpr (requires { reply->entry.node; }) add(reply->entry);
+        if constexpr (requires { reply->moved.node; }) add(reply->moved);
+        if constexpr (requires { reply->removed->node; }) {
+          if (reply->removed) add(*reply->removed);
+        }
+        if constexpr (requires { reply->replaced->node; }) {
+          if (reply->replaced) add(*reply->replaced);
+        }
+      },
+      request);
+  for (const NodeId& node : nodes) {
+    promises_.promise(client, node, promises_.clock());
+    promises_.changed(node, std::nullopt);
+  }
+}
+
 /// What a call that succeeded has changed: the names, the folders they are in, and what they name.
 void Export::Implementation::names_changed(const NameCall& call, const NameOutcome& outcome,
                                            const ClientTag& by) {

@@ -37,6 +37,12 @@ Heard follow(Inode& inode, const Attributes& attributes, const LoopTime& time) {
 
 }  // namespace
 
+bool overtaken(Inode& inode, const Attributes& attributes) {
+  if (!inode.known() || attributes.ctime >= inode.server.ctime) return false;
+  inode.suspect = true;
+  return true;
+}
+
 Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
            const LoopTime& time) {
   if (inode.known() && (inode.changes_in_flight > 0 || inode.epoch > sent_epoch)) {
@@ -52,7 +58,7 @@ Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
 
 void hear_outdated(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
   const bool newer = sent_epoch >= inode.own_epoch && sent_epoch >= inode.shown_epoch;
-  if (!inode.suspect || !newer || inode.changes_in_flight > 0) return;
+  if (!inode.suspect || !newer) return;
   const Version content = inode.server.version;
   inode.server = attributes;
   inode.server.version = content;
@@ -65,12 +71,14 @@ Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
   const bool expected = change.before == inode.server.version ||
                         change.after.version == inode.server.version;
   if (inode.known() && expected) return follow(inode, change.after, time);
+  if (overtaken(inode, change.after)) return Heard::changed;
   return replace(inode, change.after, time);
 }
 
 Heard hear_own_renaming(Inode& inode, const Attributes& after, std::uint64_t epoch,
                         const LoopTime& time) {
   inode.epoch = inode.own_epoch = epoch;
+  if (overtaken(inode, after)) return Heard::same;
   const bool content_untouched =
       after.mtime == inode.server.mtime && after.size == inode.server.size;
   if (inode.known() && content_untouched) return follow(inode, after, time);

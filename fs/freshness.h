@@ -16,6 +16,10 @@ enum class Heard : std::uint8_t {
   uncertain,  // may be from before or after a change of ours: use the reply, keep nothing of it
 };
 
+/// Answers to calls of ours overtake each other: whether we know the file as it was later. The
+/// server's clock tells; should it have been set back, asking again, seen to here, puts that right.
+bool overtaken(Inode& inode, const Attributes& attributes);
+
 /// Attributes from a reply to a question sent at `sent_epoch`.
 Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
            const LoopTime& time);

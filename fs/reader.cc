@@ -50,7 +50,8 @@ struct Reader::Operation {
   Reply<Slices> reply;
   std::vector<cache::Piece> pieces;
   std::vector<ExtentRef> extents;
-  std::size_t waiting = 1;  // one for the setting up itself
+  cache::SizeEffect queued_size;  // what our queue made of the size when it began
+  std::size_t waiting = 1;        // one for the setting up itself
   boost::system::error_code error;
 };
 
@@ -65,8 +66,8 @@ void Reader::read(const InodeRef& inode, std::shared_ptr<ReadStream> stream, std
   if (offset >= size || length == 0) return reply(Slices{});
   length = std::min(length, size - offset);
   const auto operation = operations_.insert(
-      operations_.end(),
-      {inode, std::move(stream), offset, length, std::move(reply), {}, {}, 1, {}});
+      operations_.end(), {inode, std::move(stream), offset, length, std::move(reply), {}, {},
+                          inode->local.size, 1, {}});
   if (inode->local.operations == 0) {
     cache::Piece piece;
     piece.kind = cache::Piece::Kind::base;
@@ -133,13 +134,21 @@ void Reader::arrived(Operations::iterator operation, boost::system::error_code e
   if (--operation->waiting == 0) finish(operation);
 }
 
+/// Where the file ends for this read. News of it may have come with the bytes: what was cut off by
+/// others meanwhile is not zeros.
+std::uint64_t Reader::end_of_file(const Operation& operation) {
+  std::uint64_t end = operation.inode->server.size;
+  for (const auto& extent : operation.extents) end = std::min(end, extent->file_end.value_or(end));
+  return std::max(operation.queued_size.apply(end), operation.inode->local.size.apply(end));
+}
+
 void Reader::finish(Operations::iterator ended) {
   Operations taken;
   taken.splice(taken.end(), operations_, ended);
   Operation& operation = taken.front();
   if (operation.error) return operation.reply.fail(operation.error);
   Slices slices;
-  const std::uint64_t size = operation.inode->size();  // news of it may have come with the bytes
+  const std::uint64_t size = end_of_file(operation);
   for (auto& piece : operation.pieces) {
     if (piece.offset_bytes >= size) break;
     const std::uint64_t end = std::min(piece.offset_bytes + piece.length_bytes, size);

@@ -46,6 +46,7 @@ struct Extent {
   std::uint64_t data_at = 0;
   std::uint64_t epoch = 0;      // the inode's when it was asked for
   bool kept = true;             // still in Content::extents
+  std::optional<std::uint64_t> file_end;  // the server's, when it was not what we knew
   CallId call;                  // when remote
   const ReadStream* stream = nullptr;  // whose prefetch it is
   std::vector<Waiter> waiters;
@@ -102,6 +103,7 @@ class Reader {
   // reader.cc
   void resolve(Operations::iterator operation, std::vector<cache::Piece> pieces);
   void arrived(Operations::iterator operation, boost::system::error_code error);
+  static std::uint64_t end_of_file(const Operation& operation);
   void finish(Operations::iterator ended);
   void add_base(const Operation& operation, std::uint64_t from, std::uint64_t to, Slices& slices);
   void follow(const InodeRef& inode, ReadStream& stream, std::uint64_t offset,

@@ -202,6 +202,7 @@ void Reader::server_answered(const InodeRef& inode, const ExtentRef& extent,
   delivered(reply.data.size());
   const Heard heard = hear(*inode, reply.attributes, extent->epoch, parts_.time);
   if (heard != Heard::same) unkeep(*inode, extent);
+  if (heard != Heard::same) extent->file_end = reply.attributes.size;
   if (heard == Heard::changed) {
     discard(*inode);
     changed_(*inode);
@@ -331,6 +332,7 @@ void Reader::discard(Inode& inode) {
     unkeep(inode, inode.content.extents.begin()->second);
   }
   inode.content.on_disk.clear();
+  inode.content.disk_known = true;  // of the version to come there is nothing on disk
   parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node,
                           version = inode.server.version] {
     cache.set_version(node.bytes, version.value);

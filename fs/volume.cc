@@ -75,10 +75,15 @@ namespace {
 void keep_in_listing(const Inodes& inodes, const Inode& inode) {
   const auto folder = inodes.find(inode.parent);
   if (!folder || !folder->listing || !inode.known()) return;
-  const auto listed = folder->listing->entries.find(inode.name);
-  if (listed == folder->listing->entries.end() || !listed->second.entry) return;
-  Entry& entry = *listed->second.entry;
-  if (entry.node == inode.node) entry.attributes = inode.server;
+  auto& entries = folder->listing->entries;
+  const auto keep = [&](DirectoryEntry& listed) {
+    if (listed.entry && listed.entry->node == inode.node) listed.entry->attributes = inode.server;
+  };
+  if (inode.server.links > 1) {
+    for (auto& [name, listed] : entries) keep(listed);
+  } else if (const auto listed = entries.find(inode.name); listed != entries.end()) {
+    keep(listed->second);
+  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -306,6 +307,7 @@ class Volume : private WritebackListener {
   void release_hold(const InodeRef& inode);
   void hold_again(bool restarted);
   void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
+  void unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
   void unlock_handle(const InodeRef& inode, HandleNumber number);
   void after_unlocks(const InodeRef& inode, absl::AnyInvocable<void() &&> then);
   void reclaim_locks(std::function<void()> then);
@@ -313,7 +315,7 @@ class Volume : private WritebackListener {
   std::uint64_t acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
                         Reply<void> reply);
   void publish(const InodeRef& inode, Reply<void> reply);
-  void sync_files(std::set<InodeRef> files, Reply<void> reply);
+  void sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply);
   void after_notices(std::uint64_t count, absl::AnyInvocable<void() &&> then);
   void serve_behind_notices(bool all);
   void after_kernel(absl::AnyInvocable<void() &&> then);

@@ -227,6 +227,7 @@ void Volume::judge(const InodeRef& inode, const Attributes& base,
                    std::optional<Attributes> theirs, int error) {
   const auto pending_here = [this, inode] { writeback_.resume(inode->node); };
   const bool gone = error == ESTALE || error == ENOENT || (theirs && theirs->links == 0);
+  if (gone && inode->losing_name > 0) return pending_here();  // we have removed it ourselves
   const bool changed =
       theirs && (theirs->mtime != base.mtime || theirs->size != base.size);
   const auto& size = inode->local.size;
@@ -254,6 +255,7 @@ void Volume::rescued(Rescue& rescue) {
   // Who has ours open goes on with ours.
   for (auto& [number, handle] : handles_) {
     if (handle.inode != inode || !handle.flags.write) continue;
+    unlock_handle(inode, HandleNumber{number});  // what it has locked is theirs now
     --inode->opens;
     --inode->writers;
     ++rescue.copy->opens;
@@ -265,8 +267,10 @@ void Volume::rescued(Rescue& rescue) {
   if (rescue.theirs) {
     inode->server = *rescue.theirs;
     inode->our_versions.clear();
-  } else {
-    if (const auto parent = inodes_.find(inode->parent)) name_gone(parent, inode->name);
+  } else if (inodes_.child(inode->parent, inode->name) == inode) {
+    const auto parent = inodes_.find(inode->parent);
+    inodes_.drop_name(inode->parent, inode->name);
+    if (parent) parent->listing.reset();  // something else may have the name by now
   }
   inode->validated = {};
   inode->kernel_pages_stale = true;

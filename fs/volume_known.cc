@@ -16,8 +16,9 @@ bool Volume::ours(const Inode& inode) const {
 
 bool Volume::fresh(const Inode& inode) const {
   if (!inode.known()) return false;
-  if (ours(inode)) return true;
   if (inode.suspect) return false;
+  if (ours(inode)) return true;
+  if (inode.unlinked && !inode.held) return false;
   const auto age = parts_.time.now - inode.validated;
   if (age < kValidity) return true;
   return promised_ && inode.validated >= promised_since_ && age < kPromisedValidity;

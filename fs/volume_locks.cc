@@ -65,8 +65,16 @@ std::uint64_t Volume::acquire(const InodeRef& inode, HandleNumber number, const 
                               Reply<void> reply) {
   return locks_.acquire(
       inode, number.value, wanted,
-      [this, inode, epoch = epoch_, reply = std::move(reply)](Result<LockReply> held) mutable {
+      [this, inode, number, wanted, epoch = epoch_,
+       reply = std::move(reply)](Result<LockReply> held) mutable {
         if (!held) return reply.fail(held.error());
+        const auto handle = handles_.find(number.value);
+        if (handle == handles_.end() || handle->second.inode != inode) {
+          // It is that of a conflict copy by now; as its file's, the lock would never be given up.
+          unlock_handle(inode, number);
+          lock(number, wanted, std::move(reply));
+          return;
+        }
         after_notices(held->notices, [this, inode, epoch, held = *held,
                                       reply = std::move(reply)]() mutable {
           // A notice beyond those may tell of a change after the attributes were looked up.
@@ -101,15 +109,16 @@ void Volume::unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply) {
 /// Answered when the server has what was written to the file and to those beside it, through
 /// mappings too: a lock on one file of a folder commonly guards others of it.
 void Volume::publish(const InodeRef& inode, Reply<void> reply) {
-  std::set<InodeRef> files;
+  std::map<NodeNumber, InodeRef> files;  // sent in an order that a seed repeats
   const auto consider = [&](const InodeRef& file) {
-    if (file == inode || (file->parent == inode->parent && file->regular())) files.insert(file);
+    const bool beside = file->parent == inode->parent && file->regular();
+    if (file == inode || beside) files.emplace(file->number, file);
   };
   for (const auto& [number, handle] : handles_) {
     if (handle.flags.write) consider(handle.inode);
   }
   if (kernel_) {
-    for (const auto& file : files) kernel_->invalidate(file->number);
+    for (const auto& [number, file] : files) kernel_->invalidate(number);
   }
   writeback_.each_queued([&](const NodeId& node) { consider(inodes_.get(node)); });
   after_kernel([this, files = std::move(files), reply = std::move(reply)]() mutable {
@@ -117,21 +126,24 @@ void Volume::publish(const InodeRef& inode, Reply<void> reply) {
   });
 }
 
-void Volume::sync_files(std::set<InodeRef> files, Reply<void> reply) {
-  std::erase_if(files, [](const InodeRef& file) {
-    return file->local.operations == 0 && file->appending == 0;
+void Volume::sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply) {
+  std::erase_if(files, [](const auto& each) {
+    const auto& file = *each.second;
+    return file.local.operations == 0 && file.appending == 0 && !file.local.unstamped;
   });
   struct Round {
     Reply<void> reply;
     std::size_t waiting = 1;
     Result<void> result;
     void arrive(Result<void> one) {
-      if (!one) result = one;
+      // What somebody removed, nobody will look for.
+      const bool gone = !one && (one.error().value() == ESTALE || one.error().value() == ENOENT);
+      if (!one && !gone) result = one;
       if (--waiting == 0) reply(result);
     }
   };
   const auto round = std::make_shared<Round>(Round{std::move(reply), 1 + files.size(), {}});
-  for (const auto& file : files) {
+  for (const auto& [number, file] : files) {
     sync_inode(file, [round](Result<void> synced) { round->arrive(synced); });
   }
   round->arrive({});
@@ -145,7 +157,16 @@ void Volume::unlock_closed(HandleNumber number, std::uint64_t owner, Reply<void>
   if (!locks_.holds_any(inode, owner, LockKind::record)) return reply.ok();
   LockAsk all;
   all.owner = owner;
-  unlock(inode, all, std::move(reply));
+  unlock_for_good(inode, all, std::move(reply));
+}
+
+/// What could not be published does not keep others out for ever.
+void Volume::unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply) {
+  wanted.span.type = LockType::none;
+  unlock(inode, wanted, [this, inode, wanted, reply = std::move(reply)](Result<void> done) mutable {
+    if (!done) locks_.give_up(inode, wanted, [](Result<void>) {});
+    reply(done);
+  });
 }
 
 void Volume::unlock_handle(const InodeRef& inode, HandleNumber number) {
@@ -157,7 +178,7 @@ void Volume::unlock_handle(const InodeRef& inode, HandleNumber number) {
     auto& unlocks = unlocks_[inode];
     if (!unlocks) unlocks = std::make_shared<Unlocks>();
     ++unlocks->under_way;
-    unlock(inode, all, [this, inode, still = std::weak_ptr(unlocks)](Result<void>) {
+    unlock_for_good(inode, all, [this, inode, still = std::weak_ptr(unlocks)](Result<void>) {
       const auto mine = still.lock();  // null: all of this is coming down
       if (!mine || --mine->under_way > 0) return;
       unlocks_.erase(inode);

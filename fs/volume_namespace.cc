@@ -142,9 +142,11 @@ void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
   if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
   const auto target = inodes_.child(parent, name);
   const bool hold = target && in_use(*target);
+  if (target) ++target->losing_name;
   ask(parts_.remote, Priority::urgent, Unlink{{}, directory->node, name, hold},
       [this, directory, name, target,
        reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
+        if (target) --target->losing_name;
         if (!answer) return reply.fail(answer.error());
         directory_changed(directory, (*answer)->directory);
         name_gone(directory, name);
@@ -197,11 +199,13 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
   }
   renaming.replaced = inodes_.child(to_parent, renaming.to);
   const bool hold = renaming.replaced && in_use(*renaming.replaced);
+  if (renaming.replaced) ++renaming.replaced->losing_name;
   Rename request{{}, renaming.from_directory->node, renaming.from,
                  renaming.to_directory->node, renaming.to, mode, hold};
   ask(parts_.remote, Priority::urgent, std::move(request),
       [this, renaming = std::move(renaming),
        reply = std::move(reply)](Result<Answer<RenameReply>> answer) mutable {
+        if (renaming.replaced) --renaming.replaced->losing_name;
         if (!answer) return reply.fail(answer.error());
         const auto& done = answer->reply;
         directory_changed(renaming.from_directory, done.from_directory);

@@ -17,6 +17,8 @@ void Volume::met(Inode& inode) const {
 void Volume::noticed(Inode& inode) {
   inode.epoch = epoch_;
   inode.suspect = true;
+  // What we wrote is older than that, and so is the time that we wrote it.
+  if (inode.local.operations == 0) inode.local.unstamped = false;
   if (inode.regular()) {
     inode.kernel_pages_stale = true;
     reader_.discard(inode);

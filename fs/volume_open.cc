@@ -29,6 +29,7 @@ std::optional<std::uint32_t> without_set_id(std::uint32_t mode) {
 Opened Volume::add_handle(const InodeRef& inode, OpenFlags flags) {
   const HandleNumber number{next_handle_++};
   ++inode->opens;
+  inode->abandoned = false;
   if (flags.write) {
     ++inode->writers;
     writeback_.opened(inode->node);
@@ -74,7 +75,7 @@ void Volume::create_unnamed(NodeNumber parent, Caller caller, std::uint32_t mode
 
 InodeRef Volume::created(const EntryReply& made) {
   const auto inode = inodes_.get(made.entry.node);
-  learn(*inode, made.entry.attributes, ++epoch_);
+  if (!overtaken(*inode, made.entry.attributes)) learn(*inode, made.entry.attributes, ++epoch_);
   if (recently_noticed_.find(tag_of(inode->node)) != nullptr) inode->suspect = true;
   inode->held = true;
   inode->content.disk_known = inode->content.disk_known || !made.existed;
@@ -96,6 +97,7 @@ void Volume::open_created(const InodeRef& inode, OpenFlags flags, Reply<Created>
 void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
+  if (inode->unlinked && !inode->held && !parts_.remote.reachable()) return reply.fail(ESTALE);
   const bool appends = flags.append && !flags.truncate;
   if (int error = 0; flags.write && (appends ? refuses_change(inode, error)
                                              : refuses_rewrite(inode, error))) {

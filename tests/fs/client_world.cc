@@ -56,6 +56,7 @@ class World::Link : public Carrier {
     const auto handle = *current_;
     deliver(handle, [this, handle, token, priority, body = std::move(body)]() mutable {
       if (!world_.sessions_) return;
+      if (world_.delivered) world_.delivered(static_cast<int>(client_), body);
       const std::string operation = operation_name(body);
       if (std::getenv("RUSHFS_TRACE")) {
         std::fprintf(stderr, "%8.3f %zu %s\n",
@@ -89,12 +90,15 @@ class World::Link : public Carrier {
 
   void answered(transport::ConnectionHandle handle, std::uint64_t token, Buffer body) {
     deliver(handle, [this, token, body = std::move(body)]() mutable {
+      if (world_.delivered) world_.delivered(-1, body);
       session().answered(token, std::move(body));
     });
   }
   void asked(transport::ConnectionHandle handle, Buffer body) {
-    deliver(handle,
-            [this, body = std::move(body)]() mutable { session().asked({}, std::move(body)); });
+    deliver(handle, [this, body = std::move(body)]() mutable {
+      if (world_.delivered) world_.delivered(-1, body);
+      session().asked({}, std::move(body));
+    });
   }
   void closed(transport::ConnectionHandle handle, const transport::CloseReason& reason) {
     if (current_ != handle) return;
@@ -116,6 +120,7 @@ class World::Link : public Carrier {
     for (auto& [handle, job] : std::exchange(held_up_, {})) deliver(handle, std::move(job));
   }
   void tick() {
+    if (current_ && !silent() && world_.sessions_ && session().attached()) session().heard();
     if (silent_since_ && world_.time_.now - *silent_since_ >= kIdle) {
       drop({transport::CloseCode::idle_timeout, false, ""});
     }
@@ -167,6 +172,7 @@ struct World::Client {
     SessionConfig config;
     config.export_name = "footage";
     config.client.bytes = queue->id();
+    if (world.options_.store) config.client.bytes = {static_cast<std::uint8_t>(number)};
     config.incarnation = world.random_();
     config.hostname = "editor" + (number > 0 ? std::to_string(number) : "");
     config.timeout = world.options_.timeout;
@@ -222,6 +228,7 @@ World::World(WorldOptions options)
   std::filesystem::create_directories(exported_);
   time_.now = transport::TimePoint{} + 1h;
   time_.wall = std::chrono::system_clock::now().time_since_epoch();
+  if (options.store) time_.wall = 500'000h;  // some day in 2027
   start_server();
   for (chosen_ = 0; chosen_ < options.clients; ++chosen_) start_client();
   chosen_ = 0;
@@ -232,20 +239,24 @@ World::~World() {
   kill_server();
 }
 
+std::shared_ptr<const Store> World::open_store() const {
+  if (options_.store) return options_.store(time_);
+  DirectoryOptions directory;
+  directory.root = exported_;
+  directory.preserve_identity = geteuid() == 0;
+  return open_directory_store(directory);
+}
+
 void World::start_server() {
   ExportOptions options;
   options.name = "footage";
-  options.preserve_identity = geteuid() == 0;
+  options.preserve_identity = geteuid() == 0 || options_.store;
   options.squash_uid = geteuid();
   options.squash_gid = getegid();
   options.instance = {++instance_};
   options.state_folder = folder_ / "state";
   std::filesystem::create_directories(options.state_folder);
-  DirectoryOptions directory;
-  directory.root = exported_;
-  directory.preserve_identity = options.preserve_identity;
-  export_ = std::make_unique<Export>(options, open_directory_store(directory), server_loop_,
-                                     worker_loop_, time_.now);
+  export_ = std::make_unique<Export>(options, open_store(), server_loop_, worker_loop_, time_.now);
   sessions_ = std::make_unique<ServerSessions>(
       [](const auto&, const auto&) { return ExportGrant{}; }, *this);
   sessions_->add(*export_);

@@ -1,6 +1,7 @@
 // Clients and a server in one process, without FUSE, sockets, threads or a real clock: real Volume,
 // Session and cache classes, a real Export on a real directory, and between them links that delay,
-// reorder and drop connections on a seed. Crashes of either side are a function call.
+// reorder and drop connections on a seed. Crashes of either side are a function call. Exporting a
+// store that depends on nothing but the seed, a world goes the same way each time.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -58,6 +59,8 @@ struct WorldOptions {
   std::size_t clients = 1;
   bool notices = false;  // clients ask to be told of changes, and are promised them (as root)
   testing::TemporaryFolder::Place place = testing::TemporaryFolder::Place::disk;
+  /// Opens what is exported, at each start of the server; none: a folder of this machine.
+  std::function<std::shared_ptr<const Store>(const LoopTime&)> store{};
 };
 
 class World : public ConnectionOutput {
@@ -83,6 +86,8 @@ class World : public ConnectionOutput {
   std::function<std::optional<int>(const std::string&)> sabotage;
   /// Called after each job of the server's workers: what is exported may have changed.
   std::function<void()> served;
+  /// Called with each message that arrives, and who sent it: a client, or -1 for the server.
+  std::function<void(int client, const Buffer& body)> delivered;
 
   /// Runs the world until `done` or for `patience` of virtual time; false: the latter.
   bool run_until(const std::function<bool()>& done,
@@ -116,6 +121,13 @@ class World : public ConnectionOutput {
   bool silent(std::size_t client) const { return silent_[client]; }
   void kill_server();
   void start_server();
+  bool server_running() const { return export_ != nullptr; }
+  /// The server is about to be told what programs on its machine did.
+  void disk_changed() {
+    server_loop_.post([this] {
+      if (export_) export_->look_at_disk();
+    });
+  }
   /// kill -9: what the disk has stays, nothing else; and the next start.
   void kill_client();
   void start_client();
@@ -128,6 +140,7 @@ class World : public ConnectionOutput {
   class Link;
   friend class Link;
 
+  std::shared_ptr<const Store> open_store() const;
   void reply(transport::ConnectionHandle, transport::RequestId, Buffer body) override;
   void request(transport::ConnectionHandle, Priority, Buffer body) override;
   void close(transport::ConnectionHandle, transport::CloseReason) override;

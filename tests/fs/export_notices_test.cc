@@ -99,3 +99,36 @@ TEST_CASE("what a program on the server's machine changes is told, what the serv
   studio.server->exported().look_at_disk();
   CHECK(studio.ben.noticed().empty());
 }
+
+TEST_CASE("an answer given again comes with news of what it tells of") {
+  Studio studio;
+  const auto create = studio.anna.create("take");
+  const auto made = studio.anna.call(create);
+  REQUIRE(made.has_value());
+  studio.anna.disconnect();
+  studio.anna.connect_and_attach(*studio.server);
+  REQUIRE(studio.anna.call(create).has_value());
+  CHECK(studio.told(studio.anna, made->entry.node));
+  REQUIRE(studio.ben.call(studio.ben.write(made->entry.node, 1, 0, 0, "frames")).has_value());
+  CHECK(studio.told(studio.anna, made->entry.node));
+}
+
+TEST_CASE("a wait for a lock that began after a restart ends with its connection") {
+  Studio studio;
+  studio.server.reset();
+  studio.server = std::make_unique<ServerHarness>(studio.exported.path(), studio.state.path());
+  studio.anna.connect_and_attach(*studio.server);
+  studio.ben.connect_and_attach(*studio.server);
+  Lock lock;
+  lock.node = studio.clip;
+  lock.owner = 1;
+  lock.span.type = LockType::exclusive;
+  lock.wait = true;
+  studio.anna.send(lock);
+  studio.anna.disconnect();
+  studio.anna.begin_anew();
+  studio.anna.connect_and_attach(*studio.server);
+  studio.server->advance(std::chrono::seconds(20));
+  lock.wait = false;
+  CHECK(studio.ben.call(lock).has_value());
+}

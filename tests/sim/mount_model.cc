@@ -8,7 +8,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-void apply(const OwnChange& change, std::string& bytes) {
+void carry_out(const OwnChange& change, std::string& bytes) {
   if (change.tag == 0) return bytes.resize(change.size);
   if (bytes.size() < change.offset + change.bytes.size()) {
     bytes.resize(change.offset + change.bytes.size());
@@ -17,6 +17,11 @@ void apply(const OwnChange& change, std::string& bytes) {
 }
 
 }  // namespace
+
+bool MountModel::Own::all_settled() const {
+  return std::all_of(changes.begin(), changes.end(),
+                     [](const OwnChange& change) { return change.settled.has_value(); });
+}
 
 void MountModel::link(bool up, TimePoint now) {
   if (up) last_up_ = now;
@@ -31,13 +36,14 @@ TimePoint MountModel::oldest(TimePoint asked) const {
   return asked - news_;
 }
 
-std::uint64_t MountModel::begin(FileKey key, OwnChange change) {
+std::uint64_t MountModel::begin(FileKey key, OwnChange change, TimePoint now) {
   Own& own = own_[key];
   for (const auto& before : own.changes) {
     if (!before.answered && (before.tag == 0 || change.tag == 0)) own.vague = true;
   }
   if (change.size == kAnywhere) own.vague = true;
   change.id = next_id_++;
+  change.begun = now;
   own.changes.push_back(std::move(change));
   return own.changes.back().id;
 }
@@ -83,7 +89,8 @@ std::vector<Tag> MountModel::missing(FileKey key, const Own& own,
   }
   std::vector<Tag> tags;
   for (const auto& [at, change] : last) {
-    const bool due = change->answered && change->id <= answered && !change->may_be_lost;
+    const bool due = change->answered && change->id <= answered && !change->settled &&
+                     !change->may_be_lost;
     if (due && !history_.arrived(change->tag)) tags.push_back(change->tag);
   }
   return tags;
@@ -103,27 +110,47 @@ std::vector<Tag> MountModel::missing(std::uint64_t answered) const {
   return lost;
 }
 
-std::vector<Tag> MountModel::drained() {
+std::vector<Tag> MountModel::drained(TimePoint now) {
+  constexpr auto kLongestOperation = 120s;
   const auto lost = missing(last_answered_);
   for (auto& [key, own] : own_) {
-    for (const auto& change : own.changes) {
+    std::size_t floor = own.floor;
+    for (auto& change : own.changes) {
+      if (!change.answered || change.settled) continue;
+      change.settled = now;
       const auto* state = change.tag ? history_.first_seen(key, change.tag) : nullptr;
-      if (state && change.answered) own.floor = std::max(own.floor, *state);
+      if (state) floor = std::max(floor, *state);
     }
-    std::erase_if(own.changes, [](const auto& change) { return change.answered; });
-    own.vague = own.vague && !own.changes.empty();
+    if (floor != own.floor) {
+      own.floor_before = std::exchange(own.floor, floor);
+      own.floor_since = now;
+    }
+    std::erase_if(own.changes, [&](const auto& change) {
+      return change.settled && now - *change.settled > kLongestOperation;
+    });
+    if (own.vague && own.all_settled()) {
+      own.vague = false;
+      own.vague_until = now;
+    }
     own.aside = false;
   }
-  std::erase_if(own_, [](const auto& entry) {
-    return entry.second.changes.empty() && entry.second.floor == 0;
-  });
   return lost;
+}
+
+bool MountModel::settled(Tag tag) const {
+  for (const auto& [key, own] : own_) {
+    for (const auto& change : own.changes) {
+      if (change.tag == tag) return change.settled && !change.may_be_lost;
+    }
+  }
+  return false;
 }
 
 void MountModel::killed() {
   up_since_.reset();
   for (auto& [key, own] : own_) {
     for (auto& change : own.changes) {
+      if (change.settled) continue;
       if (!change.durable) change.may_be_lost = own.vague = true;
       change.answered = true;
     }
@@ -137,13 +164,25 @@ void MountModel::set_aside(bool parked) {
   }
 }
 
+bool MountModel::arrived(FileKey key, const OwnChange& change, std::size_t state) const {
+  if (change.tag != 0) {
+    const auto* first = history_.first_seen(key, change.tag);
+    return first && *first <= state;
+  }
+  // A new size names nobody: somebody has made it, or it was seen to be that already.
+  const auto& states = history_.file(key);
+  for (std::size_t i = state + 1; i > 0; --i) {
+    if (states[i - 1].bytes && states[i - 1].bytes->size() == change.size) return true;
+    if (states[i - 1].since < change.begun - news_) break;
+  }
+  return false;
+}
+
 // All that came before the last change that is seen at the server has arrived too: "Data leaves in
 // the order it was written, per file always".
 std::size_t MountModel::arrived(FileKey key, const Own& own, std::size_t state) const {
   for (std::size_t i = own.changes.size(); i > 0; --i) {
-    const Tag tag = own.changes[i - 1].tag;
-    const auto* first = tag ? history_.first_seen(key, tag) : nullptr;
-    if (first && *first <= state) return i;
+    if (arrived(key, own.changes[i - 1], state)) return i;
   }
   return 0;
 }
@@ -151,24 +190,30 @@ std::size_t MountModel::arrived(FileKey key, const Own& own, std::size_t state) 
 bool MountModel::may_show(FileKey key, const Asked& asked, TimePoint now, const Fits& fits) const {
   static const Own none;
   const auto found = own_.find(key);
-  const Own& own = found == own_.end() ? none : found->second;
-  if (own.vague) return true;
+  const Own& all = found == own_.end() ? none : found->second;
+  if (all.vague || asked.when <= all.vague_until) return true;
+  Own own;
+  for (const auto& change : all.changes) {
+    if (!change.settled || *change.settled >= asked.when) own.changes.push_back(change);
+  }
+  // Without a link, a file is as it was known under the name.
+  if (!cut_since(asked.when)) {
+    own.floor = asked.when <= all.floor_since ? all.floor_before : all.floor;
+  }
   const auto& states = history_.file(key);
   if (states.empty()) return false;
   std::size_t must = 0;
   for (std::size_t i = 0; i < own.changes.size(); ++i) {
     if (own.changes[i].answered && own.changes[i].id <= asked.answered) must = i + 1;
   }
-  // "While changes of our own wait in the queue, ours is the view."
-  const auto from = own.changes.empty() ? oldest(asked.when) : TimePoint::min();
-  const auto [first, last] = states_within(states, from, now);
+  const auto [first, last] = states_within(states, oldest(asked.when), now);
   for (std::size_t i = std::max(first, own.floor); i <= last; ++i) {
     const std::size_t dispensable = arrived(key, own, i);
     for (std::size_t begin = 0; begin <= dispensable; ++begin) {
       if (!states[i].bytes) return true;  // gone: whoever still has it open has what he has
       std::string bytes = *states[i].bytes;
       for (std::size_t to = begin; to <= own.changes.size(); ++to) {
-        if (to > begin) apply(own.changes[to - 1], bytes);
+        if (to > begin) carry_out(own.changes[to - 1], bytes);
         if (to >= must && fits(states[i], bytes)) return true;
       }
     }

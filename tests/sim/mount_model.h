@@ -24,6 +24,8 @@ struct OwnChange {
   Tag tag = 0;  // 0: makes the file `size` long; with kAnywhere an append
   std::uint64_t offset = 0, size = 0;
   std::string bytes;
+  TimePoint begun{};
+  std::optional<TimePoint> settled;  // the queue was seen empty
   bool answered = false, durable = false;
   bool may_be_lost = false;  // was not durable when the mount was killed
 };
@@ -42,14 +44,16 @@ class MountModel {
   /// It has not been up the whole time since.
   bool cut_since(TimePoint when) const { return !up_since_ || *up_since_ > when; }
 
-  std::uint64_t begin(FileKey key, OwnChange change);
+  std::uint64_t begin(FileKey key, OwnChange change, TimePoint now);
   void finish(FileKey key, std::uint64_t id, bool well);
   /// The last change so far that was answered: what is asked from now on has to count with it.
   std::uint64_t answered() const { return last_answered_; }
   /// The changes up to this one survive the mount's end.
   void durable(std::uint64_t answered);
   /// Nothing waits in the queue any more. Returns what should have arrived and has not.
-  std::vector<Tag> drained();
+  std::vector<Tag> drained(TimePoint now);
+  /// The write was on the server's stable storage.
+  bool settled(Tag tag) const;
   /// kill -9.
   void killed();
   /// Ours went to a file of its own, or was `parked`: what the file shows is theirs now.
@@ -75,12 +79,18 @@ class MountModel {
 
  private:
   struct Own {
-    std::vector<OwnChange> changes;
+    std::vector<OwnChange> changes;  // settled ones for as long as somebody may have asked before
     std::size_t floor = 0;  // the state that our last change, now arrived, made
+    std::size_t floor_before = 0;
+    TimePoint floor_since{};
     bool vague = false;     // until all has arrived, nobody can tell what it should look like
+    TimePoint vague_until{};
     bool aside = false;
+
+    bool all_settled() const;
   };
   std::vector<Tag> missing(FileKey key, const Own& own, std::uint64_t answered) const;
+  bool arrived(FileKey key, const OwnChange& change, std::size_t state) const;
   std::size_t arrived(FileKey key, const Own& own, std::size_t state) const;
 
   const ServerHistory& history_;

@@ -1,6 +1,9 @@
 #include "tests/sim/promises_model.h"
 
-#include <unistd.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "tests/sim/memory_store.h"
 
 namespace rushfs::sim {
 
@@ -12,34 +15,54 @@ constexpr std::size_t kMounts = 3, kProgramsPerMount = 2;
 constexpr Duration kLongestDelay = 40ms;
 /// A change waits until the notice before it was answered, and then travels itself.
 constexpr Duration kNews = 3 * kLongestDelay + 1ms;
-/// Without being told, a mount asks again after a second; the answer is as old as its way.
-constexpr Duration kUntoldNews = 1s + kLongestDelay;
 
-fs::test::WorldOptions world_options(const ModelOptions& options) {
+}  // namespace
+
+/// RUSHFS_TRACE=1 tells all that happens.
+bool PromisesModel::tracing() {
+  static const bool wanted = std::getenv("RUSHFS_TRACE") != nullptr;
+  return wanted;
+}
+
+fs::test::WorldOptions PromisesModel::world_options() {
   fs::test::WorldOptions world;
-  world.seed = options.seed;
+  world.seed = options_.seed;
   world.shortest_delay = 1ms;
   world.longest_delay = kLongestDelay;
   world.queue_budget = 4 << 20;
   world.clients = kMounts;
   world.notices = true;
   world.place = testing::TemporaryFolder::Place::memory;
+  world.store = [this](const fs::LoopTime& time) {
+    if (!disk_) disk_ = std::make_unique<MemoryDisk>(time);
+    return open_memory_store(*disk_);
+  };
   return world;
 }
-
-}  // namespace
 
 PromisesModel::PromisesModel(const ModelOptions& options)
     : options_(options),
       chance_(options.seed * 7919 + 1),
-      world_owner_(std::make_unique<fs::test::World>(world_options(options))),
+      world_owner_(std::make_unique<fs::test::World>(world_options())),
       world_(*world_owner_),
-      history_(world_.exported()),
-      mounts_(kMounts, MountModel(history_, geteuid() == 0 ? kNews : kUntoldNews)),
+      history_(*disk_),
+      mounts_(kMounts, MountModel(history_, kNews)),
       conflicts_(kMounts),
       heard_again_(kMounts),
       ready_(kMounts) {
-  world_.served = [this] { history_.look(now()); };
+  world_.served = [this] {
+    for (const FileKey key : history_.look(now())) {
+      if (!tracing()) break;
+      const FileState& state = history_.file(key).back();
+      std::fprintf(stderr, "  server: #%lu has %u links, %s\n", key.inode, state.links,
+                   state.bytes ? brief(*state.bytes).c_str() : "gone");
+    }
+  };
+  world_.delivered = [this](int client, const fs::Buffer& body) {
+    const std::int64_t when[] = {now().time_since_epoch().count(), client};
+    digest(when, sizeof when);
+    digest(body.data(), body.size());
+  };
   for (std::size_t i = 0; i < kMounts * kProgramsPerMount; ++i) {
     programs_.emplace_back();
     programs_.back().client = i % kMounts;
@@ -60,17 +83,22 @@ std::optional<std::string> PromisesModel::run() {
   return broken_;
 }
 
+void PromisesModel::digest(const void* bytes, std::size_t size) {
+  digest_ = XXH3_64bits_withSeed(bytes, size, digest_);
+}
+
 void PromisesModel::note(std::size_t client, const std::string& line) {
   char when[32];
   std::snprintf(when, sizeof when, "%9.3f", transport::seconds(now().time_since_epoch()) - 3600);
   log_.push_back(std::string(when) + " mount " + std::to_string(client) + " " + line);
-  if (std::getenv("RUSHFS_TRACE")) std::fprintf(stderr, "%s\n", log_.back().c_str());
+  digest(log_.back().data(), log_.back().size());
+  if (tracing()) std::fprintf(stderr, "%s\n", log_.back().c_str());
   if (log_.size() > 60) log_.pop_front();
 }
 
 void PromisesModel::broken(const std::string& paragraph, const std::string& how) {
   if (broken_) return;
-  broken_ = "RUSHFS_SEED=" + std::to_string(options_.seed) + ", \"" + paragraph +
+  broken_ = "RUSHFS_TEST_SEED=" + std::to_string(options_.seed) + ", \"" + paragraph +
             "\": " + how + "\n";
   for (const auto& line : log_) *broken_ += line + "\n";
 }
@@ -133,9 +161,49 @@ void PromisesModel::happen() {
   } else if (what < 39 && options_.crashes && !server_back_) {
     note(0, "** server killed");
     world_.kill_server();
+    if (chance_.below(2) == 0) cut_power();
     server_back_ = now() + std::chrono::milliseconds(chance_.below(8000));
+  } else if (what < 44 && options_.beside) {
+    act_beside();
   }
   watch();
+}
+
+void PromisesModel::cut_power() {
+  note(0, "** and its power cut");
+  for (const Tag tag : history_.cut_power(now())) {
+    const auto client = tag % 10;
+    expect(client >= mounts_.size() || !mounts_[client].settled(tag), "Write, close, fsync",
+           "a power cut of the server took write " + std::to_string(tag) + ", sent and forgotten");
+  }
+}
+
+/// A program on the server's machine changes something at the root.
+void PromisesModel::act_beside() {
+  const auto root = disk_->root();
+  const std::string name = "f" + std::to_string(chance_.below(5));
+  const auto found = disk_->look_up(*root, name);
+  const auto what = chance_.below(6);
+  note(0, "** on the server's disk, " + name + ": " + std::to_string(what));
+  disk_->beside = true;
+  if (!found) {
+    const auto made = disk_->make(root, name, {}, S_IFREG | 0644);
+    disk_->write(**made, 0, cell(next_tag(9)));
+  } else if ((*found)->folder()) {
+    static_cast<void>(disk_->remove_directory(*root, name));
+  } else if (what < 3) {
+    disk_->write(**found, chance_.below(20) * kCell, cell(next_tag(9)));
+  } else if (what == 3) {
+    disk_->truncate(**found, chance_.below(20) * kCell);
+  } else if (what == 4) {
+    static_cast<void>(disk_->unlink(*root, name));
+  } else {
+    const std::string to = "f" + std::to_string(chance_.below(5));
+    static_cast<void>(disk_->rename(root, name, root, to, fs::RenameMode::replace));
+  }
+  disk_->beside = false;
+  history_.look(now());
+  world_.disk_changed();
 }
 
 void PromisesModel::kill_client(std::size_t client) {
@@ -145,6 +213,8 @@ void PromisesModel::kill_client(std::size_t client) {
     Program& program = programs_[i];
     if (program.client != client) continue;
     if (program.locker) lost_lock(i);
+    // Killed before all was published, it takes with it what it wrote.
+    if (program.busy && program.does == "unlock") locked_[*program.locker].may_hold.clear();
     const auto life = program.life + 1;
     const auto locker = program.locker;
     program = {};
@@ -177,13 +247,13 @@ void PromisesModel::refresh(std::size_t client) {
   }
   for (const auto& parked : status.parked) {
     const bool removed = parked.error == ESTALE || parked.error == ENOENT;
-    expect((removed && !options_.apart) || (parked.error == EIO && options_.locks),
+    expect(removed || (parked.error == EIO && options_.locks),
            "A full queue, a full disk",
            "parked: " + parked.what + " of " + parked.file + ": " + std::strerror(parked.error));
     mounts_[client].set_aside(true);
   }
   if (status.operations != 0) return;
-  const auto lost = mounts_[client].drained();
+  const auto lost = mounts_[client].drained(now());
   expect(lost.empty(), "Write, close, fsync",
          "nothing is queued, and write " + std::to_string(lost.empty() ? 0 : lost.front()) +
              " never reached the server");
@@ -239,8 +309,12 @@ void PromisesModel::close_all() {
     }
     return all || broken_;
   };
-  expect(world_.run_until(closed), "Losing the link, or the server",
-         "an operation is never answered");
+  const bool all = world_.run_until(closed);
+  std::string waiting;
+  for (std::size_t i = 0; i < programs_.size(); ++i) {
+    if (programs_[i].busy) waiting += ", of " + std::to_string(i) + ": " + programs_[i].does;
+  }
+  expect(all, "Losing the link, or the server", "an operation is never answered" + waiting);
 }
 
 void PromisesModel::settle() {

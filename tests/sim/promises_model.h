@@ -23,6 +23,7 @@ struct ModelOptions {
   bool cuts = true;      // links are cut and fall silent
   bool crashes = true;   // mounts and the server are killed
   bool locks = true;
+  bool beside = true;    // programs on the server's own disk
 };
 
 class PromisesModel {
@@ -33,6 +34,8 @@ class PromisesModel {
   std::optional<std::string> run();
   std::uint64_t operations() const { return operations_; }
   std::uint64_t checks() const { return checks_; }
+  /// Of everything that happened, in its order.
+  std::uint64_t digest() const { return digest_; }
 
  private:
   struct OpenFile {
@@ -46,6 +49,7 @@ class PromisesModel {
     std::size_t client = 0;
     std::uint64_t life = 0;  // of its mount; answers to an earlier one are nobody's
     bool busy = false;
+    std::string does;  // when busy
     fs::NodeNumber folder = fs::kRootNode;
     FileKey folder_key;
     std::optional<fs::NodeReference> found;
@@ -70,6 +74,7 @@ class PromisesModel {
   void call(std::size_t program, Call<T> asked_for) {
     Program& who = programs_[program];
     who.busy = true;
+    who.does = asked_for.what;
     ++operations_;
     const auto asked = mount(who).ask(now());
     note(who.client, std::to_string(program) + " " + asked_for.what);
@@ -90,6 +95,8 @@ class PromisesModel {
   void happen();
   void watch();
   void kill_client(std::size_t client);
+  void cut_power();
+  void act_beside();
   void close_all();
   void settle();
   void compare_with_server();
@@ -139,7 +146,10 @@ class PromisesModel {
   MountModel& mount(const Program& program) { return mounts_[program.client]; }
   TimePoint now() const { return world_.now(); }
   Tag next_tag(std::size_t client) { return ++tags_ * 10 + client; }
+  fs::test::WorldOptions world_options();
   void note(std::size_t client, const std::string& line);
+  void digest(const void* bytes, std::size_t size);
+  static bool tracing();
   /// `paragraph`: of docs/semantics.md.
   void broken(const std::string& paragraph, const std::string& how);
   void expect(bool kept, const std::string& paragraph, const std::string& how) {
@@ -149,6 +159,7 @@ class PromisesModel {
 
   ModelOptions options_;
   Chance chance_;
+  std::unique_ptr<MemoryDisk> disk_;
   std::unique_ptr<fs::test::World> world_owner_;  // ends first: it answers who still waits
   fs::test::World& world_;
   ServerHistory history_;
@@ -162,7 +173,7 @@ class PromisesModel {
   TimePoint server_started_{};
   std::vector<std::optional<TimePoint>> heard_again_;
   std::vector<bool> ready_;  // mounts that know their root
-  std::uint64_t tags_ = 0, operations_ = 0, checks_ = 0;
+  std::uint64_t tags_ = 0, operations_ = 0, checks_ = 0, digest_ = 0;
   bool settling_ = false;
 };
 

@@ -17,15 +17,31 @@ std::string join(const fs::Slices& slices) {
   return text;
 }
 
-std::string brief(const std::string& bytes) {
-  std::string text = std::to_string(bytes.size()) + " bytes:";
-  const auto tags = tags_of(bytes);
-  for (std::size_t i = 0; i < tags.size(); ++i) {
-    if (i > 0 && tags[i] == tags[i - 1]) continue;
-    text += " " + std::to_string(i) + "=" + std::to_string(tags[i]);
+/// "A read(2) that is under way while a change arrives may show part of it", byte by byte, and end
+/// where the file ended before.
+struct Composed {
+  Composed(std::uint64_t from, std::uint64_t most, const std::string& what)
+      : offset(from), length(most), got(what), bytes_seen(what.size()) {}
+
+  bool operator()(const FileState&, const std::string& bytes) {
+    const auto part = offset < bytes.size() ? bytes.substr(offset, length) : "";
+    had += "\n  could be " + brief(part);
+    end = end || part.size() == got.size();
+    for (std::size_t i = 0; i < std::min(part.size(), got.size()); ++i) {
+      bytes_seen[i] = bytes_seen[i] || part[i] == got[i];
+    }
+    return part == got;
   }
-  return text;
-}
+  bool complete() const {
+    return end && std::all_of(bytes_seen.begin(), bytes_seen.end(), [](bool seen) { return seen; });
+  }
+
+  const std::uint64_t offset, length;
+  const std::string& got;
+  std::vector<bool> bytes_seen;
+  bool end = false;
+  std::string had;
+};
 
 std::string about(FileKey key) { return "#" + std::to_string(key.inode) + " "; }
 
@@ -85,7 +101,7 @@ void PromisesModel::open(std::size_t program) {
   const bool write = chance_.below(3) > 0, append = write && chance_.below(5) == 0;
   const bool truncate = write && chance_.below(5) == 0;
   const fs::OpenFlags flags{.read = true, .write = write, .append = append, .truncate = truncate};
-  const auto change = truncate ? mount(who).begin(key, {}) : 0;
+  const auto change = truncate ? mount(who).begin(key, {}, now()) : 0;
   const auto node = who.found->number;
   call<fs::Opened>(
       program,
@@ -130,16 +146,12 @@ void PromisesModel::read_known(std::size_t program) {
          if (!result) return check_file_error(program, "read", result.error().value(), file.key,
              asked);
          const auto got = join(*result);
-         std::string had;
-         const bool fits = mount(reader).may_show(
-             file.key, asked, now(), [&](const FileState&, const std::string& bytes) {
-               const auto part = offset < bytes.size() ? bytes.substr(offset, length) : "";
-               had += "\n  could be " + brief(part);
-               return part == got;
-             });
+         Composed seen(offset, length, got);
+         const bool fits = mount(reader).may_show(file.key, asked, now(), std::ref(seen)) ||
+                           seen.complete();
          expect(fits, options_.apart ? "What a program sees of its own changes" :
              "What others change",
-                "a read got " + brief(got) + had);
+                "a read got " + brief(got) + seen.had);
        }});
 }
 
@@ -162,7 +174,7 @@ void PromisesModel::write(std::size_t program) {
   if (!file.elsewhere) {
     // Where an append goes, only the server knows.
     if (file.append) change.size = kAnywhere;
-    id = mount(who).begin(file.key, std::move(change));
+    id = mount(who).begin(file.key, std::move(change), now());
   }
   call<std::uint64_t>(
       program,
@@ -187,7 +199,7 @@ void PromisesModel::truncate(std::size_t program) {
   own.size = chance_.below(kMaxCells) * kCell;
   fs::AttributeChange change;
   change.size = own.size;
-  const auto id = mount(who).begin(file.key, own);
+  const auto id = mount(who).begin(file.key, own, now());
   call<fs::Attributes>(
       program,
       {"truncate " + about(file.key) + std::to_string(own.size),

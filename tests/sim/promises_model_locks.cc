@@ -86,6 +86,7 @@ void PromisesModel::take_lock(std::size_t program) {
                void();
            return check_file_error(program, "lock", error, key, asked);
          }
+         if (taker.file->elsewhere) return;  // a lock of a file of its own
          LockedFile& file = locked_[*taker.locker];
          if (file.holder && *file.holder != program) {
            // Only one who was away for long may have lost it.
@@ -116,6 +117,7 @@ void PromisesModel::work_under_lock(std::size_t program) {
        [this, program, handle](const auto& result, const auto& asked) {
          Program& reader = programs_[program];
          if (!reader.holds) return;
+         if (reader.file->elsewhere) return lost_lock(program);
          if (!result) {
            lost_lock(program);
            return check_file_error(program, "read under lock", result.error().value(),

@@ -1,50 +1,8 @@
 #include "tests/sim/server_history.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cstdlib>
-#include <cstring>
-#include <stdexcept>
-
-#include "fs/directory_store.h"
 
 namespace rushfs::sim {
-
-namespace {
-
-fs::Timestamp timestamp(const struct statx_timestamp& time) {
-  return {time.tv_sec, time.tv_nsec};
-}
-
-struct statx look_up(int folder, const std::string& name) {
-  struct statx found {};
-  if (::statx(folder, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH,
-              STATX_BASIC_STATS | STATX_BTIME, &found) != 0) {
-    throw std::runtime_error("statx " + name + ": " + std::strerror(errno));
-  }
-  return found;
-}
-
-FileKey key_of(const struct statx& found) { return {found.stx_ino, timestamp(found.stx_btime)}; }
-
-std::string content(int folder, const std::string& name) {
-  const int file = ::openat(folder, name.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw std::runtime_error("open " + name + ": " + std::strerror(errno));
-  std::string bytes;
-  char buffer[16384];
-  for (ssize_t count = 0; (count = ::read(file, buffer, sizeof buffer)) > 0;) {
-    bytes.append(buffer, static_cast<std::size_t>(count));
-  }
-  ::close(file);
-  return bytes;
-}
-
-}  // namespace
-
-FileKey key_of(const fs::Attributes& attributes) { return {attributes.inode, attributes.btime}; }
 
 std::string cell(Tag tag) {
   std::string digits = std::to_string(tag);
@@ -62,17 +20,16 @@ std::vector<Tag> tags_of(const std::string& bytes) {
   return tags;
 }
 
-struct ServerHistory::Scan {
-  transport::TimePoint now;
-  std::map<FileKey, FileState> files;
-  std::map<FileKey, std::uint32_t> hidden;  // names in the place for orphans
-  std::map<FileKey, FolderState> folders;
-  FolderState* folder = nullptr;  // none: the place for orphans
-};
+ServerHistory::ServerHistory(MemoryDisk& disk) : disk_(disk) { look({}); }
 
-ServerHistory::ServerHistory(std::filesystem::path root) : path_(std::move(root)) {
-  root_ = key_of(look_up(AT_FDCWD, path_.string()));
-  look({});
+std::string brief(const std::string& bytes) {
+  std::string text = std::to_string(bytes.size()) + " bytes:";
+  const auto tags = tags_of(bytes);
+  for (std::size_t i = 0; i < tags.size(); ++i) {
+    if (i > 0 && tags[i] == tags[i - 1]) continue;
+    text += " " + std::to_string(i) + "=" + std::to_string(tags[i]);
+  }
+  return text;
 }
 
 const std::vector<FileState>& ServerHistory::file(FileKey key) const {
@@ -92,53 +49,11 @@ const std::size_t* ServerHistory::first_seen(FileKey key, Tag tag) const {
   return found == first_seen_.end() ? nullptr : &found->second;
 }
 
-void ServerHistory::look_at(int folder, const std::string& name, Scan& scan) {
-  const auto found = look_up(folder, name);
-  const auto key = key_of(found);
-  if (scan.folder != nullptr) scan.folder->names[name] = key;
-  if (S_ISDIR(found.stx_mode)) {
-    auto* above = scan.folder;
-    look_into(folder, name, key, false, scan);
-    scan.folder = above;
-    return;
-  }
-  if (scan.folder == nullptr) ++scan.hidden[key];
-  FileState& state = scan.files[key];
-  if (state.bytes) return;  // another of its names
-  state = {scan.now, nullptr, found.stx_nlink, found.stx_mode, timestamp(found.stx_ctime),
-           timestamp(found.stx_mtime)};
-  const auto known = files_.find(key);
-  if (known != files_.end() && known->second.back().bytes &&
-      known->second.back().ctime == state.ctime) {
-    state.bytes = known->second.back().bytes;
-  } else {
-    state.bytes = std::make_shared<const std::string>(content(folder, name));
-  }
-}
-
-void ServerHistory::look_into(int parent, const std::string& name, FileKey key, bool orphans,
-                              Scan& scan) {
-  const int opened = ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (opened < 0) throw std::runtime_error("open " + name + ": " + std::strerror(errno));
-  scan.folder = orphans ? nullptr : &scan.folders[key];
-  if (scan.folder != nullptr) scan.folder->since = scan.now;
-  DIR* entries = ::fdopendir(opened);
-  while (const dirent* entry = ::readdir(entries)) {
-    const std::string found = entry->d_name;
-    if (found == "." || found == "..") continue;
-    if (found == fs::kOrphanFolder) {
-      auto* above = scan.folder;
-      look_into(opened, found, {}, true, scan);
-      scan.folder = above;
-    } else {
-      look_at(opened, found, scan);
-    }
-  }
-  ::closedir(entries);
-}
-
-void ServerHistory::note_file(FileKey key, const FileState& state) {
+void ServerHistory::note_file(const MemoryDisk::File& file, transport::TimePoint now) {
+  const FileKey key{file.inode};
   auto& states = files_[key];
+  FileState state{now, file.bytes, file.links - file.hidden, file.mode};
+  if (file.links == 0) state = {now, nullptr, 0, 0};
   if (!states.empty()) {
     const FileState& last = states.back();
     if (last.bytes == state.bytes && last.links == state.links && last.mode == state.mode) return;
@@ -153,34 +68,40 @@ void ServerHistory::note_file(FileKey key, const FileState& state) {
   }
 }
 
-void ServerHistory::look(transport::TimePoint now) {
-  Scan scan;
-  scan.now = now;
-  look_into(AT_FDCWD, path_.string(), root_, false, scan);
-  std::set<FileKey> present;
-  for (auto& [key, state] : scan.files) {
-    if (const auto hidden = scan.hidden.find(key); hidden != scan.hidden.end()) {
-      state.links -= hidden->second;
+void ServerHistory::note_folder(const MemoryDisk::File& folder, transport::TimePoint now) {
+  auto& states = folders_[{folder.inode}];
+  FolderState state{now, {}, folder.links == 0};
+  for (const auto& [name, entry] : folder.names) state.names[name] = {entry.file->inode};
+  const bool same = !states.empty() && states.back().gone == state.gone &&
+                    states.back().names == state.names;
+  if (!same) states.push_back(std::move(state));
+}
+
+std::vector<Tag> ServerHistory::cut_power(transport::TimePoint now) {
+  std::vector<Tag> lost;
+  for (const auto& file : disk_.cut_power()) {
+    if (file->links == file->hidden) continue;  // removed: nobody will look for it
+    const auto& before = *files_.at({file->inode}).back().bytes;
+    for (const Tag tag : tags_of(before)) {
+      const bool kept = file->bytes->find(cell(tag)) != std::string::npos;
+      if (!kept && arrived_.erase(tag) > 0) lost.push_back(tag);
     }
-    note_file(key, state);
-    present.insert(key);
   }
-  for (auto& [key, state] : scan.folders) {
-    auto& states = folders_[key];
-    if (states.empty() || states.back().gone || states.back().names != state.names) {
-      states.push_back(state);
-    }
-    present.insert(key);
-  }
-  for (const FileKey& key : present_) {
-    if (present.contains(key)) continue;
-    if (files_.contains(key)) {
-      note_file(key, {now, nullptr, 0, 0, {}, {}});
+  look(now);
+  return lost;
+}
+
+std::vector<FileKey> ServerHistory::look(transport::TimePoint now) {
+  std::vector<FileKey> files;
+  for (const auto& [inode, file] : disk_.take_changed()) {
+    if (file->folder()) {
+      note_folder(*file, now);
     } else {
-      folders_[key].push_back({now, {}, true});
+      note_file(*file, now);
+      files.push_back({inode});
     }
   }
-  present_ = std::move(present);
+  return files;
 }
 
 }  // namespace rushfs::sim

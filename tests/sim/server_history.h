@@ -1,29 +1,27 @@
 // What the server's disk held at each moment of a simulation: the truth that mounts are checked
-// against. Looked at from outside, without the code under test.
+// against.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "fs/message_types.h"
+#include "tests/sim/memory_disk.h"
 #include "transport/units.h"
 
 namespace rushfs::sim {
 
-/// A file, also after its inode number was given to another.
+/// A file or folder: the disk gives no inode number twice.
 struct FileKey {
   std::uint64_t inode = 0;
-  fs::Timestamp birth;
   auto operator<=>(const FileKey&) const = default;
 };
-FileKey key_of(const fs::Attributes& attributes);
+inline FileKey key_of(const fs::Attributes& attributes) { return {attributes.inode}; }
 
 /// Files hold cells of this many bytes; each names the write that made it, so that one sees whose
 /// bytes are where.
@@ -32,12 +30,13 @@ using Tag = std::uint64_t;  // of a write, unique; the client is Tag % 10
 std::string cell(Tag tag);
 /// The tag in each cell of these bytes; 0 where there is none.
 std::vector<Tag> tags_of(const std::string& bytes);
+/// For people: where which write begins to be seen.
+std::string brief(const std::string& bytes);
 
 struct FileState {
   transport::TimePoint since;
   std::shared_ptr<const std::string> bytes;  // null: there is no such file
   std::uint32_t links = 0, mode = 0;
-  fs::Timestamp ctime, mtime;
 };
 struct FolderState {
   transport::TimePoint since;
@@ -47,12 +46,14 @@ struct FolderState {
 
 class ServerHistory {
  public:
-  explicit ServerHistory(std::filesystem::path root);
+  explicit ServerHistory(MemoryDisk& disk);
 
-  /// Something may have changed.
-  void look(transport::TimePoint now);
+  /// The disk lost what was not synced. Returns the writes that are seen nowhere any more.
+  std::vector<Tag> cut_power(transport::TimePoint now);
+  /// Something may have changed. Returns the files that have.
+  std::vector<FileKey> look(transport::TimePoint now);
 
-  FileKey root() const { return root_; }
+  FileKey root() const { return {disk_.root()->inode}; }
   /// All states that a file or folder had, in order; empty: never seen.
   const std::vector<FileState>& file(FileKey key) const;
   const std::vector<FolderState>& folder(FileKey key) const;
@@ -63,18 +64,14 @@ class ServerHistory {
   std::uint64_t changes() const { return changes_; }
 
  private:
-  struct Scan;
-  void look_into(int parent, const std::string& name, FileKey key, bool orphans, Scan& scan);
-  void look_at(int folder, const std::string& name, Scan& scan);
-  void note_file(FileKey key, const FileState& state);
+  void note_file(const MemoryDisk::File& file, transport::TimePoint now);
+  void note_folder(const MemoryDisk::File& folder, transport::TimePoint now);
 
-  std::filesystem::path path_;
-  FileKey root_;
+  MemoryDisk& disk_;
   std::map<FileKey, std::vector<FileState>> files_;
   std::map<FileKey, std::vector<FolderState>> folders_;
   std::map<std::pair<FileKey, Tag>, std::size_t> first_seen_;
   std::set<Tag> arrived_;
-  std::set<FileKey> present_;
   std::uint64_t changes_ = 0;
 };
 
@@ -83,11 +80,14 @@ template <class State>
 std::pair<std::size_t, std::size_t> states_within(const std::vector<State>& states,
                                                   transport::TimePoint from,
                                                   transport::TimePoint to) {
-  std::size_t first = 0;
-  while (first + 1 < states.size() && states[first + 1].since < from) ++first;
-  std::size_t last = first;
-  while (last + 1 < states.size() && states[last + 1].since <= to) ++last;
-  return {first, last};
+  const auto index = [&](auto position) {
+    return position == states.begin() ? 0 : static_cast<std::size_t>(position - states.begin() - 1);
+  };
+  const auto begin = std::partition_point(states.begin(), states.end(),
+                                          [&](const State& state) { return state.since < from; });
+  const auto end = std::partition_point(begin, states.end(),
+                                        [&](const State& state) { return state.since <= to; });
+  return {index(begin), index(end)};
 }
 
 }  // namespace rushfs::sim
