@@ -224,6 +224,7 @@ class Volume : private WritebackListener {
   struct Directory;
   struct PathWalk;
   struct Comparison;
+  struct Renaming;
   struct Rescue;
   struct SeekWalk;
 
@@ -250,8 +251,11 @@ class Volume : private WritebackListener {
 
   // volume_conflicts.cc
   void check_queued(const AttachReply& reply, bool restarted);
-  void judge(const InodeRef& inode, const Attributes& base, std::optional<Attributes> theirs,
-             int error);
+  void check_file(const InodeRef& inode, const Attributes& base);
+  void removal_answered(const InodeRef& target);
+  /// `gone`: it has no name, or is not there at all.
+  void judge(const InodeRef& inode, const Attributes& base,
+             const std::optional<Attributes>& theirs, bool gone);
   void rescued(Rescue& rescue);
 
   void find_path(std::string path, Reply<NodeNumber> reply);
@@ -276,6 +280,7 @@ class Volume : private WritebackListener {
                   Reply<NodeReference>& reply);
   template <class Request>
   void make_entry(NodeNumber parent, Request request, Reply<NodeReference> reply);
+  void moved(const Renaming& renaming, const RenameReply& done);
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
   void abandon(Inode& inode);
   bool in_use(const Inode& inode) const;
@@ -354,6 +359,8 @@ class Volume : private WritebackListener {
   std::set<std::uint32_t> allocation_modes_;  // likewise
   std::vector<std::weak_ptr<Inode>> to_release_;  // closed a moment ago, held by the server
   std::uint64_t check_round_ = 0;
+  /// Found gone while a removal of ours was under way; with what our changes were made to.
+  std::map<InodeRef, Attributes> unjudged_;
   std::vector<ConflictCopy> conflicts_;
   struct Unlocks {
     int under_way = 0;
