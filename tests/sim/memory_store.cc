@@ -102,6 +102,7 @@ class MemoryStore final : public Store {
     return boost::system::in_place_value;
   }
   void start_sync(StoreFile&) const override {}
+  void write_out(StoreFile&, std::uint64_t, std::uint64_t) const override {}
   Result<void> sync(const Node& node, StoreFile*, bool, bool) const override {
     disk_.sync(*at(node));
     return boost::system::in_place_value;
