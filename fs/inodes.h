@@ -86,6 +86,7 @@ struct Inode {
   std::optional<CallId> releasing;        // we told it to stop, and it has not answered
   transport::TimePoint closed_at{};       // when the last handle went
   bool unlinked = false;                  // we removed its last name
+  std::uint32_t removals = 0;             // of a name of it, sent by us; what became of it unknown
   bool suspect = false;                   // changed by others since we last asked
   bool abandoned = false;                 // and nobody has it open: what is queued is of no use
   std::uint32_t appending = 0;            // changes on their way into the queue

@@ -41,6 +41,7 @@ struct ParkedOperation {
 struct ConflictCopy {
   std::string file;  // as somebody else left it
   std::string copy;  // ours
+  std::uint64_t missing_bytes = 0;  // of ours, left alone by us and nowhere to be had: zeros
 };
 
 struct QueueStatus {

@@ -88,7 +88,10 @@ void Volume::tick(bool connected) {
     if (!inode || inode->opens > 0 || !inode->held) continue;
     // A program that opens the same file again and again costs the server nothing new.
     constexpr auto kLinger = std::chrono::seconds(2);
-    if (parts_.time.now - inode->closed_at < kLinger) {
+    const bool lingers = parts_.time.now - inode->closed_at < kLinger;
+    // Should others have removed it meanwhile, what our changes were made to is only there.
+    const bool unchecked = !connected || inode->rescuing || inode->changes_in_flight > 0;
+    if (lingers || unchecked) {
       to_release_.push_back(weak);
     } else {
       release_hold(inode);

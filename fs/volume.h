@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -221,6 +222,7 @@ class Volume : private WritebackListener {
   struct Directory;
   struct PathWalk;
   struct Comparison;
+  struct Renaming;
   struct Rescue;
   struct SeekWalk;
 
@@ -247,8 +249,11 @@ class Volume : private WritebackListener {
 
   // volume_conflicts.cc
   void check_queued(const AttachReply& reply, bool restarted);
-  void judge(const InodeRef& inode, const Attributes& base, std::optional<Attributes> theirs,
-             int error);
+  void check_file(const InodeRef& inode, const Attributes& base);
+  void removal_answered(const InodeRef& target);
+  /// `gone`: it has no name, or is not there at all.
+  void judge(const InodeRef& inode, const Attributes& base,
+             const std::optional<Attributes>& theirs, bool gone);
   void rescued(Rescue& rescue);
 
   void find_path(std::string path, Reply<NodeNumber> reply);
@@ -273,6 +278,7 @@ class Volume : private WritebackListener {
                   Reply<NodeReference>& reply);
   template <class Request>
   void make_entry(NodeNumber parent, Request request, Reply<NodeReference> reply);
+  void moved(const Renaming& renaming, const RenameReply& done);
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
   void abandon(Inode& inode);
   bool in_use(const Inode& inode) const;
@@ -348,6 +354,8 @@ class Volume : private WritebackListener {
   std::set<std::uint32_t> allocation_modes_;  // likewise
   std::vector<std::weak_ptr<Inode>> to_release_;  // closed a moment ago, held by the server
   std::uint64_t check_round_ = 0;
+  /// Found gone while a removal of ours was under way; with what our changes were made to.
+  std::map<InodeRef, Attributes> unjudged_;
   std::vector<ConflictCopy> conflicts_;
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <ctime>
+#include <utility>
 
 #include "fs/volume.h"
 
@@ -41,11 +42,12 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
   Volume& volume;
   InodeRef inode;
   std::optional<Attributes> theirs;  // none: they removed the file
-  Version base;                      // what our changes were made to
+  Attributes base;                   // what our changes were made to
   InodeRef folder, copy;
   std::string path, name;
   int attempt = 1;
   std::uint64_t at = 0, generation = 0;
+  std::uint64_t missing_bytes = 0;  // of the base, nowhere to be had
 
   Rescue(Volume& v, InodeRef i) : volume(v), inode(std::move(i)) {}
 
@@ -88,7 +90,7 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
   }
 
   void copy_all() {
-    at = 0;
+    at = missing_bytes = 0;
     generation = inode->local.generation;
     copy_piece();
   }
@@ -118,7 +120,8 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
         });
   }
 
-  // What our changes show of the file beneath: from the cache as it was, else as it is now.
+  // What our changes show of the file beneath: from the cache as it was, else as it is now. Also
+  // without a name, while the server holds it for somebody.
   void fill(Buffer bytes, std::vector<std::pair<std::uint64_t, std::uint64_t>> missing) {
     if (missing.empty()) return write(std::move(bytes));
     const auto [offset, length] = missing.back();
@@ -128,7 +131,7 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
     const std::uint64_t part = std::min(length, cache::kBlockBytes - skip);
     if (part < length) missing.emplace_back(offset + part, length - part);
     volume.parts_.blocks_loop.run(
-        [&cache = volume.parts_.blocks, node = inode->node, version = base, block] {
+        [&cache = volume.parts_.blocks, node = inode->node, version = base.version, block] {
           return cache.read(node.bytes, version.value, block);
         },
         [self = shared_from_this(), bytes = std::move(bytes), missing = std::move(missing),
@@ -144,19 +147,27 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
 
   void fetch(Buffer bytes, std::vector<std::pair<std::uint64_t, std::uint64_t>> missing,
              std::uint64_t offset, std::uint64_t length) {
-    if (!theirs) return fill(std::move(bytes), std::move(missing));
     ask(
         volume.parts_.remote, Priority::behind,
         Read{inode->node, offset, static_cast<std::uint32_t>(length)},
         [self = shared_from_this(), bytes = std::move(bytes), missing = std::move(missing), offset,
          length](Result<Answer<ReadReply>> answer) mutable {
+          if (!answer && answer.error().value() == ENOTCONN) return self->failed(answer.error());
+          std::uint64_t told = 0;
           if (answer) {
             const std::uint64_t skip = std::min((*answer)->zeros_before, length);
             self->put(bytes, offset + skip, (*answer)->data, length - skip);
+            told = skip + (*answer)->data.size() + std::min((*answer)->zeros_after, length);
           }
+          self->miss(offset + told, offset + length);
           self->fill(std::move(bytes), std::move(missing));
         },
         Patience::patient);
+  }
+
+  void miss(std::uint64_t from, std::uint64_t to) {
+    to = std::min(to, base.size);  // what lies behind were zeros
+    if (from < to) missing_bytes += to - from;
   }
 
   void put(Buffer& bytes, std::uint64_t offset, std::span<const std::uint8_t> data,
@@ -199,7 +210,8 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
 
 // After every attach: what waits is sent only to a file that is still what it was made for.
 void Volume::check_queued(const AttachReply& reply, bool restarted) {
-  const auto round = ++check_round_;
+  ++check_round_;
+  for (const auto& [inode, base] : std::exchange(unjudged_, {})) --inode->changes_in_flight;
   for (const auto& waiting : writeback_.suspend_all()) {
     const auto inode = inodes_.get(waiting.node);
     // Then the file need not be as we know it, though nobody else has touched it.
@@ -211,33 +223,47 @@ void Volume::check_queued(const AttachReply& reply, bool restarted) {
       continue;
     }
     ++inode->changes_in_flight;  // so that no other reply puts theirs in the place of what we know
-    ask(
-        parts_.remote, Priority::urgent, GetAttributes{waiting.node},
-        [this, inode, round, base = inode->server](Result<Answer<AttributesReply>> answer) {
-          --inode->changes_in_flight;
-          if (round != check_round_) return;
-          judge(inode, base, answer ? std::optional((*answer)->attributes) : std::nullopt,
-                answer ? 0 : answer.error().value());
-        },
-        Patience::patient);
+    check_file(inode, inode->server);
   }
 }
 
+// A removal of ours may have overtaken the question: then its answer tells whether it was ours.
+void Volume::check_file(const InodeRef& inode, const Attributes& base) {
+  ask(
+      parts_.remote, Priority::urgent, GetAttributes{inode->node},
+      [this, inode, base, round = check_round_](Result<Answer<AttributesReply>> answer) {
+        const int error = answer ? 0 : answer.error().value();
+        const bool gone =
+            answer ? (*answer)->attributes.links == 0 : error == ESTALE || error == ENOENT;
+        if (gone && inode->removals > 0 && round == check_round_) {
+          unjudged_.emplace(inode, base);
+          return;
+        }
+        --inode->changes_in_flight;
+        if (round != check_round_) return;
+        judge(inode, base, answer ? std::optional((*answer)->attributes) : std::nullopt, gone);
+      },
+      Patience::patient);
+}
+
+void Volume::removal_answered(const InodeRef& target) {
+  if (!target || --target->removals > 0) return;
+  const auto waiting = unjudged_.extract(target);
+  if (waiting) check_file(target, waiting.mapped());
+}
+
 void Volume::judge(const InodeRef& inode, const Attributes& base,
-                   std::optional<Attributes> theirs, int error) {
-  const auto pending_here = [this, inode] { writeback_.resume(inode->node); };
-  const bool gone = error == ESTALE || error == ENOENT || (theirs && theirs->links == 0);
-  const bool changed =
-      theirs && (theirs->mtime != base.mtime || theirs->size != base.size);
+                   const std::optional<Attributes>& theirs, bool gone) {
+  const bool changed = theirs && (theirs->mtime != base.mtime || theirs->size != base.size);
   const auto& size = inode->local.size;
   const bool data = size.set_size_bytes || size.write_end_bytes > 0;
   if (inode->unlinked || inode->local.operations == 0 || !(gone || (changed && data))) {
-    return pending_here();
+    return writeback_.resume(inode->node);
   }
   inode->rescuing = true;
   ++inode->changes_in_flight;
   const auto rescue = std::make_shared<Rescue>(*this, inode);
-  rescue->base = base.version;
+  rescue->base = base;
   if (!gone) rescue->theirs = theirs;
   rescue->begin();
 }
@@ -247,7 +273,11 @@ void Volume::rescued(Rescue& rescue) {
   const std::string copy = inodes_.path(*rescue.copy);
   spdlog::warn("'{}' was {} by somebody else while this mount was cut off; our version is '{}'",
                rescue.path, rescue.theirs ? "changed" : "removed", copy);
-  conflicts_.push_back({rescue.path, copy});
+  if (rescue.missing_bytes > 0) {
+    spdlog::error("{} bytes of '{}' could not be had any more and are zeros", rescue.missing_bytes,
+                  copy);
+  }
+  conflicts_.push_back({rescue.path, copy, rescue.missing_bytes});
   inode->rescuing = false;
   --inode->changes_in_flight;
   writeback_.give_up(inode->node);
@@ -261,6 +291,7 @@ void Volume::rescued(Rescue& rescue) {
     handle.inode = rescue.copy;
     writeback_.opened(rescue.copy->node);
   }
+  if (inode->opens == 0 && inode->held) to_release_.push_back(inode);
   if (rescue.copy->writers == 0) writeback_.closed(rescue.copy->node);
   if (rescue.theirs) {
     inode->server = *rescue.theirs;

@@ -122,11 +122,15 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
   if (target->local.operations == 0 || target->opens > 0) return;
   // Somebody else may have put another file under the name; only the server knows whether it was
   // this one, whose queued bytes are then of no use.
+  ++target->removals;
   ask(parts_.remote, Priority::urgent, GetAttributes{target->node},
       [this, target](Result<Answer<AttributesReply>> answer) {
-        if (answer || answer.error().value() != ESTALE || target->opens > 0) return;
-        target->unlinked = true;
-        abandon(*target);
+        const bool gone = !answer && answer.error().value() == ESTALE;
+        if (gone && target->opens == 0) {
+          target->unlinked = true;
+          abandon(*target);
+        }
+        removal_answered(target);
       });
 }
 
@@ -142,13 +146,17 @@ void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
   if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
   const auto target = inodes_.child(parent, name);
   const bool hold = target && in_use(*target);
+  if (target) ++target->removals;
   ask(parts_.remote, Priority::urgent, Unlink{{}, directory->node, name, hold},
       [this, directory, name, target,
        reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
+        if (answer) {
+          directory_changed(directory, (*answer)->directory);
+          name_gone(directory, name);
+          name_removed(target, (*answer)->removed);
+        }
+        removal_answered(target);
         if (!answer) return reply.fail(answer.error());
-        directory_changed(directory, (*answer)->directory);
-        name_gone(directory, name);
-        name_removed(target, (*answer)->removed);
         reply.ok();
       });
 }
@@ -167,15 +175,15 @@ void Volume::remove_directory(NodeNumber parent, std::string name, Reply<void> r
       });
 }
 
-namespace {
-
 /// What rename() remembers until its answer.
-struct Renaming {
+struct Volume::Renaming {
   InodeRef from_directory, to_directory;
   std::string from, to;
   RenameMode mode;
   InodeRef replaced;
 };
+
+namespace {
 
 /// Something we have not seen has the old name.
 bool leaves_whiteout(RenameMode mode) {
@@ -197,35 +205,40 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
   }
   renaming.replaced = inodes_.child(to_parent, renaming.to);
   const bool hold = renaming.replaced && in_use(*renaming.replaced);
+  if (renaming.replaced) ++renaming.replaced->removals;
   Rename request{{}, renaming.from_directory->node, renaming.from,
                  renaming.to_directory->node, renaming.to, mode, hold};
   ask(parts_.remote, Priority::urgent, std::move(request),
       [this, renaming = std::move(renaming),
        reply = std::move(reply)](Result<Answer<RenameReply>> answer) mutable {
+        if (answer) moved(renaming, answer->reply);
+        removal_answered(renaming.replaced);
         if (!answer) return reply.fail(answer.error());
-        const auto& done = answer->reply;
-        directory_changed(renaming.from_directory, done.from_directory);
-        if (renaming.to_directory != renaming.from_directory) {
-          directory_changed(renaming.to_directory, done.to_directory);
-        }
-        const auto moved = inodes_.get(done.moved.node);
-        renamed(*moved, done.moved.attributes);
-        // A file renamed over another name of itself keeps both (rename(2)).
-        const bool nothing_done = done.replaced && done.replaced->node == done.moved.node;
-        if (!nothing_done) name_gone(renaming.from_directory, renaming.from);
-        if (leaves_whiteout(renaming.mode)) renaming.from_directory->listing.reset();
-        inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
-        name_made(renaming.to_directory, renaming.to, done.moved);
-        if (renaming.mode == RenameMode::exchange && done.replaced) {
-          const auto other = inodes_.get(done.replaced->node);
-          renamed(*other, done.replaced->attributes);
-          inodes_.set_name(*other, renaming.from_directory->number, renaming.from);
-          name_made(renaming.from_directory, renaming.from, *done.replaced);
-        } else if (!nothing_done && renaming.replaced != moved) {
-          name_removed(renaming.replaced, done.replaced);
-        }
         reply.ok();
       });
+}
+
+void Volume::moved(const Renaming& renaming, const RenameReply& done) {
+  directory_changed(renaming.from_directory, done.from_directory);
+  if (renaming.to_directory != renaming.from_directory) {
+    directory_changed(renaming.to_directory, done.to_directory);
+  }
+  const auto moved = inodes_.get(done.moved.node);
+  renamed(*moved, done.moved.attributes);
+  // A file renamed over another name of itself keeps both (rename(2)).
+  const bool nothing_done = done.replaced && done.replaced->node == done.moved.node;
+  if (!nothing_done) name_gone(renaming.from_directory, renaming.from);
+  if (leaves_whiteout(renaming.mode)) renaming.from_directory->listing.reset();
+  inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
+  name_made(renaming.to_directory, renaming.to, done.moved);
+  if (renaming.mode == RenameMode::exchange && done.replaced) {
+    const auto other = inodes_.get(done.replaced->node);
+    renamed(*other, done.replaced->attributes);
+    inodes_.set_name(*other, renaming.from_directory->number, renaming.from);
+    name_made(renaming.from_directory, renaming.from, *done.replaced);
+  } else if (!nothing_done && renaming.replaced != moved) {
+    name_removed(renaming.replaced, done.replaced);
+  }
 }
 
 void Volume::read_link(NodeNumber node, Reply<std::string> reply) {

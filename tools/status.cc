@@ -94,6 +94,9 @@ void print_status(const json& status) {
   for (const json& conflict : status.at("queue").at("conflicts")) {
     fmt::print("  CONFLICT  {} was changed by somebody else too; our version is {}\n",
                conflict.at("file").get<std::string>(), conflict.at("copy").get<std::string>());
+    if (const auto missing = conflict.at("missing_bytes").get<long>(); missing > 0) {
+      fmt::print("            {} of it could not be had any more and are zeros\n", size(missing));
+    }
   }
   const std::string advice = status.at("advice");
   if (!advice.empty()) fmt::print("  advice  {}\n", advice);

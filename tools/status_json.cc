@@ -36,7 +36,9 @@ json queue_json(const fs::QueueStatus& queue) {
   }
   json conflicts = json::array();
   for (const fs::ConflictCopy& conflict : queue.conflicts) {
-    conflicts.push_back({{"file", conflict.file}, {"copy", conflict.copy}});
+    conflicts.push_back({{"file", conflict.file},
+                         {"copy", conflict.copy},
+                         {"missing_bytes", conflict.missing_bytes}});
   }
   return {{"operations", queue.operations}, {"files", queue.files},
           {"bytes", queue.bytes},           {"bytes_sent", queue.bytes_sent},

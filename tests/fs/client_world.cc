@@ -54,9 +54,14 @@ class World::Link : public Carrier {
   }
   void request(std::uint64_t token, Priority priority, Buffer body) override {
     const auto handle = *current_;
-    deliver(handle, [this, handle, token, priority, body = std::move(body)]() mutable {
+    const std::string operation = operation_name(body);
+    if (world_.slow_answers.contains(operation)) {
+      slow_answers_[{handle, token}] = world_.slow_answers.at(operation);
+    }
+    const auto detour =
+        world_.slow_calls.contains(operation) ? world_.slow_calls.at(operation) : 0s;
+    auto job = [this, handle, token, priority, operation, body = std::move(body)]() mutable {
       if (!world_.sessions_) return;
-      const std::string operation = operation_name(body);
       if (std::getenv("RUSHFS_TRACE")) {
         std::fprintf(stderr, "%8.3f %zu %s\n",
                      transport::seconds(world_.time_.now.time_since_epoch()), client_,
@@ -69,7 +74,8 @@ class World::Link : public Carrier {
         }
       }
       world_.sessions_->on_request(handle, {token}, priority, std::move(body), world_.time_.now);
-    });
+    };
+    deliver(handle, std::move(job), detour);
   }
   void cancel(std::uint64_t token) override {
     if (!current_) return;
@@ -88,9 +94,11 @@ class World::Link : public Carrier {
   }
 
   void answered(transport::ConnectionHandle handle, std::uint64_t token, Buffer body) {
-    deliver(handle, [this, token, body = std::move(body)]() mutable {
+    auto job = [this, token, body = std::move(body)]() mutable {
       session().answered(token, std::move(body));
-    });
+    };
+    const auto slow = slow_answers_.extract({handle, token});
+    deliver(handle, std::move(job), slow ? slow.mapped() : 0s);
   }
   void asked(transport::ConnectionHandle handle, Buffer body) {
     deliver(handle,
@@ -132,20 +140,21 @@ class World::Link : public Carrier {
     };
   }
   template <class Job>
-  void after_delay(transport::ConnectionHandle handle, Job job) {
+  void after_delay(transport::ConnectionHandle handle, Job job, transport::Duration detour = {}) {
     auto shared = std::make_shared<Job>(std::move(job));
-    world_.later(world_.delay(), guarded([this, handle, shared] {
+    world_.later(world_.delay() + detour, guarded([this, handle, shared] {
       if (current_ == handle) (*shared)();
     }));
   }
   /// The transport repeats what was lost until the connection ends: silence delays.
   template <class Job>
-  void deliver(transport::ConnectionHandle handle, Job job) {
+  void deliver(transport::ConnectionHandle handle, Job job, transport::Duration detour = {}) {
     auto shared = std::make_shared<Job>(std::move(job));
-    after_delay(handle, [this, handle, shared] {
+    auto arrived = [this, handle, shared] {
       if (!silent()) return (*shared)();
       held_up_.emplace_back(handle, [shared] { (*shared)(); });
-    });
+    };
+    after_delay(handle, std::move(arrived), detour);
   }
 
   World& world_;
@@ -153,6 +162,8 @@ class World::Link : public Carrier {
   std::optional<transport::ConnectionHandle> current_;
   std::optional<transport::TimePoint> silent_since_;
   std::vector<std::pair<transport::ConnectionHandle, std::function<void()>>> held_up_;
+  std::map<std::pair<transport::ConnectionHandle, std::uint64_t>, transport::Duration>
+      slow_answers_;  // of calls that are not answered yet
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

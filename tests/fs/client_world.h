@@ -81,6 +81,8 @@ class World : public ConnectionOutput {
   std::map<std::string, int> calls;
   /// Error to answer instead of carrying a call out; called with the operation's name.
   std::function<std::optional<int>(const std::string&)> sabotage;
+  /// How much longer than others a call, or its answer, is under way; by the operation's name.
+  std::map<std::string, transport::Duration> slow_calls, slow_answers;
   /// Called after each job of the server's workers: what is exported may have changed.
   std::function<void()> served;
 

@@ -256,3 +256,158 @@ TEST_CASE("a second conflict of a day gets a name of its own") {
   }
   CHECK(story.copies(story.world.exported() / "reel").size() == 2);
 }
+
+namespace {
+
+/// We change a file while cut off, and remove it as soon as we are back. The question what became
+/// of it meanwhile is overtaken by the removal, whose answer comes last.
+struct OwnRemoval : Story {
+  OwnRemoval() {
+    world.slow_calls["getattr"] = 100ms;
+    world.slow_answers["unlink"] = world.slow_answers["rename"] = 300ms;
+    REQUIRE(world.write_file("reel/new.mov", "new"));
+    REQUIRE(world.drain());
+    folder = world.find("reel").value();
+    opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+    world.run_for(1s);
+    cut();
+    REQUIRE(world.write(opened.handle, 1000, "OURS"));
+  }
+  void unlink() {
+    world.silence_link(false);
+    REQUIRE(world.await<void>(
+        [&](auto reply) { world.volume().unlink(folder, "clip.mov", std::move(reply)); }));
+  }
+  void rename_over() {
+    world.silence_link(false);
+    REQUIRE(world.await<void>([&](auto reply) {
+      world.volume().rename(folder, "new.mov", folder, "clip.mov", RenameMode::replace,
+                            std::move(reply));
+    }));
+  }
+  void check_no_copy() const {
+    CHECK(copies(world.exported() / "reel").empty());
+    CHECK(copies(world.exported()).empty());
+  }
+
+  NodeNumber folder;
+  Opened opened;
+};
+
+}  // namespace
+
+TEST_CASE("we wrote and removed it ourselves, nobody has it open: what was queued is dropped") {
+  OwnRemoval story;
+  REQUIRE(story.world.close(story.opened.handle));
+  story.unlink();
+  story.come_back();
+  story.check_no_copy();
+  const auto status = story.world.volume().queue_status();
+  CHECK(status.conflicts.empty());
+  CHECK(status.parked.empty());
+}
+
+TEST_CASE("we wrote and removed it ourselves, and have it open: it goes on without a name") {
+  OwnRemoval story;
+  story.unlink();
+  story.come_back();
+  story.check_no_copy();
+  auto& world = story.world;
+  CHECK((world.read(story.opened.handle, 0, 400'000).value() == story.ours()));
+  REQUIRE(world.write(story.opened.handle, 0, "still"));
+  REQUIRE(world.drain());
+  CHECK((world.read(story.opened.handle, 0, 1004).value() ==
+         "still" + story.ours().substr(5, 999)));
+  CHECK(world.volume().queue_status().parked.empty());
+  REQUIRE(world.close(story.opened.handle));
+}
+
+TEST_CASE("we wrote, and renamed another over it ourselves: no copy") {
+  OwnRemoval story;
+  const bool open = GENERATE(true, false);
+  if (!open) REQUIRE(story.world.close(story.opened.handle));
+  story.rename_over();
+  story.come_back();
+  story.check_no_copy();
+  CHECK(get(story.file) == "new");
+  if (!open) return;
+  CHECK((story.world.read(story.opened.handle, 0, 400'000).value() == story.ours()));
+}
+
+TEST_CASE("we removed it before we were cut off, and hear so only afterwards: no copy") {
+  OwnRemoval story;
+  auto& world = story.world;
+  world.silence_link(false);
+  bool removed = false;
+  REQUIRE(world.run_until([&] { return world.session().attached(); }));
+  world.volume().unlink(story.folder, "clip.mov", [&](Result<void> done) {
+    removed = done.has_value();
+  });
+  REQUIRE(world.run_until([&] { return !std::filesystem::exists(story.file); }));
+  world.cut_link();
+  story.come_back();
+  CHECK(removed);
+  story.check_no_copy();
+  CHECK((world.read(story.opened.handle, 0, 400'000).value() == story.ours()));
+}
+
+TEST_CASE("our removal came too late, they had removed it: ours is kept") {
+  OwnRemoval story;
+  std::filesystem::remove(story.file);
+  auto& world = story.world;
+  world.silence_link(false);
+  CHECK(world.await<void>([&](auto reply) {
+               world.volume().unlink(story.folder, "clip.mov", std::move(reply));
+             }).error().value() == ENOENT);
+  story.come_back();
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
+namespace {
+
+/// A file of which nothing is cached.
+struct Unread : Story {
+  Unread() {
+    put(world.exported() / "reel" / "unread.mov", std::string(300'000, 'o'));
+    REQUIRE(world.find("reel/unread.mov"));
+  }
+  Opened open() { return world.open("reel/unread.mov", {.write = true}).value(); }
+  void overwrite(const Opened& opened) {
+    REQUIRE(world.write(opened.handle, 1000, "OURS"));
+    REQUIRE(world.close(opened.handle));
+    std::filesystem::remove(world.exported() / "reel" / "unread.mov");
+    world.run_for(5s);
+    come_back();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("they removed the file, the server holds it for us: ours has all of it") {
+  Unread story;
+  const auto opened = story.open();
+  story.world.run_for(1s);
+  story.cut();
+  story.world.slow_calls["getattr"] = 100ms;
+  story.overwrite(opened);
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+  CHECK(story.world.volume().queue_status().conflicts.at(0).missing_bytes == 0);
+}
+
+TEST_CASE("they removed the file, and nobody has its bytes: what is missing is told") {
+  Unread story;
+  story.world.kill_server();  // it had looked at the file
+  story.world.start_server();
+  REQUIRE(story.world.run_until([&] { return story.world.session().attached(); }));
+  story.cut();
+  story.overwrite(story.open());
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  auto expected = std::string(300'000, '\0').replace(1000, 4, "OURS");
+  CHECK((copies.begin()->second == expected));
+  CHECK(story.world.volume().queue_status().conflicts.at(0).missing_bytes == 300'000 - 4);
+}
