@@ -150,7 +150,8 @@ void ChangeLog::appended(Change change, Result<std::uint64_t> sequence) {
   const std::uint64_t bytes = change.writes() ? change.bytes.size() : 0;
   writeback_.appended(change.inode->node, inodes_.path(*change.inode), *sequence,
                             bytes);
-  if (change.inode->abandoned && change.inode->appending == 0) {
+  const auto& inode = *change.inode;
+  if (inode.abandoned && inode.appending == 0 && !inode.rescuing) {
     writeback_.removed(change.inode->node);
   }
   change.reply.ok();

@@ -158,6 +158,7 @@ InodeRef Volume::learn(const Entry& entry, NodeNumber parent, const std::string&
 }
 
 void Volume::renamed(Inode& inode, const Attributes& after) {
+  if (inode.rescuing) return;  // until then we go by what ours was made to
   if (!inode.known()) met(inode);
   const Version before = inode.server.version;
   if (hear_own_renaming(inode, after, ++epoch_, parts_.time) == Heard::changed) {

@@ -205,6 +205,7 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
                   path, error.message());
     inode->rescuing = false;  // looked at again after the next attach
     --inode->changes_in_flight;
+    if (inode->abandoned) volume.let_go(inode);
   }
 };
 

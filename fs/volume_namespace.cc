@@ -134,10 +134,10 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
       });
 }
 
-// Its last name and its last user are gone.
+// Its last name and its last user are gone. What is being kept apart from theirs stays: rescued().
 void Volume::abandon(Inode& inode) {
   inode.abandoned = true;
-  if (inode.appending == 0) writeback_.removed(inode.node);
+  if (inode.appending == 0 && !inode.rescuing) writeback_.removed(inode.node);
 }
 
 void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {

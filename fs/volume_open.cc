@@ -269,7 +269,7 @@ void Volume::let_go(const InodeRef& inode) {
   if (!inode->held) return;
   if (inode->local.operations == 0 && !log_.may_remember(inode->node)) return release_hold(inode);
   log_.flush([this, inode](Result<void>) {
-    if (inode->opens == 0 && inode->held) release_hold(inode);
+    if (inode->opens == 0 && inode->held && !inode->rescuing) release_hold(inode);
   });
 }
 

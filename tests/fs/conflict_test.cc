@@ -236,6 +236,25 @@ TEST_CASE("we go on writing while two versions meet: ours has all of it") {
   CHECK((copies.begin()->second == expected));
 }
 
+TEST_CASE("we remove the name while two versions meet: theirs goes, ours is complete") {
+  Story story;
+  auto& world = story.world;
+  const auto folder = world.find("reel").value();
+  story.cut();
+  story.patch(1000, "OURS");
+  put(story.file, "theirs");
+  world.slow_answers["create"] = 300ms;
+  world.silence_link(false);
+  REQUIRE(world.run_until([&] { return world.calls["create"] == 1; }));
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().unlink(folder, "clip.mov", std::move(reply)); }));
+  story.come_back();
+  CHECK_FALSE(std::filesystem::exists(story.file));
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
 TEST_CASE("names are not made, moved or removed while we are cut off") {
   Story story;
   story.cut();
