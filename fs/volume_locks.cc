@@ -63,6 +63,7 @@ std::uint64_t Volume::lock(HandleNumber number, const LockAsk& wanted, Reply<voi
 
 std::uint64_t Volume::acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
                               Reply<void> reply) {
+  know_pages(*inode);
   return locks_.acquire(
       inode, number.value, wanted,
       [this, inode, number, wanted, epoch = epoch_,
@@ -131,22 +132,16 @@ void Volume::sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply)
     const auto& file = *each.second;
     return file.local.operations == 0 && file.appending == 0 && !file.local.unstamped;
   });
-  struct Round {
-    Reply<void> reply;
-    std::size_t waiting = 1;
-    Result<void> result;
-    void arrive(Result<void> one) {
-      // What somebody removed, nobody will look for.
-      const bool gone = !one && (one.error().value() == ESTALE || one.error().value() == ENOENT);
-      if (!one && !gone) result = one;
-      if (--waiting == 0) reply(result);
-    }
-  };
-  const auto round = std::make_shared<Round>(Round{std::move(reply), 1 + files.size(), {}});
+  const auto joint = std::make_shared<JointReply>(std::move(reply), files.size());
   for (const auto& [number, file] : files) {
-    sync_inode(file, [round](Result<void> synced) { round->arrive(synced); });
+    sync_inode(file, [joint](Result<void> synced) {
+      // What somebody removed, nobody will look for.
+      const bool gone =
+          !synced && (synced.error().value() == ESTALE || synced.error().value() == ENOENT);
+      joint->arrive(gone ? Result<void>() : synced);
+    });
   }
-  round->arrive({});
+  joint->arrive({});
 }
 
 /// A process that closes any descriptor of a file gives up all its record locks of it (fcntl(2)).

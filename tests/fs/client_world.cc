@@ -3,9 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
-
 namespace rushfs::fs::test {
 
 namespace {
@@ -55,25 +52,16 @@ class World::Link : public Carrier {
   void request(std::uint64_t token, Priority priority, Buffer body) override {
     const auto handle = *current_;
     const std::string operation = operation_name(body);
-    if (world_.slow_answers.contains(operation)) {
-      slow_answers_[{handle, token}] = world_.slow_answers.at(operation);
-    }
+    const auto slow = world_.slow_answers.find(operation);
+    if (slow != world_.slow_answers.end()) slow_answers_[{handle, token}] = slow->second;
     const auto detour =
         world_.slow_calls.contains(operation) ? world_.slow_calls.at(operation) : 0s;
     auto job = [this, handle, token, priority, operation, body = std::move(body)]() mutable {
       if (!world_.sessions_) return;
       if (world_.delivered) world_.delivered(static_cast<int>(client_), body);
-      if (std::getenv("RUSHFS_TRACE")) {
-        std::fprintf(stderr, "%8.3f %zu %s\n",
-                     transport::seconds(world_.time_.now.time_since_epoch()), client_,
-                     operation.c_str());
-      }
       ++world_.calls[operation];
-      if (world_.sabotage) {
-        if (const auto error = world_.sabotage(operation)) {
-          return world_.reply(handle, {token}, encode_error(*error));
-        }
-      }
+      const auto error = world_.sabotage ? world_.sabotage(operation) : std::nullopt;
+      if (error) return world_.reply(handle, {token}, encode_error(*error));
       world_.sessions_->on_request(handle, {token}, priority, std::move(body), world_.time_.now);
     };
     deliver(handle, std::move(job), detour);
@@ -460,9 +448,9 @@ Result<std::string> World::read(HandleNumber handle, std::uint64_t offset, std::
 }
 
 Result<std::uint64_t> World::write(HandleNumber handle, std::uint64_t offset,
-                                   const std::string& data) {
+                                   const std::string& data, Through through) {
   return await<std::uint64_t>([&](auto reply) {
-    volume().write(handle, offset, Buffer(data.begin(), data.end()), std::move(reply));
+    volume().write(handle, offset, Buffer(data.begin(), data.end()), std::move(reply), through);
   });
 }
 
