@@ -183,7 +183,7 @@ void FuseSession::Kernel::listed(FuseRequest& request, NodeNumber directory,
     const DirectoryEntry& item = (*listed->page)[i];
     fuse_entry_param entry{};
     std::optional<NodeReference> found;
-    if (with_attributes) found = volume_.enter(directory, item);
+    if (with_attributes) found = volume_.enter(directory, item, listed->last_known);
     if (found && invalidating(found->number)) {
       volume_.forget(found->number, 1);  // the kernel asks for it by name, and waits
       found.reset();

@@ -76,6 +76,7 @@ struct Created {
 struct Listed {
   std::shared_ptr<const std::vector<DirectoryEntry>> page;
   std::size_t first = 0;
+  bool last_known = false;  // the server could not be asked
 };
 
 /// What of a file setattr() changes. Size, mode ... as in SetAttributes.
@@ -149,8 +150,10 @@ class Volume : private WritebackListener {
   void open_directory(NodeNumber node, Reply<HandleNumber> reply);
   /// Entries after the one whose cookie is `cookie`; 0 begins anew.
   void read_directory(HandleNumber handle, std::uint64_t cookie, Reply<Listed> reply);
-  /// The entry of a listing as found, counted as a reference. None: "." or "..", or gone.
-  std::optional<NodeReference> enter(NodeNumber directory, const DirectoryEntry& entry);
+  /// The entry of a listing as found, counted as a reference. None: "." or "..", or to be looked up
+  /// by its name, for it may have changed since. `last_known`: of the listing it is from.
+  std::optional<NodeReference> enter(NodeNumber directory, const DirectoryEntry& entry,
+                                     bool last_known);
   void sync_directory(NodeNumber node, Reply<void> reply);
   void release_directory(HandleNumber handle);
 

@@ -25,7 +25,9 @@ struct Volume::Directory {
     std::uint64_t start = 0;  // cookie it was fetched with
     bool end = false;
     Entries entries;
-    bool follows = true;  // the folder's start, or another page
+    bool follows = true;           // the folder's start, or another page
+    bool last_known = false;       // not from the server
+    std::vector<InodeRef> taught;  // kept until the kernel has them
     std::uint64_t last() const { return entries->empty() ? start : entries->back().cookie; }
     std::optional<Listed> after(std::uint64_t cookie) const;
   };
@@ -42,6 +44,7 @@ struct Volume::Directory {
   bool began = false;         // a listing from 0 was answered
   std::uint64_t reading = 0;  // start of the page that last answered
 
+  void add(Page page);
   bool follows(std::uint64_t cookie) const {
     return cookie == 0 || std::any_of(pages.begin(), pages.end(),
                                       [&](const Page& page) { return page.last() == cookie; });
@@ -80,12 +83,21 @@ void Volume::read_directory(HandleNumber number, std::uint64_t cookie, Reply<Lis
 
 // Entries of this page that follow `cookie`; none if it does not know them.
 std::optional<Listed> Volume::Directory::Page::after(std::uint64_t cookie) const {
-  if (start == cookie) return Listed{entries, 0};
-  if (end && last() == cookie) return Listed{entries, entries->size()};
+  if (start == cookie) return Listed{entries, 0, last_known};
+  if (end && last() == cookie) return Listed{entries, entries->size(), last_known};
   const auto at = std::find_if(entries->begin(), entries->end(),
                                [&](const auto& entry) { return entry.cookie == cookie; });
   if (at == entries->end() || at + 1 == entries->end()) return std::nullopt;
-  return Listed{entries, static_cast<std::size_t>(at + 1 - entries->begin())};
+  return Listed{entries, static_cast<std::size_t>(at + 1 - entries->begin()), last_known};
+}
+
+// The page before this one is still being read; what was before that, the kernel has.
+void Volume::Directory::add(Page page) {
+  for (auto& before : pages) {
+    if (before.last() != page.start) before.taught.clear();
+  }
+  pages.push_back(std::move(page));
+  if (pages.size() > kPagesKept) pages.pop_front();
 }
 
 // Answers the requests that the pages at hand can answer, and sees to it that the next one comes.
@@ -141,12 +153,13 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
         }
         auto entries = std::make_shared<std::vector<DirectoryEntry>>(
             std::move(answer->reply.entries));
+        std::vector<InodeRef> taught;
         for (const auto& entry : *entries) {
-          if (entry.entry) learn(*entry.entry, directory->inode->number, entry.name, epoch);
+          if (!entry.entry) continue;
+          taught.push_back(learn(*entry.entry, directory->inode->number, entry.name, epoch));
         }
         const bool end = (*answer)->end || entries->empty();
-        directory->pages.push_back({cookie, end, entries, follows});
-        if (directory->pages.size() > kPagesKept) directory->pages.pop_front();
+        directory->add({cookie, end, entries, follows, false, std::move(taught)});
         serve(directory);
       },
       known ? Patience::glance : Patience::prompt);
@@ -163,17 +176,19 @@ bool Volume::serve_last_known(Directory& directory) {
     if (entry.entry) remembered_entry(directory.inode->number, entry);
   }
   directory.pages.clear();
-  directory.pages.push_back({0, true, std::move(entries)});
+  directory.pages.push_back({0, true, std::move(entries), true, true, {}});
   return true;
 }
 
-std::optional<NodeReference> Volume::enter(NodeNumber directory, const DirectoryEntry& entry) {
+std::optional<NodeReference> Volume::enter(NodeNumber directory, const DirectoryEntry& entry,
+                                           bool last_known) {
   if (!entry.entry || entry.name == "." || entry.name == "..") return std::nullopt;
-  // What the page taught may have been given up since: then the kernel asks by name.
+  // What the page taught may be outdated since, or given up: then the kernel asks by name.
   const auto inode = inodes_.find(entry.entry->node);
   if (!inode || !inode->known() || inodes_.child(directory, entry.name) != inode) {
     return std::nullopt;
   }
+  if (!last_known && !may_trust(*inode)) return std::nullopt;
   return found(inode);
 }
 

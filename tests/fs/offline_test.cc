@@ -30,7 +30,7 @@ Result<std::map<std::string, std::uint64_t>> list(World& world, NodeNumber folde
     for (std::size_t i = listed->first; i < listed->page->size(); ++i) {
       const auto& entry = (*listed->page)[i];
       cookie = entry.cookie;
-      const auto found = world.volume().enter(folder, entry);
+      const auto found = world.volume().enter(folder, entry, listed->last_known);
       if (found) sizes[entry.name] = found->attributes.size;
     }
   }

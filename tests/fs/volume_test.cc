@@ -120,7 +120,8 @@ TEST_CASE("a folder of a thousand files is listed with attributes in at most thr
     for (std::size_t i = listed->first; i < listed->page->size(); ++i) {
       const auto& entry = (*listed->page)[i];
       cookie = entry.cookie;
-      if (const auto found = world.volume().enter(kRootNode, entry)) {
+      const auto found = world.volume().enter(kRootNode, entry, listed->last_known);
+      if (found) {
         sizes[entry.name] = found->attributes.size;
         CHECK(world.await<Attributes>([&](auto reply) {
                      world.volume().get_attributes(found->number, std::move(reply));

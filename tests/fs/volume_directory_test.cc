@@ -1,0 +1,103 @@
+// What a listing taught, and how long it may be used: docs/semantics.md, "What others change".
+#include <catch2/catch.hpp>
+
+#include <unistd.h>
+
+#include <map>
+
+#include "client_world.h"
+
+using namespace rushfs::fs;
+using namespace rushfs::fs::test;
+using rushfs::testing::write_file;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr int kFiles = 5000;  // several pages
+
+WorldOptions with_notices() {
+  WorldOptions options;
+  options.notices = true;
+  options.clients = 2;
+  return options;
+}
+
+std::string name_of(int number) { return "clip " + std::to_string(number); }
+
+void fill(World& world) {
+  for (int i = 0; i < kFiles; ++i) write_file(world.exported() / name_of(i), "take");
+}
+
+HandleNumber open_root(World& world) {
+  return world
+      .await<HandleNumber>(
+          [&](auto reply) { world.volume().open_directory(kRootNode, std::move(reply)); })
+      .value();
+}
+
+Listed list(World& world, HandleNumber folder, std::uint64_t cookie) {
+  return world
+      .await<Listed>([&](auto reply) {
+        world.volume().read_directory(folder, cookie, std::move(reply));
+      })
+      .value();
+}
+
+int all_calls(const World& world) {
+  int calls = 0;
+  for (const auto& [operation, count] : world.calls) calls += count;
+  return calls;
+}
+
+}  // namespace
+
+TEST_CASE("who takes his time over a listing need not look up what it told") {
+  if (geteuid() != 0) return;
+  World world(with_notices());
+  fill(world);
+  world.run_for(3s);
+  const auto folder = open_root(world);
+  world.calls.clear();
+  std::uint64_t cookie = 0;
+  int entered = 0, pages = 0;
+  for (auto listed = list(world, folder, 0); listed.first < listed.page->size();
+       listed = list(world, folder, cookie)) {
+    ++pages;
+    world.run_for(3s);
+    for (std::size_t i = listed.first; i < listed.page->size(); ++i) {
+      const auto& entry = (*listed.page)[i];
+      cookie = entry.cookie;
+      if (world.volume().enter(kRootNode, entry, listed.last_known)) ++entered;
+    }
+  }
+  CHECK(pages >= 2);
+  CHECK(entered == kFiles);
+  CHECK(all_calls(world) <= pages + 1);
+  world.volume().release_directory(folder);
+}
+
+TEST_CASE("what others change while a listing is read is looked up, and nothing else") {
+  if (geteuid() != 0) return;
+  World world(with_notices());
+  fill(world);
+  world.run_for(3s);
+  const auto folder = open_root(world);
+  const auto listed = list(world, folder, 0);
+  const std::string changed = (*listed.page)[7].name;
+  world.choose(1);
+  REQUIRE(world.write_file(changed, "another take"));
+  REQUIRE(world.drain());
+  world.run_for(3s);
+  world.choose(0);
+  std::vector<std::string> to_look_up;
+  for (const auto& entry : *listed.page) {
+    if (entry.name == "." || entry.name == "..") continue;
+    if (!world.volume().enter(kRootNode, entry, listed.last_known)) {
+      to_look_up.push_back(entry.name);
+    }
+  }
+  CHECK(to_look_up == std::vector<std::string>{changed});
+  CHECK(world.stat(changed)->size == std::string("another take").size());
+  world.volume().release_directory(folder);
+}
