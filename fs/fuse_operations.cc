@@ -203,25 +203,32 @@ void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
                        });
 }
 
+Through through(const fuse_file_info* file) {
+  if (file->writepage) return Through::mapping;
+  return (file->flags & O_DIRECT) != 0 ? Through::nothing : Through::pages;
+}
+
 void read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
   kernel.volume().read(
       handle_of(file), static_cast<std::uint64_t>(offset), size,
-      [&kernel, r = kernel.begin(request)](auto slices) { kernel.bytes(*r, slices); });
+      [&kernel, r = kernel.begin(request)](auto slices) { kernel.bytes(*r, slices); },
+      through(file));
 }
 
 void write(fuse_req_t request, fuse_ino_t node, const char* bytes, std::size_t size, off_t offset,
            fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
   // Behind an asynchronous direct write the kernel keeps pages that were read meanwhile.
-  const bool direct = (file->flags & O_DIRECT) != 0;
+  const bool direct = through(file) == Through::nothing;
   kernel.volume().write(
       handle_of(file), static_cast<std::uint64_t>(offset), Buffer(bytes, bytes + size),
       [&kernel, direct, node, r = kernel.begin(request)](auto length) {
         if (!direct) return kernel.written(*r, length);
         kernel.invalidate({node});
         kernel.after_invalidation({node}, [&kernel, r, length] { kernel.written(*r, length); });
-      });
+      },
+      through(file));
 }
 
 void flush(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {

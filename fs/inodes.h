@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cache/operation.h"
+#include "fs/kernel_pages.h"
 #include "fs/listing.h"
 #include "fs/loop_time.h"
 #include "fs/message_types.h"
@@ -92,6 +93,7 @@ struct Inode {
   std::uint32_t appending = 0;            // changes on their way into the queue
   bool rescuing = false;                  // what is queued moves to a file of its own
   bool kernel_pages = false;              // the kernel may have some in its cache
+  std::optional<KernelPages> known_pages;  // kept from the first lock to the last close
   bool kernel_pages_stale = false;        // changed by somebody else since the last open
   std::uint32_t changes_in_flight = 0;    // sent by us, not answered
   std::uint64_t epoch = 0;                // of the last change that was answered or noticed

@@ -5,6 +5,7 @@
 
 #include <cassert>
 #include <cerrno>
+#include <cstddef>
 #include <utility>
 
 #include "fs/remote.h"
@@ -42,6 +43,24 @@ class Reply {
 
  private:
   Handler handler_;
+};
+
+/// One answer to several things asked for at once: when all have arrived, and whoever asked for
+/// them too. An error of one is an error of all.
+class JointReply {
+ public:
+  JointReply(Reply<void> reply, std::size_t parts)
+      : reply_(std::move(reply)), waiting_(parts + 1) {}
+
+  void arrive(Result<void> one) {
+    if (!one) result_ = one;
+    if (--waiting_ == 0) reply_(result_);
+  }
+
+ private:
+  Reply<void> reply_;
+  std::size_t waiting_;
+  Result<void> result_;
 };
 
 }  // namespace rushfs::fs

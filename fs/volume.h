@@ -63,6 +63,9 @@ struct Opened {
   /// Writes must come in one piece each: through its cache the kernel splits them at pages.
   bool whole_writes = false;
 };
+/// How the kernel reads and writes: by its cached pages, past them, or since a program has changed
+/// them through a mapping.
+enum class Through : std::uint8_t { pages, nothing, mapping };
 struct Created {
   NodeReference found;
   Opened opened;
@@ -188,9 +191,10 @@ class Volume : private WritebackListener {
   void unlock_closed(HandleNumber handle, std::uint64_t owner, Reply<void> reply);
 
   // Bytes (volume_data.cc).
-  void read(HandleNumber handle, std::uint64_t offset, std::uint64_t length, Reply<Slices> reply);
-  void write(HandleNumber handle, std::uint64_t offset, Buffer data,
-             Reply<std::uint64_t> reply);
+  void read(HandleNumber handle, std::uint64_t offset, std::uint64_t length, Reply<Slices> reply,
+            Through through = Through::pages);
+  void write(HandleNumber handle, std::uint64_t offset, Buffer data, Reply<std::uint64_t> reply,
+             Through through = Through::pages);
 
   // Space, holes and copies (volume_space.cc).
   /// fallocate(2), without the modes that move what follows.
@@ -221,6 +225,9 @@ class Volume : private WritebackListener {
     bool wrote = false;  // since the last flush
     std::shared_ptr<ReadStream> stream;
     bool lost = false;  // had locks that somebody else may have had meanwhile: of no use
+
+    /// The kernel keeps what it reads and writes in its pages.
+    bool uses_pages() const { return !flags.append || !flags.write; }
   };
   struct Directory;
   struct PathWalk;
@@ -323,6 +330,8 @@ class Volume : private WritebackListener {
   void after_notices(std::uint64_t count, absl::AnyInvocable<void() &&> then);
   void serve_behind_notices(bool all);
   void after_kernel(absl::AnyInvocable<void() &&> then);
+  void know_pages(Inode& inode);
+  void write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
   void stamp(const InodeRef& inode);
   void sync_inode(const InodeRef& inode, Reply<void> reply);
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);

@@ -6,23 +6,51 @@
 namespace rushfs::fs {
 
 void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t length,
-                  Reply<Slices> reply) {
+                  Reply<Slices> reply, Through through) {
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF);
   if (found->second.lost) return reply.fail(EIO);
   const auto& inode = found->second.inode;
+  const bool pages = through == Through::pages && found->second.uses_pages();
   reader_.read(inode, found->second.stream, offset, length,
-               [this, inode, reply = std::move(reply)](Result<Slices> slices) mutable {
+               [this, inode, offset, length, pages,
+                reply = std::move(reply)](Result<Slices> slices) mutable {
                  inode->kernel_pages = true;
                  if (slices) {
-                   for (const auto& slice : *slices) bytes_read_ += slice.bytes.size();
+                   std::vector<std::span<const std::uint8_t>> parts;
+                   for (const auto& slice : *slices) parts.push_back(slice.bytes);
+                   for (const auto& part : parts) bytes_read_ += part.size();
+                   if (inode->known_pages && pages) {
+                     inode->known_pages->given(offset, length, parts);
+                   }
                  }
                  reply(std::move(slices));
                });
 }
 
+/// Programs that lock may change neighbouring bytes through mappings at once. Pages that the kernel
+/// has by now nobody remembers.
+void Volume::know_pages(Inode& inode) {
+  if (inode.known_pages) return;
+  inode.known_pages.emplace();
+  drop_kernel_pages(inode);
+}
+
+/// The kernel tells whole pages; the rest of them may have been changed by others meanwhile.
+void Volume::write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data,
+                          Reply<void> reply) {
+  if (!inode->known_pages) return log_.write(inode, offset, std::move(data), std::move(reply));
+  const auto ranges = inode->known_pages->changed(offset, data);
+  const auto joint = std::make_shared<JointReply>(std::move(reply), ranges.size());
+  for (const auto& [at, bytes] : ranges) {
+    log_.write(inode, at, Buffer(bytes.begin(), bytes.end()),
+               [joint](Result<void> one) { joint->arrive(one); });
+  }
+  joint->arrive({});
+}
+
 void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
-                   Reply<std::uint64_t> reply) {
+                   Reply<std::uint64_t> reply, Through through) {
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF);
   if (found->second.lost) return reply.fail(EIO);
@@ -42,6 +70,12 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
       reply(length);
     });
   };
+  if (through == Through::mapping) {
+    return write_mapped(handle.inode, offset, std::move(data), std::move(done));
+  }
+  if (handle.inode->known_pages && through == Through::pages && handle.uses_pages()) {
+    handle.inode->known_pages->written(offset, data);
+  }
   if (handle.flags.append) return log_.append(handle.inode, std::move(data), std::move(done));
   log_.write(handle.inode, offset, std::move(data), std::move(done));
 }

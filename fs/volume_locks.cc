@@ -57,6 +57,7 @@ std::uint64_t Volume::lock(HandleNumber number, const LockAsk& wanted, Reply<voi
 
 std::uint64_t Volume::acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
                               Reply<void> reply) {
+  know_pages(*inode);
   return locks_.acquire(
       inode, number.value, wanted,
       [this, inode, epoch = epoch_, reply = std::move(reply)](Result<LockReply> held) mutable {
@@ -112,20 +113,11 @@ void Volume::sync_files(std::set<InodeRef> files, Reply<void> reply) {
   std::erase_if(files, [](const InodeRef& file) {
     return file->local.operations == 0 && file->appending == 0;
   });
-  struct Round {
-    Reply<void> reply;
-    std::size_t waiting = 1;
-    Result<void> result;
-    void arrive(Result<void> one) {
-      if (!one) result = one;
-      if (--waiting == 0) reply(result);
-    }
-  };
-  const auto round = std::make_shared<Round>(Round{std::move(reply), 1 + files.size(), {}});
+  const auto joint = std::make_shared<JointReply>(std::move(reply), files.size());
   for (const auto& file : files) {
-    sync_inode(file, [round](Result<void> synced) { round->arrive(synced); });
+    sync_inode(file, [joint](Result<void> synced) { joint->arrive(synced); });
   }
-  round->arrive({});
+  joint->arrive({});
 }
 
 /// A process that closes any descriptor of a file gives up all its record locks of it (fcntl(2)).

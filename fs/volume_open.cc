@@ -255,6 +255,7 @@ void Volume::release(HandleNumber number) {
     writeback_.closed(inode->node);
   }
   if (inode->opens > 0) return;
+  inode->known_pages.reset();
   inode->closed_at = parts_.time.now;
   if (inode->unlinked) return let_go(inode);  // its space is wanted back
   if (inode->held) to_release_.push_back(inode);

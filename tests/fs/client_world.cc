@@ -449,9 +449,9 @@ Result<std::string> World::read(HandleNumber handle, std::uint64_t offset, std::
 }
 
 Result<std::uint64_t> World::write(HandleNumber handle, std::uint64_t offset,
-                                   const std::string& data) {
+                                   const std::string& data, Through through) {
   return await<std::uint64_t>([&](auto reply) {
-    volume().write(handle, offset, Buffer(data.begin(), data.end()), std::move(reply));
+    volume().write(handle, offset, Buffer(data.begin(), data.end()), std::move(reply), through);
   });
 }
 

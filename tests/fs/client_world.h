@@ -104,7 +104,8 @@ class World : public ConnectionOutput {
   Result<Opened> open(const std::string& path, OpenFlags flags);
   Result<Created> create(const std::string& path, OpenFlags flags, std::uint32_t mode = 0644);
   Result<std::string> read(HandleNumber handle, std::uint64_t offset, std::uint64_t length);
-  Result<std::uint64_t> write(HandleNumber handle, std::uint64_t offset, const std::string& data);
+  Result<std::uint64_t> write(HandleNumber handle, std::uint64_t offset, const std::string& data,
+                              Through through = Through::pages);
   Result<void> close(HandleNumber handle);
   Result<std::string> read_file(const std::string& path);
   Result<void> write_file(const std::string& path, const std::string& data);
