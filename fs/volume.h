@@ -67,6 +67,9 @@ struct Opened {
   /// Writes must come in one piece each: through its cache the kernel splits them at pages.
   bool whole_writes = false;
 };
+/// How the kernel reads and writes: by its cached pages, past them, or since a program has changed
+/// them through a mapping.
+enum class Through : std::uint8_t { pages, nothing, mapping };
 struct Created {
   NodeReference found;
   Opened opened;
