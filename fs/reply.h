@@ -49,7 +49,8 @@ class Reply {
 /// them too. An error of one is an error of all.
 class JointReply {
  public:
-  JointReply(Reply<void> reply, std::size_t parts) : reply_(std::move(reply)), waiting_(parts + 1) {}
+  JointReply(Reply<void> reply, std::size_t parts)
+      : reply_(std::move(reply)), waiting_(parts + 1) {}
 
   void arrive(Result<void> one) {
     if (!one) result_ = one;

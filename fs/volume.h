@@ -58,9 +58,6 @@ struct OpenFlags {
   bool drop_set_id = false;  // truncating takes set-id bits away: the caller is no root
   bool sync = false;      // O_SYNC, O_DSYNC: a write is answered when the server has it on disk
 };
-/// How the kernel reads and writes: by its cached pages, past them, or because a program has changed
-/// them through a mapping.
-enum class Through : std::uint8_t { pages, nothing, mapping };
 struct Opened {
   HandleNumber handle;
   bool keep_pages = false;  // what the kernel has cached of the file is still good
