@@ -15,7 +15,8 @@ MiB = 1 << 20
 RATE = 20e6 / 8  # bytes a second
 THROTTLE = pathlib.Path("/sys/fs/cgroup/blkio")
 LINK = ["--rate", "100", "--delay", "20", "--buffer", "50"]
-# Seconds after which what is said has to be right: the server's kernel takes some 32 MiB at first.
+# Seconds after which what is said has to be right: a kernel first takes what its memory allows, as
+# much as 32 MiB or more, and only then makes its disk felt.
 SETTLED = 8
 
 
@@ -167,6 +168,11 @@ def mount_memory(mount):
 
 
 if __name__ == "__main__":
+    if not harness.LONG:
+        # How much a kernel takes before its disk is felt is the machine's affair;
+        # sim_limits_test holds the same without one.
+        print("skipped: part of the long form")
+        sys.exit(harness.SKIPPED)
     if not (THROTTLE / "blkio.throttle.write_bps_device").exists():
         print("skipped: the kernel's blkio controller (cgroup v1) is not here")
         sys.exit(harness.SKIPPED)
