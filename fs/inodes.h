@@ -92,6 +92,7 @@ struct Inode {
   bool abandoned = false;                 // and nobody has it open: what is queued is of no use
   std::uint32_t appending = 0;            // changes on their way into the queue
   bool rescuing = false;                  // what is queued moves to a file of its own
+  bool base_lost = false;                 // a restart may have undone changes that `server` has
   bool kernel_pages = false;              // the kernel may have some in its cache
   std::optional<KernelPages> known_pages;  // kept from the first lock to the last close
   bool kernel_pages_stale = false;        // changed by somebody else since the last open

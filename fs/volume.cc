@@ -208,6 +208,7 @@ void keep_known(Inode& inode, const Attributes& before, const AppliedOperation& 
 void Volume::applied(const NodeId& node, const AppliedOperation& operation) {
   const auto inode = inodes_.get(node);
   const Attributes before = inode->server;
+  inode->base_lost = false;
   if (hear_own_change(*inode, operation.change, ++epoch_, parts_.time) == Heard::changed) {
     return content_changed(*inode);
   }
@@ -249,6 +250,7 @@ void Volume::discarded(const NodeId& node) {
   const auto generation = inode->local.generation;
   inode->local = {};
   inode->local.generation = generation + 1;
+  inode->base_lost = false;
   log_.forgot(node);
 }
 

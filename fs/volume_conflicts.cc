@@ -216,9 +216,9 @@ void Volume::check_queued(const AttachReply& reply, bool restarted) {
   for (const auto& waiting : writeback_.suspend_all()) {
     const auto inode = inodes_.get(waiting.node);
     // Then the file need not be as we know it, though nobody else has touched it.
-    const bool own_changes_unknown =
-        restarted ? waiting.uncommitted
-                  : waiting.in_flight && *waiting.in_flight <= reply.applied_through;
+    if (restarted && waiting.uncommitted) inode->base_lost = true;
+    const bool in_flight = waiting.in_flight && *waiting.in_flight <= reply.applied_through;
+    const bool own_changes_unknown = inode->base_lost || (!restarted && in_flight);
     if (!inode->known() || inode->unlinked || inode->rescuing || own_changes_unknown) {
       if (!inode->rescuing) writeback_.resume(waiting.node);
       continue;

@@ -41,6 +41,7 @@ struct Volume::Directory {
   std::optional<std::uint64_t> fetching;  // cookie of the page on its way
   std::deque<Request> waiting;
   ListingDraft draft;
+  std::uint64_t drafted_since = 0;  // epoch when its first page was asked for
   bool began = false;         // a listing from 0 was answered
   std::uint64_t reading = 0;  // start of the page that last answered
 
@@ -131,6 +132,7 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
   const bool known = cookie == 0 && directory->inode->listing;
   if (known && !parts_.remote.reachable() && serve_last_known(*directory)) return serve(directory);
   directory->fetching = cookie;
+  if (cookie == 0) directory->drafted_since = epoch_;
   const bool follows = directory->follows(cookie);
   const auto bytes = std::min(follows ? kPageBytes : kJumpPageBytes, max_read_);
   ask(
@@ -148,7 +150,9 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
           return;
         }
         learn(*directory->inode, (*answer)->directory, epoch);
-        if (directory->draft.add(cookie, answer->reply)) {
+        // Pages from before a change of ours do not have it; the listing kept before does.
+        const bool whole = directory->draft.add(cookie, answer->reply);
+        if (whole && directory->inode->own_epoch <= directory->drafted_since) {
           listings_.keep(directory->inode, directory->draft.take());
         }
         auto entries = std::make_shared<std::vector<DirectoryEntry>>(

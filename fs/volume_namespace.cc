@@ -35,11 +35,13 @@ void Volume::lookup(NodeNumber parent, std::string name, Reply<NodeReference> re
           return reply(answer(*known));
         }
         learn(*directory, (*heard)->directory, epoch);
-        if (!(*heard)->entry) {
-          inodes_.drop_name(directory->number, name);
-          return reply(NodeReference{});
-        }
-        reply(found(learn(*(*heard)->entry, directory->number, name, epoch)));
+        const auto& entry = (*heard)->entry;
+        const bool latest = directory->epoch <= epoch;
+        if (entry && latest) name_made(directory, name, *entry);
+        if (entry) return reply(found(learn(*entry, directory->number, name, epoch)));
+        inodes_.drop_name(directory->number, name);
+        if (latest) name_gone(directory, name);
+        reply(NodeReference{});
       },
       old ? Patience::glance : Patience::prompt);
 }

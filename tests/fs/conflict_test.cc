@@ -215,6 +215,29 @@ TEST_CASE("only we wrote, and the server was restarted in the middle of it: no c
   CHECK(get(story.file).substr(1000, 80).find('o') == std::string::npos);
 }
 
+TEST_CASE("a power cut undid what the server had of ours, and the link fell silent: no copy") {
+  Story story;
+  auto& world = story.world;
+  const auto before = std::filesystem::last_write_time(story.file);
+  const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  REQUIRE(world.write(opened.handle, 1000, "OURS"));
+  REQUIRE(world.run_until([&] { return get(story.file) == story.ours(); }));
+  world.run_for(100ms);  // our mount knows it, and the time of it
+  world.kill_server();
+  put(story.file, std::string(300'000, 'o'));
+  std::filesystem::last_write_time(story.file, before);
+  world.start_server();
+  world.calls.clear();
+  REQUIRE(world.run_until([&] { return world.calls["attach"] > 0; }));
+  world.run_for(15ms);  // what is sent once more is lost on its way
+  world.silence_link(true);
+  world.run_for(40s);
+  REQUIRE(world.close(opened.handle));
+  story.come_back();
+  CHECK((get(story.file) == story.ours()));
+  CHECK(story.copies(world.exported() / "reel").empty());
+}
+
 TEST_CASE("we go on writing while two versions meet: ours has all of it") {
   Story story;
   story.cut();

@@ -69,6 +69,42 @@ TEST_CASE("what was listed before is listed, looked up and stat'ed while the ser
         }) < 1s);
 }
 
+TEST_CASE("what we removed while its folder was being listed is not there without a link") {
+  World world;
+  put(world.exported() / "clip.mov", "c");
+  put(world.exported() / "notes.txt", "n");
+  world.slow_answers["readdir"] = 100ms;
+  const auto handle = world.await<HandleNumber>(
+      [&](auto reply) { world.volume().open_directory(kRootNode, std::move(reply)); });
+  std::optional<Result<Listed>> listed;
+  world.volume().read_directory(handle.value(), 0, [&](auto result) { listed = result; });
+  REQUIRE(world.run_until([&] { return world.calls["readdir"] > 0; }));
+  REQUIRE(world.await<void>([&](auto reply) {
+    world.volume().unlink(kRootNode, "clip.mov", std::move(reply));
+  }));
+  REQUIRE(world.run_until([&] { return listed.has_value(); }));
+  world.volume().release_directory(*handle);
+  world.run_for(10s);
+  lose_server(world);
+  CHECK_FALSE(world.stat("clip.mov"));
+}
+
+TEST_CASE("a name that was gone when asked for is not in the listing known before") {
+  World world;
+  put(world.exported() / "clip.mov", "c");
+  put(world.exported() / "notes.txt", "n");
+  REQUIRE(list(world)->size() == 2);
+  world.run_for(10s);
+  std::filesystem::remove(world.exported() / "clip.mov");
+  put(world.exported() / "new.mov", "new");
+  REQUIRE(world.stat("clip.mov").error().value() == ENOENT);
+  REQUIRE(world.stat("new.mov"));
+  lose_server(world);
+  const auto known = list(world).value();
+  CHECK(known.size() == 2);
+  CHECK(known.contains("new.mov"));
+}
+
 TEST_CASE("what was read before is opened and read while the server is away") {
   World world;
   put(world.exported() / "clip.mov", std::string(700'000, 'c'));
