@@ -25,14 +25,12 @@ WriteOrder::Arrival WriteOrder::arrive(const NodeId& node, QueuedOperation& oper
   }
   if (known == lines_.end() && lines_.size() >= forget_at_) forget_settled();
   Line& line = lines_[node];
-  const auto same = line.held.find(position.sequence);
-  if (same != line.held.end()) {
-    held_bytes_ -= same->second.body.size();
-    --held_;
-    line.held.erase(same);
+  ++held_;
+  if (line.held.contains(position.sequence)) {
+    line.again.emplace(position.sequence, std::move(operation.respond));
+    return Arrival::queued;
   }
   held_bytes_ += operation.body.size();
-  ++held_;
   line.held.emplace(position.sequence, std::move(operation));
   return Arrival::queued;
 }
@@ -68,6 +66,13 @@ WriteOrder::Undone WriteOrder::finished(const NodeId& node, std::uint64_t applie
   line.running = false;
   line.applied = std::max(line.applied, applied);
   highest_ = std::max(highest_, applied);
+  for (auto each = line.again.begin(); each != line.again.end();) {
+    const bool repeated = each->first <= line.applied;
+    if (!repeated && !failed) break;
+    --held_;
+    (repeated ? undone.repeated : undone.operations).push_back(std::move(each->second));
+    each = line.again.erase(each);
+  }
   for (auto each = line.held.begin(); each != line.held.end();) {
     const bool repeated = each->first <= line.applied;
     if (!repeated && !failed) break;
@@ -107,6 +112,7 @@ void WriteOrder::forget(const NodeId& node) {
 void WriteOrder::drop_held() {
   for (auto& [node, line] : lines_) {
     line.held.clear();
+    line.again.clear();
     line.waiters.clear();
   }
   held_bytes_ = 0;

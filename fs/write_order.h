@@ -39,8 +39,8 @@ class WriteOrder {
     applied_before,  // not taken: answer that it is done
     too_many,        // not taken: EAGAIN
   };
-  /// `operation` is moved from only if queued. A repeated one that still waits replaces the first,
-  /// whose responder is dropped: its connection is gone.
+  /// `operation` is moved from only if queued. One that still waits may come again, the copy that
+  /// was given up later than the other, for messages overtake each other: both are answered.
   Arrival arrive(const NodeId& node, QueuedOperation& operation);
 
   /// What may be applied now, in order; empty: nothing, or a run is under way. Call finished() when
@@ -51,7 +51,7 @@ class WriteOrder {
   /// repeats it in order, or gives the failed one up.
   struct Undone {
     std::vector<Responder> operations;
-    std::vector<Responder> repeated;  // came again while they were applied: they took effect
+    std::vector<Responder> repeated;  // came again before they were applied: they took effect
     std::vector<absl::AnyInvocable<void(bool applied) &&>> waiters;
   };
   Undone finished(const NodeId& node, std::uint64_t applied, bool failed);
@@ -80,6 +80,7 @@ class WriteOrder {
     std::uint64_t applied = 0;
     bool running = false;
     std::map<std::uint64_t, QueuedOperation> held;
+    std::multimap<std::uint64_t, Responder> again;  // of those held or running; no bodies
     std::vector<Waiter> waiters;
   };
   bool ready(const Line& line, const QueuePosition& position, std::uint64_t applied) const;

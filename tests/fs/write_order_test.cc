@@ -71,6 +71,30 @@ TEST_CASE("one that comes again while it is applied is applied once") {
   CHECK(next(order).empty());
 }
 
+TEST_CASE("one that comes again while it waits is applied once, and both are answered") {
+  WriteOrder order;
+  arrive(order, 2, 1);
+  CHECK(arrive(order, 2, 1) == WriteOrder::Arrival::queued);
+  CHECK(order.held_bytes() == 10);
+  arrive(order, 1, 0);
+  CHECK(next(order) == Numbers{1, 2});
+  const auto undone = order.finished(kFile, 2, false);
+  CHECK(undone.operations.empty());
+  CHECK(undone.repeated.size() == 1);
+  CHECK(order.held_bytes() == 0);
+}
+
+TEST_CASE("what comes again while it waits counts towards what one client may have waiting") {
+  WriteOrder order;
+  for (std::size_t i = 0; i < WriteOrder::kMaxHeld; ++i) {
+    REQUIRE(arrive(order, 2, 1) == WriteOrder::Arrival::queued);
+  }
+  CHECK(arrive(order, 2, 1) == WriteOrder::Arrival::too_many);
+  const auto undone = order.finished(kFile, 0, true);
+  CHECK(undone.operations.size() == WriteOrder::kMaxHeld);
+  CHECK(arrive(order, 2, 1) == WriteOrder::Arrival::queued);
+}
+
 TEST_CASE("what is at or below the client's floor needs no waiting for") {
   WriteOrder order;
   arrive(order, 9, 8);
