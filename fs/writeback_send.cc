@@ -155,6 +155,8 @@ void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int err
 
 void Writeback::hold_back() {
   attached_ = false;
+  ++generation_;  // what is being loaded is not sent either
+  loading_ = false;
   for (auto& [id, node] : nodes_) take_back(id, node, 0);
 }
 

@@ -314,6 +314,7 @@ void PromisesModel::close_all() {
   for (std::size_t i = 0; i < programs_.size(); ++i) {
     if (programs_[i].busy) waiting += ", of " + std::to_string(i) + ": " + programs_[i].does;
   }
+  if (!all && !broken_) for (int i = 0; i < 3; ++i) { fprintf(stderr, "MOUNT %d\n", i); world_.volume(i).queue_status(); }
   expect(all, "Losing the link, or the server", "an operation is never answered" + waiting);
 }
 

@@ -63,6 +63,7 @@ class PromisesModel {
     FileKey key;
     std::set<Tag> may_hold;  // what whoever gets the lock may find; empty: anything
     std::optional<std::size_t> holder;
+    std::optional<std::size_t> giver;  // who gives it up, and has no answer yet
   };
   template <class T>
   struct Call {
@@ -140,6 +141,7 @@ class PromisesModel {
   void take_lock(std::size_t program);
   void work_under_lock(std::size_t program);
   void give_lock(std::size_t program);
+  bool may_have_lost(std::size_t holder) const;
   void lost_lock(std::size_t program);
 
   fs::Volume& volume(const Program& program) { return world_.volume(program.client); }

@@ -30,7 +30,7 @@ void PromisesModel::prepare_locks() {
     REQUIRE(world_.drain());
     history_.look(now());
     const auto key = history_.folder(history_.root()).back().names.at("locked" + std::to_string(i));
-    locked_.push_back({key, {tag}, std::nullopt});
+    locked_.push_back({key, {tag}, std::nullopt, std::nullopt});
   }
   for (std::size_t i = 0; i < mounts_.size() * kLockedFiles; ++i) {
     programs_.emplace_back();
@@ -89,21 +89,30 @@ void PromisesModel::take_lock(std::size_t program) {
          if (taker.file->elsewhere) return;  // a lock of a file of its own
          LockedFile& file = locked_[*taker.locker];
          if (file.holder && *file.holder != program) {
-           // Only one who was away for long may have lost it.
-           const MountModel& other = mounts_[programs_[*file.holder].client];
-           const auto away = now() - other.last_up();
-           const bool lost = away >= 60s || (server_started_ > other.last_up() && away >= 15s);
-           expect(lost || (other.up_since() && now() - *other.up_since() < 1s), kLocks,
+           expect(may_have_lost(*file.holder), kLocks,
                   "programs " + std::to_string(*file.holder) + " and " + std::to_string(program) +
                       " hold one lock");
            programs_[*file.holder].holds = false;
            file.may_hold.clear();
+         } else if (file.giver && *file.giver != program && may_have_lost(*file.giver)) {
+           file.may_hold.clear();  // before what it wrote had arrived
          }
+         file.giver.reset();
          file.holder = program;
          taker.holds = true;
          taker.wrote = 0;
          work_under_lock(program);
        }});
+}
+
+/// Only one who was away for long may have lost it, or was when the server asked who had locks.
+bool PromisesModel::may_have_lost(std::size_t holder) const {
+  const MountModel& other = mounts_[programs_[holder].client];
+  const auto away = now() - other.last_up();
+  const bool missed_grace =
+      other.last_up() < server_started_ + 1s && now() >= server_started_ + 15s;
+  return away >= 60s || missed_grace ||
+         (other.up_since() && now() - *other.up_since() < 1s);
 }
 
 /// Reads, and writes when what was read is as it must be.
@@ -171,12 +180,14 @@ void PromisesModel::give_lock(std::size_t program) {
   LockedFile& file = locked_[*who.locker];
   // From here on the server may give it to others.
   if (file.holder == program) file.holder.reset();
+  file.giver = program;
   who.holds = false;
   call<void>(program,
              {"unlock",
               [&](auto reply) { volume(who).lock(who.file->handle, wanted, std::move(reply)); },
               [this, program, key = who.file->key](const auto& result, const auto& asked) {
                 Program& giver = programs_[program];
+                if (locked_[*giver.locker].giver == program) locked_[*giver.locker].giver.reset();
                 if (result) return;
                 locked_[*giver.locker].may_hold.clear();
                 check_file_error(program, "unlock", result.error().value(), key, asked);
