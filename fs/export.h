@@ -40,7 +40,7 @@ struct ExportOptions {
 /// Takes an encoded reply, once, on the home loop.
 using Responder = absl::AnyInvocable<void(Buffer reply) &&>;
 
-/// Set to true by whoever no longer wants the answer; a read that has not begun is then skipped.
+/// Set to true by whoever no longer wants the answer; a read or lock that has not begun is skipped.
 using CancelFlag = std::shared_ptr<std::atomic<bool>>;
 
 struct RequestContext {

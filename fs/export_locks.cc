@@ -69,6 +69,9 @@ void Export::Implementation::on(RequestContext context, Lock& lock, Buffer, Resp
     const ClientTag client = context.client;
     after_grace_.emplace_back(client, [this, context = std::move(context), again = lock,
                                        respond = std::move(respond)]() mutable {
+      if (context.cancelled && *context.cancelled) {
+        return std::move(respond)(encode_error(ECANCELED));
+      }
       on(std::move(context), again, {}, std::move(respond));
     });
     return;

@@ -1,5 +1,6 @@
 #include "fs/file_locks.h"
 
+#include <cerrno>
 #include <memory>
 
 namespace rushfs::fs {
@@ -30,7 +31,16 @@ std::uint64_t FileLocks::acquire(const InodeRef& inode, std::uint64_t handle, co
       remote_, Priority::urgent, std::move(request),
       [this, inode, handle, what,
        reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
-        if (!answer) return reply.fail(answer.error());
+        if (!answer) {
+          // The server may have granted it, or do so yet, to somebody who no longer waits.
+          const bool unknown = answer.error().value() == ETIMEDOUT;
+          if (unknown && !holds_any(inode, what.owner, what.span.kind)) {
+            LockAsk none = what;
+            none.span.type = LockType::none;
+            give_up(inode, none, [](Result<void>) {});
+          }
+          return reply.fail(answer.error());
+        }
         table_.set(local(inode->node, what));
         by_handle_[handle].insert({what.owner, what.span.kind});
         reply(answer->reply);

@@ -47,7 +47,7 @@ struct ServerSessions::Connection {
   ClientTag client;
   NodeId root;
   std::string hostname, subpath;
-  std::unordered_map<std::uint64_t, CancelFlag> reads;  // under way, by request
+  std::unordered_map<std::uint64_t, CancelFlag> revocable;  // reads and locks under way, by request
 };
 
 ServerSessions::ServerSessions(ExportJudge judge, ConnectionOutput& output)
@@ -89,7 +89,7 @@ void ServerSessions::on_connected(ConnectionHandle handle, const PublicKey& key,
 void ServerSessions::answer(ConnectionHandle handle, RequestId id, Buffer body) {
   const auto connection = connections_.find(handle);
   if (connection == connections_.end()) return;
-  connection->second->reads.erase(id.value);
+  connection->second->revocable.erase(id.value);
   output_.reply(handle, id, std::move(body));
 }
 
@@ -128,9 +128,9 @@ void ServerSessions::on_request(ConnectionHandle handle, RequestId id, Priority 
   context.read_only = connection.read_only;
   context.priority = priority;
   context.now = now;
-  if (std::holds_alternative<Read>(request)) {
+  if (std::holds_alternative<Read>(request) || std::holds_alternative<Lock>(request)) {
     context.cancelled = std::make_shared<std::atomic<bool>>(false);
-    connection.reads[id.value] = context.cancelled;
+    connection.revocable[id.value] = context.cancelled;
   }
   connection.served->handle(std::move(context), std::move(request), std::move(body),
                             [this, alive = alive_, handle, id](Buffer reply) {
@@ -185,10 +185,10 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
 void ServerSessions::on_cancelled(ConnectionHandle handle, RequestId id) {
   const auto connection = connections_.find(handle);
   if (connection == connections_.end()) return;
-  const auto read = connection->second->reads.find(id.value);
-  if (read == connection->second->reads.end()) return;
-  *read->second = true;
-  connection->second->reads.erase(read);
+  const auto call = connection->second->revocable.find(id.value);
+  if (call == connection->second->revocable.end()) return;
+  *call->second = true;
+  connection->second->revocable.erase(call);
 }
 
 void ServerSessions::on_closed(ConnectionHandle handle, TimePoint now) {
@@ -196,7 +196,7 @@ void ServerSessions::on_closed(ConnectionHandle handle, TimePoint now) {
   if (found == connections_.end()) return;
   const auto connection = std::move(found->second);
   connections_.erase(found);
-  for (auto& [id, flag] : connection->reads) *flag = true;
+  for (auto& [id, flag] : connection->revocable) *flag = true;
   if (connection->served != nullptr) connection->served->detached(connection->client, now);
 }
 
