@@ -141,8 +141,11 @@ void Volume::drop_kernel_pages(Inode& inode) {
 void Volume::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
   if (!inode.known()) met(inode);
   if (inode.epoch <= sent_epoch && inode.changes_in_flight == 0) inode.suspect = false;
+  const bool promised = promised_ && inode.validated >= promised_since_;
   const Heard heard = hear(inode, attributes, sent_epoch, parts_.time);
-  if (heard == Heard::changed) content_changed(inode);
+  // What may be a change of ours may as well be one that nobody had to tell us of.
+  const bool perhaps = heard == Heard::uncertain && !promised;
+  if (heard == Heard::changed || perhaps) content_changed(inode);
   if (heard == Heard::uncertain) hear_outdated(inode, attributes, sent_epoch);
 }
 
