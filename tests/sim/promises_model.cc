@@ -259,6 +259,16 @@ void PromisesModel::refresh(std::size_t client) {
              " never reached the server");
 }
 
+/// A kernel lets one program at a time change the names in a folder.
+bool PromisesModel::changing_names(std::size_t client) const {
+  return std::any_of(programs_.begin(), programs_.end(), [&](const Program& program) {
+    if (!program.busy || program.client != client) return false;
+    const auto does = program.does.substr(0, program.does.find(' '));
+    return does == "create" || does == "mkdir" || does == "link" || does == "rename" ||
+           does == "unlink" || does == "rmdir";
+  });
+}
+
 void PromisesModel::act(std::size_t program) {
   Program& who = programs_[program];
   if (who.locker) return act_locked(program);
@@ -274,7 +284,9 @@ void PromisesModel::act(std::size_t program) {
     }
   }
   const auto name = some_name(program);
-  switch (chance_.below(22)) {
+  const auto what = chance_.below(22);
+  if (what >= 8 && what < 18 && changing_names(who.client)) return look_up(program, name);
+  switch (what) {
     case 0: case 1: case 2: case 3: case 4: return look_up(program, name);
     case 5: case 6: case 7: return stat(program);
     case 8: case 9: return who.file ? read(program) : create(program, name);
@@ -314,7 +326,6 @@ void PromisesModel::close_all() {
   for (std::size_t i = 0; i < programs_.size(); ++i) {
     if (programs_[i].busy) waiting += ", of " + std::to_string(i) + ": " + programs_[i].does;
   }
-  if (!all && !broken_) for (int i = 0; i < 3; ++i) { fprintf(stderr, "MOUNT %d\n", i); world_.volume(i).queue_status(); }
   expect(all, "Losing the link, or the server", "an operation is never answered" + waiting);
 }
 
@@ -363,7 +374,8 @@ void PromisesModel::compare_with_server() {
       const auto& file = history_.file(key);
       const auto seen = world_.stat(name);
       expect(seen.has_value() && key_of(*seen) == key, "What others change",
-             "in the end a mount does not find '" + name + "'");
+             "in the end a mount does not find '" + name + "', but " +
+                 (seen ? "#" + std::to_string(seen->inode) : seen.error().message()));
       if (broken_ || file.empty()) continue;
       const auto bytes = world_.read_file(name);
       expect(bytes.has_value() && *bytes == *file.back().bytes && seen->size == bytes->size(),

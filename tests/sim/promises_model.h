@@ -92,6 +92,7 @@ class PromisesModel {
 
   // promises_model.cc: what happens, and when
   void step();
+  bool changing_names(std::size_t client) const;
   void act(std::size_t program);
   void happen();
   void watch();
