@@ -185,6 +185,16 @@ void ChangeLog::forgot(const NodeId& node) {
   for (auto& change : waiting) append(std::move(change));
 }
 
+// Should more be queued meanwhile, that is sent too, and then asks again.
+void ChangeLog::measure(const InodeRef& inode) {
+  parts_.queue_loop.run(
+      [&queue = parts_.queue, node = inode->node.bytes] { return queue.pending(node); },
+      [inode, generation = inode->local.generation](const cache::PendingNode& left) {
+        if (inode->local.generation != generation || inode->local.operations == 0) return;
+        inode->local.size = left.size;
+      });
+}
+
 bool ChangeLog::may_remember(const NodeId& node) const {
   return forgotten_.contains(node) || being_forgotten_.contains(node);
 }

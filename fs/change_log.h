@@ -35,6 +35,8 @@ class ChangeLog {
 
   /// The queue has forgotten operations of the file, and has room again.
   void forgot(const NodeId& node);
+  /// As many are left that the file's size may be another without those that are gone.
+  void measure(const InodeRef& inode);
   /// It may remember them once more if we are killed now.
   bool may_remember(const NodeId& node) const;
   /// Once a second: what nobody flushes becomes durable too, and space of sent data is freed.

@@ -244,6 +244,8 @@ void Volume::completed(const NodeId& node, std::uint64_t operations) {
     left.unstamped = local.unstamped;
     if (local.unstamped) left.mtime = local.mtime;
     local = left;
+  } else {
+    log_.measure(inode);
   }
   log_.forgot(node);
 }
