@@ -150,6 +150,7 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
           promises_.promise(tag, **root, job.asked);
         }
         std::move(done)(std::move(job.reply), *root);
+        tell();
       });
 }
 

@@ -47,6 +47,7 @@ void Export::Implementation::answer_locked(const RequestContext& context, LockRe
         reply->notices = promises_.told_with(client);
         std::move(respond)(job.error == 0 ? encode_reply(*reply) : encode_error(job.error));
         wake_lock_waiters();
+        tell();
       });
 }
 

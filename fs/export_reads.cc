@@ -205,6 +205,7 @@ void Export::Implementation::on(RequestContext context, Open& request, Buffer, R
         }
         promise(client, job);
         std::move(respond)(std::move(job.reply));
+        tell();
       });
 }
 

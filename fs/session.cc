@@ -147,6 +147,7 @@ void Session::attach_answered(Buffer body) {
   enter(State::ready);
   // The listener may cancel calls and make new ones, which go out at once; the rest follow.
   if (on_attached_) on_attached_(*reply, restarted);
+  if (auto early = std::exchange(early_notice_, {})) asked(early->first, std::move(early->second));
   for (auto& [call, pending] : pending_) {
     if (state_ == State::ready && !pending.sent) send(call, pending);
   }
@@ -162,6 +163,7 @@ void Session::wait_to_retry(std::string reason, bool refused) {
   if (reason != reason_) spdlog::warn("not connected: {}", reason);
   reason_ = std::move(reason);
   refused_ = refused;
+  early_notice_.reset();
   for (auto& [call, pending] : pending_) pending.sent = false;
   // Between half and all of the backoff, so that clients of a restarted server do not come at once.
   std::uint8_t byte = 0;
@@ -232,6 +234,10 @@ void Session::finish(std::map<CallId, Pending>::iterator found, Result<Buffer> r
 }
 
 void Session::asked(transport::RequestId id, Buffer body) {
+  if (state_ == State::attaching && !early_notice_) {
+    early_notice_.emplace(id, std::move(body));
+    return;
+  }
   const auto notice = decode_notice(body);
   if (!notice || !on_noticed_) return carrier_.reply(id, encode_error(ENOSYS));
   ++notices_;

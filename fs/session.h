@@ -145,6 +145,8 @@ class Session : public Remote {
   std::uint64_t next_call_ = 1;
   std::uint64_t waits_ = 0;
   std::uint64_t notices_ = 0, noticed_changes_ = 0;
+  /// Came before the answer to Attach. The next comes when it was answered.
+  std::optional<std::pair<transport::RequestId, Buffer>> early_notice_;
   std::uint64_t next_number_ = 1;
   std::set<std::uint64_t> unanswered_numbers_;
   std::map<CallId, Pending> pending_;
