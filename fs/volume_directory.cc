@@ -153,7 +153,9 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
         // Pages from before a change of ours do not have it; the listing kept before does.
         const bool whole = directory->draft.add(cookie, answer->reply);
         if (whole && directory->inode->own_epoch <= directory->drafted_since) {
-          listings_.keep(directory->inode, directory->draft.take());
+          auto listing = directory->draft.take();
+          if (directory->inode->epoch > directory->drafted_since) listing.version = {};
+          listings_.keep(directory->inode, std::move(listing));
         }
         auto entries = std::make_shared<std::vector<DirectoryEntry>>(
             std::move(answer->reply.entries));

@@ -17,6 +17,7 @@ void Volume::met(Inode& inode) const {
 void Volume::noticed(Inode& inode) {
   inode.epoch = epoch_;
   inode.suspect = true;
+  if (inode.listing) inode.listing->version = {};
   // What we wrote is older than that, and so is the time that we wrote it.
   if (inode.local.operations == 0) inode.local.unstamped = false;
   if (inode.regular()) {
