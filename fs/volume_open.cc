@@ -189,7 +189,8 @@ void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Patience patience
 
 void Volume::finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {
   const Opened opened = add_handle(inode, flags);
-  if (!flags.truncate || (inode->size() == 0 && inode->local.operations == 0)) {
+  const bool empty = inode->size() == 0 && inode->local.operations == 0 && fresh(*inode);
+  if (!flags.truncate || empty) {
     return reply(opened);
   }
   AttributeChange change;
