@@ -113,19 +113,25 @@ void Reader::follow(const InodeRef& inode, ReadStream& stream, std::uint64_t off
   const std::uint64_t size = inode->server.size;
   const auto wish = stream.prefetcher.read(offset, length, size, window_);
   if (wish.jumped) close(*inode, stream);
+  auto& before = stream.ahead;
+  const Version version = inode->server.version;
+  if (wish.jumped || before.version != version) before = {version, std::nullopt, 0};
   auto ahead = [&](std::uint64_t from, std::uint64_t to) {
     cover(inode, from, std::min(to, size), Priority::ahead, &stream, [](const ExtentRef&) {});
   };
-  if (stream.prefetcher.sequential() || size <= kSmallFile || offset == 0) {
+  const std::uint64_t block = (offset + length - 1) / cache::kBlockBytes;
+  const bool whole = stream.prefetcher.sequential() || size <= kSmallFile || offset == 0;
+  if (whole && before.block != block) {
     const std::uint64_t first = offset / cache::kBlockBytes * cache::kBlockBytes;
-    const std::uint64_t past =
-        (offset + length + cache::kBlockBytes - 1) / cache::kBlockBytes * cache::kBlockBytes;
+    const std::uint64_t past = (block + 1) * cache::kBlockBytes;
     if (first < size) ahead(size <= kSmallFile ? 0 : first, size <= kSmallFile ? size : past);
+    before.block = block;
   }
-  if (!inode->content.disk_known || ahead_ > 2 * window_) return;
   const std::uint64_t to =
       wish.to == size ? size : wish.to / kAheadStep * kAheadStep;  // whole steps
+  if (before.to == to || !inode->content.disk_known || ahead_ > 2 * window_) return;
   if (wish.from < to) ahead(wish.from, to);
+  before.to = to;
 }
 
 void Reader::arrived(Operations::iterator operation, boost::system::error_code error) {

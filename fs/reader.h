@@ -32,6 +32,12 @@ using Slices = std::vector<Slice>;
 /// Who reads: the pattern is judged per open file.
 struct ReadStream {
   Prefetcher prefetcher;
+  /// What was asked for ahead: small reads lead to the same wishes again and again.
+  struct Ahead {
+    Version version;
+    std::optional<std::uint64_t> block;  // around the last read
+    std::uint64_t to = 0;
+  } ahead;
 };
 
 struct Extent {

@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include <cerrno>
+#include <ctime>
 #include <deque>
 
 #include "direct_loop.h"
@@ -292,6 +293,19 @@ TEST_CASE("closing a handle cancels what only it had wished for") {
   REQUIRE(before > 0);
   story.reader.close(*story.inode, *story.stream);
   CHECK(story.remote.calls.size() < before);
+}
+
+TEST_CASE("small reads of a file in many pieces do not each go through all of them") {
+  constexpr std::uint64_t kPiece = 512, kPieces = 1 << 16, kReads = 1 << 13;
+  Story story(kPieces * kPiece);
+  const auto begin = std::clock();
+  for (std::uint64_t i = 0; i < kPieces; ++i) {
+    auto bytes = std::make_shared<const Buffer>(kPiece, std::uint8_t{1});
+    story.reader.seed(story.inode, i * kPiece, bytes, *bytes);
+  }
+  const auto seeded = std::clock();
+  for (std::uint64_t i = 0; i < kReads; ++i) story.read(i * kPiece, kPiece);
+  CHECK(std::clock() - seeded < 10 * (seeded - begin));
 }
 
 TEST_CASE("a hole is asked for once, brings no data, and takes no space in the cache") {
