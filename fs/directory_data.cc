@@ -15,7 +15,7 @@ namespace {
 /// the owner's bit is lent for the moment of opening.
 Descriptor open_regular(int reached, int flags, mode_t needed) {
   const std::string path = proc_path(reached);
-  Descriptor opened(::open(path.c_str(), flags | O_CLOEXEC));
+  Descriptor opened(open_untouched(AT_FDCWD, path.c_str(), flags));
   if (opened || errno != EACCES) return opened;
   struct stat status {};
   if (::fstat(reached, &status) != 0 || status.st_uid != ::geteuid()) {
@@ -24,7 +24,7 @@ Descriptor open_regular(int reached, int flags, mode_t needed) {
   }
   const mode_t mode = status.st_mode & 07777;
   if (::chmod(path.c_str(), mode | needed) != 0) return opened;
-  opened = Descriptor(::open(path.c_str(), flags | O_CLOEXEC));
+  opened = Descriptor(open_untouched(AT_FDCWD, path.c_str(), flags));
   const int error = errno;
   static_cast<void>(::chmod(path.c_str(), mode));
   errno = error;

@@ -66,7 +66,7 @@ Result<DirectoryEntry> DirectoryStore::list_entry(const ReadDirectory& request,
 
 Result<ReadDirectoryReply> DirectoryStore::list(const ReadDirectory& request,
                                                 const Node& directory) const {
-  const Descriptor fd(::openat(reach(directory), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor fd(open_untouched(reach(directory), ".", O_RDONLY | O_DIRECTORY));
   if (!fd) return last_error();
   if (request.cookie != 0 && ::lseek(fd.get(), static_cast<off_t>(request.cookie), SEEK_SET) < 0) {
     return last_error();

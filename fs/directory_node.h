@@ -56,6 +56,8 @@ inline std::string proc_path(int fd) {
 }
 /// What Attributes::traits says of the file `name` in `at`, or of `at` itself if it is empty.
 std::uint32_t traits_of(int at, const char* name);
+/// As openat(2). What is read leaves no access time, where the owner of this process may do so.
+int open_untouched(int directory, const char* path, int flags);
 int open_beneath(int directory, const char* name, std::uint64_t flags, std::uint64_t mode = 0);
 
 class DirectoryStore final : public Store {
@@ -78,6 +80,7 @@ class DirectoryStore final : public Store {
                                   const Node& directory) const override;
   Result<std::string> readlink(const Node& node) const override;
   Result<StatFsReply> statfs(const Node& node) const override;
+  void touch(const Node& node) const override;
 
   Result<FileRef> open(const Node& node, bool for_writing) const override;
   Result<std::size_t> read(StoreFile& file, std::uint64_t offset,

@@ -74,6 +74,11 @@ int open_beneath(int directory, const char* name, std::uint64_t flags, std::uint
   return fd;
 }
 
+int open_untouched(int directory, const char* path, int flags) {
+  const int fd = ::openat(directory, path, flags | O_NOATIME | O_CLOEXEC);
+  return fd < 0 && errno == EPERM ? ::openat(directory, path, flags | O_CLOEXEC) : fd;
+}
+
 std::shared_ptr<const Store> open_directory_store(const DirectoryOptions& options) {
   return std::make_shared<const DirectoryStore>(options);
 }

@@ -132,6 +132,7 @@ class Export::Implementation {
   void on(RequestContext, Attach&, Buffer, Responder);
   void on(RequestContext, Measure&, Buffer, Responder);
   void on(RequestContext, Detach&, Buffer, Responder);
+  void on(RequestContext, Touch&, Buffer, Responder);
   void on(RequestContext, Lookup&, Buffer, Responder);
   void on(RequestContext, GetAttributes&, Buffer, Responder);
   void on(RequestContext, Readlink&, Buffer, Responder);

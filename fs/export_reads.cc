@@ -110,6 +110,19 @@ void Export::Implementation::on(RequestContext context, GetAttributes& request, 
       std::move(respond));
 }
 
+void Export::Implementation::on(RequestContext context, Touch& request, Buffer,
+                                Responder respond) {
+  const bool read_only = context.read_only || options_.read_only;
+  answer(
+      context, request.node,
+      [read_only](const Store& store, Job& job) {
+        if (!read_only) store.touch(*job.nodes[0]);
+        auto attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
+        if (!failed(job, attributes)) job.reply = encode_reply(AttributesReply{*attributes});
+      },
+      std::move(respond));
+}
+
 void Export::Implementation::on(RequestContext context, Lookup& request, Buffer,
                                 Responder respond) {
   if (request.name == ".." && request.directory == context.root) request.name.pop_back();

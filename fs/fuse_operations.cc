@@ -31,6 +31,7 @@ OpenFlags flags_of(fuse_req_t request, const fuse_file_info* file) {
   flags.exclusive = file->flags & O_EXCL;
   flags.drop_set_id = fuse_req_ctx(request)->uid != 0;
   flags.sync = file->flags & (O_SYNC | O_DSYNC);
+  flags.untouched = file->flags & O_NOATIME;
   return flags;
 }
 

@@ -69,6 +69,7 @@ bool Inode::directory() const { return S_ISDIR(server.mode); }
 
 Attributes Inode::view() const {
   Attributes seen = server;
+  if (read_at) seen.atime = *read_at;
   if (local.operations == 0) {
     if (local.unstamped && local.mtime) seen.mtime = *local.mtime;
     return seen;
@@ -82,7 +83,7 @@ Attributes Inode::view() const {
   if (local.permissions) seen.mode = (seen.mode & ~0777u) | *local.permissions;
   if (local.uid) seen.uid = *local.uid;
   if (local.gid) seen.gid = *local.gid;
-  if (local.atime) seen.atime = *local.atime;
+  if (local.atime && !read_at) seen.atime = *local.atime;
   if (local.mtime) seen.mtime = *local.mtime;
   seen.ctime = std::max(seen.ctime, local.ctime);
   return seen;

@@ -102,6 +102,8 @@ struct Inode {
   std::uint64_t shown_epoch = 0;          // of the last reply that was shown, though not believed
   LocalChanges local;
   Content content;
+  std::optional<Timestamp> read_at;       // by a program here; until the server has a time for it
+  bool read_untold = false;               // and the server is still to be told
   std::optional<KnownXattrs> xattrs;      // of the server's, when somebody asked
   std::optional<KnownRanges> data_ranges;
   bool copied_into = false;               // on the server, and perhaps not on its disk yet

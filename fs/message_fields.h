@@ -173,6 +173,10 @@ void fields(A& a, In<A, GetAttributes>& m) {
   fields(a, m.node);
 }
 template <class A>
+void fields(A& a, In<A, Touch>& m) {
+  fields(a, m.node);
+}
+template <class A>
 void fields(A& a, In<A, AttributesReply>& m) {
   fields(a, m.attributes);
 }

@@ -82,6 +82,8 @@ constexpr std::uint8_t kOperation<CreateUnnamed> = 39;
 template <>
 constexpr std::uint8_t kOperation<FileFlags> = 40;
 template <>
+constexpr std::uint8_t kOperation<Touch> = 41;
+template <>
 constexpr std::uint8_t kOperation<Lock> = 44;
 template <>
 constexpr std::uint8_t kOperation<TestLock> = 45;
@@ -98,7 +100,7 @@ constexpr std::array<const char*, 47> kNames = {
     "?",        "?",        "?",          "?",         "?",       "?",
     "?",        "?",        "listxattrs", "getxattr",  "setxattr", "allocate",
     "dataranges", "copyrange", "append",  "tmpfile",   "fileflags",
-    "?",        "?",        "?",          "lock",      "testlock", "cancellock"};
+    "touch",    "?",        "?",          "lock",      "testlock", "cancellock"};
 
 template <class R>
 std::variant<Request, DecodeError> decode_as(std::span<const std::uint8_t> body) {
@@ -263,6 +265,7 @@ RUSHFS_MESSAGE(CopyRange);
 RUSHFS_MESSAGE_SHARED_REPLY(Append);
 RUSHFS_MESSAGE_SHARED_REPLY(CreateUnnamed);
 RUSHFS_MESSAGE(FileFlags);
+RUSHFS_MESSAGE_SHARED_REPLY(Touch);
 RUSHFS_MESSAGE(Lock);
 RUSHFS_MESSAGE(TestLock);
 RUSHFS_MESSAGE_SHARED_REPLY(CancelLock);

@@ -74,6 +74,12 @@ struct GetAttributes {
   NodeId node;
 };
 
+/// A program has read the node (docs/file-protocol.md): the server's disk may note the time.
+struct Touch {
+  using Reply = AttributesReply;
+  NodeId node;
+};
+
 struct ReadlinkReply {
   std::string target;
   Attributes attributes;
@@ -303,8 +309,8 @@ using Request = std::variant<Attach, Detach, Lookup, GetAttributes, Readlink, Re
                              Open, Release, Read, Write, Commit, SetAttributes, Create,
                              MakeDirectory, MakeNode, Symlink, Link, Unlink, RemoveDirectory,
                              Rename, Measure, ListXattrs, GetXattr, SetXattr, Allocate, DataRanges,
-                             CopyRange, Append, CreateUnnamed, FileFlags, Lock, TestLock,
-                             CancelLock>;
+                             CopyRange, Append, CreateUnnamed, FileFlags, Touch, Lock,
+                             TestLock, CancelLock>;
 
 /// The request as bytes. Defined for every alternative of Request.
 template <class R>

@@ -141,7 +141,7 @@ Mount::Implementation::Implementation(MountConfig config)
   carrier_.attach(*driver, *session);
   volume = std::make_unique<Volume>(
       ClientParts{*session, blocks_loop_, blocks_, queue_loop_, queue_, time_},
-      Volume::Options{config_.timeout, config_.read_only, own_hostname()});
+      Volume::Options{config_.timeout, config_.read_only, own_hostname(), config_.access_times});
   volume->restore();
   blocks_thread_.start();
   queue_thread_.start();

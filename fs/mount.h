@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/access_times.h"
 #include "fs/mount_status.h"
 #include "fs/remote.h"
 #include "transport/address.h"
@@ -50,6 +51,7 @@ struct MountConfig {
 
   bool allow_other = false;
   bool read_only = false;
+  AccessTimes::Options access_times;
   bool tell_watchers = true;                // of changes by others (inotify)
   std::vector<std::string> fuse_options;    // generic ones, passed on as -o: noexec, nodev ...
 };

@@ -121,6 +121,9 @@ class Store {
                                           const Node& directory) const = 0;
   virtual Result<std::string> readlink(const Node& node) const = 0;
   virtual Result<StatFsReply> statfs(const Node& node) const = 0;
+  /// Reads it as a program would, which may give it a new access time. No other function does,
+  /// where this process may read without.
+  virtual void touch(const Node& node) const = 0;
 
   // Data. EISDIR, EINVAL: not a regular file. Devices, FIFOs and sockets are never opened.
   virtual Result<FileRef> open(const Node& node, bool for_writing) const = 0;

@@ -16,6 +16,7 @@ Volume::Volume(const ClientParts& parts, Options options)
       writeback_(parts, *this, options.timeout),
       locks_(parts.remote),
       log_(parts, inodes_, writeback_, options.timeout),
+      access_times_(parts.remote, parts.time, options.access_times),
       reader_(parts, [this](Inode& inode) { drop_kernel_pages(inode); }) {}
 
 Volume::~Volume() = default;
@@ -35,6 +36,7 @@ void Volume::restore() {
 void Volume::remembered(const AttachReply& reply) {
   inodes_.set_root(reply.root, reply.attributes);
   server_read_only_ = reply.read_only;
+  access_times_.set_read_only(reply.read_only || options_.read_only);
   squashed_ = reply.squashed;
   max_read_ = std::min(reply.max_read, kMaxTransfer);
   reader_.attached(reply.max_read);
@@ -244,6 +246,7 @@ void Volume::completed(const NodeId& node, std::uint64_t operations) {
     left.unstamped = local.unstamped;
     if (local.unstamped) left.mtime = local.mtime;
     local = left;
+    if (inode->opens == 0) access_times_.tell(inode);
   } else {
     log_.measure(inode);
   }

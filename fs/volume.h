@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "fs/access_times.h"
 #include "fs/change_log.h"
 #include "fs/client_parts.h"
 #include "fs/file_locks.h"
@@ -57,6 +58,7 @@ struct OpenFlags {
   bool exclusive = false; // create only
   bool drop_set_id = false;  // truncating takes set-id bits away: the caller is no root
   bool sync = false;      // O_SYNC, O_DSYNC: a write is answered when the server has it on disk
+  bool untouched = false; // O_NOATIME: what is read leaves no access time
 };
 struct Opened {
   HandleNumber handle;
@@ -104,6 +106,7 @@ class Volume : private WritebackListener {
     transport::Duration timeout = std::chrono::seconds(60);  // of one operation without a link
     bool read_only = false;
     std::string hostname = "localhost";  // names our version where two meet
+    AccessTimes::Options access_times{};
   };
   Volume(const ClientParts& parts, Options options);
   ~Volume() override;
@@ -310,6 +313,7 @@ class Volume : private WritebackListener {
   void with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<void> reply);
   void seek_on(std::shared_ptr<SeekWalk> walk);
 
+  bool must_see_reads(const Inode& inode, const OpenFlags& flags) const;
   Opened add_handle(const InodeRef& inode, OpenFlags flags);
   InodeRef created(const EntryReply& made);
   void open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply);
@@ -351,6 +355,7 @@ class Volume : private WritebackListener {
   Writeback writeback_;
   FileLocks locks_;
   ChangeLog log_;
+  AccessTimes access_times_;
   Reader reader_;
   transport::LimitShares sending_;
   bool server_read_only_ = false;

@@ -12,10 +12,12 @@ void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t lengt
   if (found->second.lost) return reply.fail(EIO);
   const auto& inode = found->second.inode;
   const bool pages = through == Through::pages && found->second.uses_pages();
+  const bool untouched = found->second.flags.untouched;
   reader_.read(inode, found->second.stream, offset, length,
-               [this, inode, offset, length, pages,
+               [this, inode, offset, length, pages, untouched,
                 reply = std::move(reply)](Result<Slices> slices) mutable {
                  inode->kernel_pages = true;
+                 if (slices && !untouched) access_times_.read(*inode);
                  if (slices) {
                    std::vector<std::span<const std::uint8_t>> parts;
                    for (const auto& slice : *slices) parts.push_back(slice.bytes);

@@ -66,8 +66,10 @@ void Volume::open_directory(NodeNumber node, Reply<HandleNumber> reply) {
 void Volume::release_directory(HandleNumber number) {
   const auto found = directories_.find(number.value);
   if (found == directories_.end()) return;
-  --found->second->inode->opens;
+  const auto inode = found->second->inode;
+  --inode->opens;
   directories_.erase(found);
+  access_times_.tell(inode);
 }
 
 void Volume::read_directory(HandleNumber number, std::uint64_t cookie, Reply<Listed> reply) {
@@ -79,6 +81,7 @@ void Volume::read_directory(HandleNumber number, std::uint64_t cookie, Reply<Lis
     directory->began = false;
   }
   directory->waiting.push_back({cookie, std::move(reply)});
+  access_times_.read(*directory->inode);
   serve(directory);
 }
 

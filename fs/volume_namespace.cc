@@ -246,7 +246,11 @@ void Volume::moved(const Renaming& renaming, const RenameReply& done) {
 void Volume::read_link(NodeNumber node, Reply<std::string> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
-  if (inode->target) return reply(*inode->target);
+  if (inode->target) {
+    access_times_.read(*inode);
+    access_times_.tell(inode);
+    return reply(*inode->target);
+  }
   ask(parts_.remote, Priority::urgent, Readlink{inode->node},
       [this, inode, epoch = epoch_,
        reply = std::move(reply)](Result<Answer<ReadlinkReply>> answer) mutable {

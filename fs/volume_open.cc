@@ -26,6 +26,14 @@ std::optional<std::uint32_t> without_set_id(std::uint32_t mode) {
 
 }  // namespace
 
+// What the kernel reads from its own pages, it does not tell. Where that would leave an access time
+// it gives them up; a long file's are worth more than its access time.
+bool Volume::must_see_reads(const Inode& inode, const OpenFlags& flags) const {
+  constexpr std::uint64_t kSoonReadAgain = cache::kBlockBytes;
+  return flags.read && !flags.untouched && inode.kernel_pages && inode.size() <= kSoonReadAgain &&
+         access_times_.due(inode);
+}
+
 Opened Volume::add_handle(const InodeRef& inode, OpenFlags flags) {
   const HandleNumber number{next_handle_++};
   ++inode->opens;
@@ -36,7 +44,8 @@ Opened Volume::add_handle(const InodeRef& inode, OpenFlags flags) {
   }
   handles_.emplace(number.value,
                    Handle{inode, flags, false, std::make_shared<ReadStream>(), false});
-  Opened opened{number, !inode->kernel_pages_stale, flags.append && flags.write};
+  const bool keep_pages = !inode->kernel_pages_stale && !must_see_reads(*inode, flags);
+  Opened opened{number, keep_pages, flags.append && flags.write};
   inode->kernel_pages_stale = false;
   return opened;
 }
@@ -219,6 +228,7 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF);
   Handle& handle = found->second;
+  access_times_.tell(handle.inode);
   if (!handle.flags.write) return reply.ok();
   stamp(handle.inode);
   handle.wrote = false;
@@ -257,6 +267,7 @@ void Volume::release(HandleNumber number) {
     stamp(inode);
     writeback_.closed(inode->node);
   }
+  access_times_.tell(inode);
   if (inode->opens > 0) return;
   inode->known_pages.reset();
   inode->closed_at = parts_.time.now;

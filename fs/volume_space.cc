@@ -220,6 +220,7 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
   const auto source = handles_.find(from.value), target = handles_.find(to.value);
   if (source == handles_.end() || target == handles_.end()) return reply.fail(EBADF);
   target->second.wrote = true;
+  access_times_.read(*source->second.inode);
   CopyRange request{
       {}, source->second.inode->node, from_offset, target->second.inode->node, to_offset, length};
   auto copy = [this, inode = target->second.inode, request,

@@ -114,6 +114,7 @@ fs::MountConfig mount_config(const RemoteLocation& location, const file::path& m
   config.allow_other = options.allow_other;
   config.tell_watchers = options.tell_watchers;
   config.read_only = options.read_only;
+  config.access_times = options.access_times;
   config.fuse_options = fuse_options(options);
   return config;
 }

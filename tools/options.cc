@@ -125,6 +125,17 @@ bool take_rushfs_option(const Option& option, MountOptions& result) {
   return true;
 }
 
+/// How reading is noted. These are known to others too, and so looked at once more.
+void take_access_option(const std::string& name, fs::AccessTimes::Options& result) {
+  using fs::AccessRule;
+  if (name == "noatime") result.rule = AccessRule::none;
+  if (name == "strictatime") result.rule = AccessRule::always;
+  if (name == "atime" || name == "relatime" || name == "nostrictatime") {
+    result.rule = AccessRule::relative;
+  }
+  if (name == "nodiratime" || name == "diratime") result.folders = name == "diratime";
+}
+
 /// Switches of mount(8) that a file system is told about. The later one of a pair wins.
 bool take_generic_option(const Option& option, MountOptions& result) {
   struct Switch {
@@ -146,6 +157,7 @@ bool take_generic_option(const Option& option, MountOptions& result) {
     result.*known.member = known.on;
     return true;
   }
+  if (!option.value) take_access_option(option.name, result.access_times);
   static constexpr std::array<std::string_view, 3> kKernel{"noatime", "sync", "dirsync"};
   if (std::ranges::find(kKernel, option.name) != kKernel.end() && !option.value) {
     result.kernel.push_back(option.name);

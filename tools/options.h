@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fs/access_times.h"
 #include "transport/endpoint.h"
 #include "transport/units.h"
 
@@ -31,6 +32,7 @@ struct MountOptions {
   bool no_exec = false;
   bool no_suid = true;    // whoever has the server could make himself root here
   bool no_device = true;  // likewise
+  fs::AccessTimes::Options access_times;
   std::vector<std::string> kernel;  // understood by the kernel for any file system: noatime ...
 };
 

@@ -83,7 +83,8 @@ std::vector<Request> samples() {
           CopyRange{call, node('f'), 1, node('g'), 2, 3},
           Append{node('h'), {3, 2, 1}, 77, true, kData},
           CreateUnnamed{call, node('i'), caller, 0600},
-          FileFlags{call, node('j'), 0x10}};
+          FileFlags{call, node('j'), 0x10},
+          Touch{node('k')}};
 }
 
 Buffer bytes_of(const Request& request) {

@@ -747,6 +747,35 @@ def removed_files_live_until_they_are_closed(folder):
     return seen
 
 
+@row
+def reading_shows_in_the_access_time(folder):
+    """docs/semantics.md, "Access times". What moves by less is the server's clock beside ours."""
+    path, link = put(folder / "file", b"content"), folder / "link"
+    link.symlink_to("file")
+
+    def noted(action, target):
+        before = os.lstat(target).st_atime_ns
+        time.sleep(0.3)
+        action()
+        return os.lstat(target).st_atime_ns - before > 200_000_000
+
+    def read(flags=0):
+        fd = os.open(path, os.O_RDONLY | flags)
+        os.read(fd, 100)
+        os.close(fd)
+
+    seen = [noted(lambda: os.stat(path), path),
+            noted(lambda: os.close(os.open(path, os.O_RDONLY)), path),
+            noted(lambda: read(os.O_NOATIME), path), noted(read, path), noted(read, path),
+            noted(lambda: put(path, b"other"), path), noted(read, path), noted(read, path)]
+    os.chmod(path, 0o600)
+    seen += [noted(read, path), noted(read, path)]
+    os.utime(path, (5, 6))
+    seen += [os.stat(path).st_atime, noted(read, path), os.stat(path).st_mtime]
+    seen += [noted(lambda: os.listdir(folder), folder), noted(lambda: os.listdir(folder), folder)]
+    return seen + [noted(lambda: os.readlink(link), link), noted(lambda: os.readlink(link), link)]
+
+
 class ConformanceTest(harness.TestCase):
     def test_the_mount_does_what_a_local_disk_does(self):
         os.umask(0o022)

@@ -77,6 +77,15 @@ TEST_CASE("the later of two contradicting options wins") {
   CHECK(parse_mount_options({"rw", "ro"}).read_only);
 }
 
+TEST_CASE("how reading is noted is said as to mount(8)") {
+  using fs::AccessRule;
+  CHECK(parse_mount_options({"ro"}).access_times.rule == AccessRule::relative);
+  CHECK(parse_mount_options({"noatime"}).access_times.rule == AccessRule::none);
+  CHECK(parse_mount_options({"noatime,strictatime"}).access_times.rule == AccessRule::always);
+  CHECK(parse_mount_options({"strictatime,relatime"}).access_times.rule == AccessRule::relative);
+  CHECK_FALSE(parse_mount_options({"nodiratime"}).access_times.folders);
+}
+
 TEST_CASE("a comma in a path is written with a backslash") {
   CHECK(parse_mount_options({R"(identity=/keys/a\,b\\c)"}).connect.identity == "/keys/a,b\\c");
 }
