@@ -103,6 +103,11 @@ void Database::prepare_schema(std::string_view schema, std::uint32_t format) {
                                "PRAGMA user_version = " + std::to_string(format) + "; COMMIT";
     const int code = sqlite3_exec(handle_, create.c_str(), nullptr, nullptr, nullptr);
     if (code != SQLITE_OK) throw_failure("create the tables of", code);
+  } else if (found < format && found > 0) {
+    throw DatabaseError(file_.string() + " has format " + std::to_string(found) +
+                            ", made by an older rushfs; this one knows format " +
+                            std::to_string(format) + ". What is in it is sent by that one",
+                        false);
   } else if (found != format || tables != schema) {
     throw DatabaseError(file_.string() + " is damaged: its tables are not those of format " +
                             std::to_string(format),

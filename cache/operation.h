@@ -32,6 +32,9 @@ struct Origin {
   std::string_view node;
   std::string_view display_name;
   std::chrono::system_clock::time_point now;
+  // What the file was before the first operation queued for it, opaque here, up to
+  // kMaximumBaseBytes; empty: unknown. Kept until clear_bases(), with the node's first operation.
+  std::string_view base = {};
 };
 
 struct Operation {
@@ -79,6 +82,7 @@ struct PendingNode {
   std::optional<std::uint64_t> last_sequence;  // none when nothing is queued
   SizeEffect size;
   bool parked = false;
+  std::string base;  // as Origin::base
 };
 
 // An operation that cannot be sent and holds back the later ones of its node.

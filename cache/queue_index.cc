@@ -39,16 +39,25 @@ QueuedOperation* QueueIndex::find(std::uint64_t sequence) {
   return found == operations_.end() ? nullptr : &found->second;
 }
 
-QueuedNode& QueueIndex::enter(std::string_view node, std::string_view name) {
+QueuedNode& QueueIndex::enter(std::string_view node, std::string_view name,
+                              std::string_view base) {
   std::unique_ptr<QueuedNode>& entry = nodes_[NodeId(node)];
   if (entry == nullptr) {
     entry = std::make_unique<QueuedNode>();
     entry->row = next_node_row_++;
     entry->node = node;
+    entry->base = base;
   }
   if (!entry->has_row || entry->name != name) changed_nodes_.insert(entry.get());
   entry->name = name;
   return *entry;
+}
+
+void QueueIndex::clear_base(std::string_view node) {
+  QueuedNode* queued = find(node);
+  if (queued == nullptr || queued->base.empty()) return;
+  queued->base.clear();
+  changed_nodes_.insert(queued);
 }
 
 QueuedNode& QueueIndex::enter_stored(const NodeRow& row) {
@@ -59,6 +68,7 @@ QueuedNode& QueueIndex::enter_stored(const NodeRow& row) {
     entry->row = row.id;
     entry->node = row.node;
     entry->name = row.name;
+    entry->base = row.base;
     entry->has_row = true;
   }
   return *entry;
@@ -181,7 +191,7 @@ QueueLog::Changes QueueIndex::changes() const {
   changes.removed_operations = removed_operations_;
   changes.removed_nodes = removed_nodes_;
   for (const QueuedNode* node : changed_nodes_) {
-    changes.nodes.push_back({node->row, node->node, node->name});
+    changes.nodes.push_back({node->row, node->node, node->name, node->base});
   }
   for (const std::uint64_t sequence : changed_operations_) {
     const auto found = operations_.find(sequence);

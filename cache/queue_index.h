@@ -23,6 +23,7 @@ struct QueuedNode {
   std::uint64_t row = 0;
   NodeId node;
   std::string name;
+  std::string base;  // as Origin::base
   std::deque<std::uint64_t> sequences;  // ascending
   std::uint64_t data_bytes = 0;
   Overlay overlay;
@@ -72,8 +73,9 @@ class QueueIndex {
 
   QueuedNode* find(std::string_view node) const;
   QueuedOperation* find(std::uint64_t sequence);
-  // The node, under its latest name.
-  QueuedNode& enter(std::string_view node, std::string_view name);
+  // The node, under its latest name; a new one with its base.
+  QueuedNode& enter(std::string_view node, std::string_view name, std::string_view base = {});
+  void clear_base(std::string_view node);
   // As the log has it.
   QueuedNode& enter_stored(const NodeRow& row);
 

@@ -24,12 +24,12 @@ std::span<const std::uint8_t> bytes_of(std::string_view text) {
 
 QueueLog::QueueLog(const std::filesystem::path& file)
     : database_(file, Database::Durability::every_commit, kSchema, kFormat),
-      list_nodes_(database_, "list the nodes of", "SELECT id, node, name FROM node"),
+      list_nodes_(database_, "list the nodes of", "SELECT id, node, name, base FROM node"),
       list_operations_(database_, "list the operations of",
                        "SELECT sequence, node, kind, offset, size, file, position, length,"
                        " payload, bytes_checksum, appended, row_checksum, error, message"
                        " FROM operation ORDER BY sequence"),
-      put_node_(database_, "store a node in", "INSERT OR REPLACE INTO node VALUES (?, ?, ?)"),
+      put_node_(database_, "store a node in", "INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)"),
       put_operation_(database_, "store an operation in",
                      "INSERT OR REPLACE INTO operation"
                      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
@@ -81,7 +81,8 @@ Result<void> QueueLog::load(const std::function<void(const NodeRow&)>& on_node,
   list_nodes_.start();
   Result<bool> row = list_nodes_.step();
   for (; row && *row; row = list_nodes_.step()) {
-    on_node({list_nodes_.integer(0), list_nodes_.text(1), list_nodes_.text(2)});
+    on_node({list_nodes_.integer(0), list_nodes_.text(1), list_nodes_.text(2),
+             list_nodes_.text(3)});
   }
   if (!row) return row.error();
   Statement& list = list_operations_;
@@ -126,7 +127,7 @@ Result<void> QueueLog::apply(const Changes& changes) {
   }
   for (std::size_t i = 0; done && i < changes.nodes.size(); ++i) {
     const NodeRow& row = changes.nodes[i];
-    done = put_node_.run(row.id, bytes_of(row.node), bytes_of(row.name));
+    done = put_node_.run(row.id, bytes_of(row.node), bytes_of(row.name), bytes_of(row.base));
   }
   for (std::size_t i = 0; done && i < changes.operations.size(); ++i) {
     const OperationRow& row = changes.operations[i];

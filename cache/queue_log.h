@@ -21,6 +21,7 @@ struct NodeRow {
   std::uint64_t id = 0;
   std::string_view node;
   std::string_view name;
+  std::string_view base;
 };
 
 struct OperationRow {
@@ -47,12 +48,13 @@ struct LogTotals {
 class QueueLog {
  public:
   // docs/disk-format.md has the meaning.
-  static constexpr std::uint32_t kFormat = 1;
+  static constexpr std::uint32_t kFormat = 2;
   static constexpr std::string_view kSchema =
       "CREATE TABLE queue (id BLOB NOT NULL, reserved_sequence INTEGER NOT NULL,"
       " operations INTEGER NOT NULL, checksums INTEGER NOT NULL, checksum INTEGER NOT NULL)"
       " STRICT;\n"
-      "CREATE TABLE node (id INTEGER PRIMARY KEY, node BLOB NOT NULL, name BLOB NOT NULL) STRICT;\n"
+      "CREATE TABLE node (id INTEGER PRIMARY KEY, node BLOB NOT NULL, name BLOB NOT NULL,"
+      " base BLOB NOT NULL) STRICT;\n"
       "CREATE TABLE operation (sequence INTEGER PRIMARY KEY, node INTEGER NOT NULL,"
       " kind INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER, file INTEGER NOT NULL,"
       " position INTEGER NOT NULL, length INTEGER NOT NULL, payload BLOB NOT NULL,"

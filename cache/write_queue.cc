@@ -180,6 +180,11 @@ void WriteQueue::complete(std::string_view node, std::uint64_t up_to_sequence) {
   for (const std::uint64_t sequence : done) state_->remove(sequence);
 }
 
+Result<void> WriteQueue::clear_bases(std::span<const NodeId> nodes) {
+  for (const NodeId& node : nodes) state_->index.clear_base(node);
+  return commit();
+}
+
 void WriteQueue::place_appends(std::span<const std::uint64_t> sequences,
                                std::uint64_t offset_bytes) {
   for (const std::uint64_t sequence : sequences) {

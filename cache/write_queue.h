@@ -28,6 +28,8 @@ namespace rushfs::cache {
 inline constexpr std::uint64_t kMaximumWriteBytes = 4 * 1024 * 1024;
 // Longest payload of the other kinds.
 inline constexpr std::uint64_t kMaximumPayloadBytes = 64 * 1024;
+// Of what a file was before.
+inline constexpr std::size_t kMaximumBaseBytes = 1024;
 
 struct WriteQueueStats {
   std::uint64_t operations = 0;  // queued, parked ones included
@@ -107,6 +109,10 @@ class WriteQueue {
   // size) must be dropped or replaced by the caller, or base pieces would show old bytes.
   void complete(std::span<const std::uint64_t> sequences);
   void complete(std::string_view node, std::uint64_t up_to_sequence);
+
+  // What these files were before is of no use, durably, once this returns success: their operations
+  // may be sent.
+  Result<void> clear_bases(std::span<const NodeId> nodes);
 
   // Where the server put these appends, neighbours of one file, in order: writes from now on, so
   // that sending them again does no harm. Unknown sequences are ignored.

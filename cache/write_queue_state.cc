@@ -125,6 +125,7 @@ Result<std::uint64_t> WriteQueue::State::allocate() {
 Result<std::uint64_t> WriteQueue::State::append(const Origin& origin, QueuedOperation operation,
                                                 std::span<const std::uint8_t> bytes) {
   assert(!origin.node.empty() && origin.node.size() <= kMaximumNodeIdBytes);
+  assert(origin.base.size() <= kMaximumBaseBytes);
   const Result<std::uint64_t> sequence = allocate();
   if (!sequence) return sequence.error();
   if (carries_data(operation.kind)) {
@@ -135,7 +136,7 @@ Result<std::uint64_t> WriteQueue::State::append(const Origin& origin, QueuedOper
     operation.payload.assign(bytes.begin(), bytes.end());
   }
   ++next_sequence;
-  operation.node = &index.enter(origin.node, origin.display_name);
+  operation.node = &index.enter(origin.node, origin.display_name, origin.base);
   operation.appended_us = microseconds_of(origin.now);
   operation.bytes_checksum = bytes_checksum_of(bytes);
   operation.row_checksum = row_checksum_of(*sequence, operation);
@@ -233,6 +234,7 @@ PendingNode WriteQueue::State::describe(const QueuedNode& node) const {
   if (!node.sequences.empty()) pending.last_sequence = node.sequences.back();
   pending.size = node.overlay.size_effect();
   pending.parked = !node.parked.empty();
+  pending.base = node.base;
   return pending;
 }
 

@@ -29,7 +29,7 @@ std::string rows_of(const std::filesystem::path& folder) {
   std::string rows;
   const auto node = [&](const NodeRow& row) {
     rows += "    node:       " + std::to_string(row.id) + "|" + std::string(row.node) + "|" +
-            std::string(row.name) + "\n";
+            std::string(row.name) + "|" + std::string(row.base) + "\n";
   };
   const auto operation = [&](const OperationRow& row) {
     rows += "    operation:  ";
@@ -60,7 +60,7 @@ TEST_CASE("the example in docs/disk-format.md is what is on the disk") {
   {
     WriteQueue queue({folder.path(), 1 << 20});
     const Origin origin{"clip", "/a.mov",
-                        std::chrono::system_clock::time_point(std::chrono::hours(12))};
+                        std::chrono::system_clock::time_point(std::chrono::hours(12)), "was"};
     const std::string hello = "hello";
     REQUIRE(queue.append_write(origin, 3, Buffer(hello.begin(), hello.end())));
     REQUIRE(queue.append_attributes(origin, Buffer{1, 2}, 6));

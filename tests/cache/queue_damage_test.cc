@@ -204,17 +204,19 @@ TEST_CASE("a queue whose log is gone is not mistaken for a new one") {
   CHECK_THROWS_WITH(WriteQueue({folder.path(), kPlenty}), Catch::Contains("missing or empty"));
 }
 
-TEST_CASE("a queue of a newer rushfs is refused with a sentence and left alone") {
+TEST_CASE("a queue of another rushfs is refused with a sentence and left alone") {
   const TemporaryFolder folder(Place::memory);
   fill(folder.path());
+  const auto [format, made_by] = GENERATE(std::pair(99, "a newer"), std::pair(1, "an older"));
   {
     Buffer bytes = read_file(folder.path() / "queue.db");
-    bytes[63] = 99;  // the last byte of user_version in SQLite's header
+    bytes[63] = static_cast<std::uint8_t>(format);  // the last byte of user_version in SQLite's header
     write_file(folder.path() / "queue.db", bytes);
     std::filesystem::remove(folder.path() / "queue.db-wal");
   }
   CHECK_THROWS_WITH(WriteQueue({folder.path(), kPlenty}),
-                    Catch::Contains("format 99, made by a newer rushfs"));
+                    Catch::Contains("format " + std::to_string(format) + ", made by " + made_by +
+                                    " rushfs"));
 }
 
 }  // namespace rushfs::cache

@@ -110,6 +110,30 @@ TEST_CASE("what was committed is there after a restart, what was completed is no
   CHECK(queue.stats().oldest == kNoon);
 }
 
+TEST_CASE("what a file was before is kept with the first change of it, until it may be sent") {
+  const TemporaryFolder folder;
+  {
+    WriteQueue queue({folder.path(), kPlenty});
+    REQUIRE(queue.append_write({"a", "/a", kNoon, "old"}, 0, Buffer{1}));
+    REQUIRE(queue.append_write({"a", "/a", kNoon, "other"}, 1, Buffer{2}));
+    REQUIRE(queue.append_write({"b", "/b", kNoon, "old too"}, 0, Buffer{3}));
+    REQUIRE(queue.append_write(from("c"), 0, Buffer{3}));
+    REQUIRE(queue.commit());
+  }
+  {
+    WriteQueue queue({folder.path(), kPlenty});
+    CHECK(queue.pending("a").base == "old");
+    CHECK(queue.pending("b").base == "old too");
+    CHECK(queue.pending("c").base.empty());
+    const std::vector<NodeId> sent{"a", "not there"};
+    REQUIRE(queue.clear_bases(sent));
+  }
+  WriteQueue queue({folder.path(), kPlenty});
+  CHECK(queue.pending("a").base.empty());
+  CHECK(queue.pending("b").base == "old too");
+  CHECK(queue.next(0, 100).size() == 4);
+}
+
 TEST_CASE("holes, allocations, appends and other changes are there again after a restart") {
   const TemporaryFolder folder;
   const Buffer data(1000, 7), request{1, 2, 3};
