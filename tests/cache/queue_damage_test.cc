@@ -207,7 +207,8 @@ TEST_CASE("a queue whose log is gone is not mistaken for a new one") {
 TEST_CASE("a queue of another rushfs is refused with a sentence and left alone") {
   const TemporaryFolder folder(Place::memory);
   fill(folder.path());
-  const auto [format, made_by] = GENERATE(std::pair(99, "a newer"), std::pair(1, "an older"));
+  const auto [format, made_by] =
+      GENERATE(std::pair(99, "a newer"), std::pair(1, "an older"));
   {
     Buffer bytes = read_file(folder.path() / "queue.db");
     bytes[63] = static_cast<std::uint8_t>(format);  // the last byte of user_version in SQLite's header

@@ -25,7 +25,7 @@ bool MountModel::Own::all_settled() const {
 
 void MountModel::link(bool up, TimePoint now) {
   if (up) last_up_ = now;
-  if (up && !up_since_) up_since_ = now;
+  if (up && !up_since_) up_since_ = last_up_since_ = now;
   if (!up) up_since_.reset();
 }
 

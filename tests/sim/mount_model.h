@@ -41,6 +41,8 @@ class MountModel {
   TimePoint oldest(TimePoint asked) const;
   std::optional<TimePoint> up_since() const { return up_since_; }
   TimePoint last_up() const { return last_up_; }
+  /// How long it was up the last time.
+  Duration last_up_for() const { return last_up_ - last_up_since_; }
   /// It has not been up the whole time since.
   bool cut_since(TimePoint when) const { return !up_since_ || *up_since_ > when; }
 
@@ -97,6 +99,7 @@ class MountModel {
   const Duration news_;
   std::optional<TimePoint> up_since_;
   TimePoint last_up_{};
+  TimePoint last_up_since_{};
   std::uint64_t next_id_ = 1, last_answered_ = 0;
   std::map<FileKey, Own> own_;
   std::map<std::pair<FileKey, std::string>, std::size_t> named_;

@@ -223,6 +223,7 @@ void PromisesModel::kill_client(std::size_t client) {
     program.locker = locker;
     program.folder_key = history_.root();
   }
+  for (LockedFile& file : locked_) file.late_from.insert(client);
   mounts_[client].killed();
   ready_[client] = false;
   conflicts_[client] = 0;
@@ -253,6 +254,7 @@ void PromisesModel::refresh(std::size_t client) {
     mounts_[client].set_aside(true);
   }
   if (status.operations != 0) return;
+  nothing_late_from(client);
   const auto lost = mounts_[client].drained(now());
   expect(lost.empty(), "Write, close, fsync",
          "nothing is queued, and write " + std::to_string(lost.empty() ? 0 : lost.front()) +

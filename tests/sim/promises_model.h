@@ -64,6 +64,8 @@ class PromisesModel {
     std::set<Tag> may_hold;  // what whoever gets the lock may find; empty: anything
     std::optional<std::size_t> holder;
     std::optional<std::size_t> giver;  // who gives it up, and has no answer yet
+    /// Mounts that were killed, and whose next process still sends what was written under locks.
+    std::set<std::size_t> late_from;
   };
   template <class T>
   struct Call {
@@ -143,6 +145,7 @@ class PromisesModel {
   void work_under_lock(std::size_t program);
   void give_lock(std::size_t program);
   bool may_have_lost(std::size_t holder) const;
+  void nothing_late_from(std::size_t client);
   void lost_lock(std::size_t program);
 
   fs::Volume& volume(const Program& program) { return world_.volume(program.client); }
