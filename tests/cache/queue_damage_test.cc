@@ -211,7 +211,8 @@ TEST_CASE("a queue of another rushfs is refused with a sentence and left alone")
       GENERATE(std::pair(99, "a newer"), std::pair(1, "an older"));
   {
     Buffer bytes = read_file(folder.path() / "queue.db");
-    bytes[63] = static_cast<std::uint8_t>(format);  // the last byte of user_version in SQLite's header
+    // The last byte of user_version in SQLite's header.
+    bytes[63] = static_cast<std::uint8_t>(format);
     write_file(folder.path() / "queue.db", bytes);
     std::filesystem::remove(folder.path() / "queue.db-wal");
   }
