@@ -19,16 +19,16 @@ void AccessTimes::read(Inode& inode) const {
 }
 
 // The server reads the file too, for setting the time would change the file. From then on its time
-// is shown, as others see it; where its disk keeps none, ours.
+// is shown, as others see it, but where it is earlier: its disk keeps none, or its clock is behind.
 void AccessTimes::tell(const InodeRef& inode) const {
   if (!inode->read_untold || inode->local.operations > 0 || !remote_.reachable()) return;
   inode->read_untold = false;
   ask(
       remote_, Priority::urgent, Touch{inode->node},
       [inode, told = inode->read_at](Result<Answer<AttributesReply>> answer) {
-        if (!answer || (*answer)->attributes.atime == inode->server.atime) return;
+        if (!answer) return;
         inode->server.atime = (*answer)->attributes.atime;
-        if (inode->read_at == told) inode->read_at.reset();
+        if (inode->read_at == told && told < inode->server.atime) inode->read_at.reset();
       },
       Patience::patient);
 }

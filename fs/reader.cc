@@ -121,7 +121,8 @@ void Reader::follow(const InodeRef& inode, ReadStream& stream, std::uint64_t off
   };
   const std::uint64_t block = (offset + length - 1) / cache::kBlockBytes;
   const bool whole = stream.prefetcher.sequential() || size <= kSmallFile || offset == 0;
-  if (whole && before.block != block) {
+  const bool moved = before.block != block;
+  if (whole && moved) {
     const std::uint64_t first = offset / cache::kBlockBytes * cache::kBlockBytes;
     const std::uint64_t past = (block + 1) * cache::kBlockBytes;
     if (first < size) ahead(size <= kSmallFile ? 0 : first, size <= kSmallFile ? size : past);
@@ -129,7 +130,10 @@ void Reader::follow(const InodeRef& inode, ReadStream& stream, std::uint64_t off
   }
   const std::uint64_t to =
       wish.to == size ? size : wish.to / kAheadStep * kAheadStep;  // whole steps
-  if (before.to == to || !inode->content.disk_known || ahead_ > 2 * window_) return;
+  if (!moved && before.to == to) return;
+  before.to = 0;  // until it was asked for
+  if (!inode->content.disk_known || ahead_ > 2 * window_) return;
+  // All of it now and then, for some may have been given up since.
   if (wish.from < to) ahead(wish.from, to);
   before.to = to;
 }
