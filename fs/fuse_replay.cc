@@ -143,7 +143,7 @@ bool FuseReplay::at(const RemoteEvent& event, NodeNumber parent, const char* nam
 }
 
 void FuseReplay::found(fuse_req_t request, const InodeRef& node) {
-  kernel_.entry(*kernel_.begin(request), kernel_.volume().found(node), kNotValid);
+  kernel_.entry(*kernel_.begin(request), reference_to(node), kNotValid);
 }
 
 bool FuseReplay::lookup(fuse_req_t request, NodeNumber parent, const char* name) {
@@ -189,7 +189,7 @@ bool FuseReplay::created(fuse_req_t request, NodeNumber parent, const char* name
     return fuse_reply_err(request, ECANCELED), true;
   }
   kernel_.created(*kernel_.begin(request),
-                  Created{kernel_.volume().found(current_->node), {kReplayHandle, true, false}},
+                  Created{reference_to(current_->node), {kReplayHandle, true, false}},
                   file, kNotValid);
   return true;
 }

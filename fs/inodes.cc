@@ -89,6 +89,12 @@ Attributes Inode::view() const {
   return seen;
 }
 
+NodeReference reference_to(const InodeRef& inode) {
+  if (!inode) return {};
+  ++inode->lookups;
+  return {inode->number, inode->view()};
+}
+
 void Inodes::set_root(const NodeId& node, const Attributes& attributes) {
   if (const auto old = find(kRootNode); old && old->node != node) {
     by_node_.erase(old->node);

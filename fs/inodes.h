@@ -122,6 +122,15 @@ struct Inode {
 };
 using InodeRef = std::shared_ptr<Inode>;
 
+/// A name as found. `number` 0: there is nothing of this name, which is known for kValidity too.
+/// Each one given out with a number counts as a reference, until Inodes::forget().
+struct NodeReference {
+  NodeNumber number;
+  Attributes attributes;
+};
+/// For the kernel once more. Null: there is nothing of the name.
+NodeReference reference_to(const InodeRef& inode);
+
 class Inodes {
  public:
   explicit Inodes(const LoopTime& time) : time_(time) {}

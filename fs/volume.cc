@@ -5,19 +5,20 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <limits>
 
 namespace rushfs::fs {
 
 Volume::Volume(const ClientParts& parts, Options options)
     : parts_(parts),
       options_(options),
-      inodes_(parts.time),
+      reader_(parts, [this](Inode& inode) { kernel_.drop_pages(inode); }),
+      known_(parts, kernel_, reader_),
+      inodes_(known_.inodes()),
+      notice_order_(known_),
       writeback_(parts, *this, options.timeout),
       locks_(parts.remote),
       log_(parts, inodes_, writeback_, options.timeout),
-      access_times_(parts.remote, parts.time, options.access_times),
-      reader_(parts, [this](Inode& inode) { drop_kernel_pages(inode); }) {}
+      access_times_(parts.remote, parts.time, options.access_times) {}
 
 Volume::~Volume() = default;
 
@@ -45,17 +46,21 @@ void Volume::remembered(const AttachReply& reply) {
 void Volume::attached(const AttachReply& reply, bool restarted) {
   remembered(reply);
   hold_again(restarted);
-  promised_ = (reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0;
-  promised_since_ = parts_.time.now;
-  notices_heard_ = 0;
-  if (!behind_notices_.empty()) noticed_all();  // what they wait for went with the connection
-  serve_behind_notices(true);
+  known_.promise((reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0);
+  notice_order_.attached();
   check_queued(reply, restarted);
   const bool again = restarted || locks_.any();
   if (locks_.any()) writeback_.hold_back();
   reclaim_locks([this, max_write = reply.max_write, again] {
     writeback_.attached(max_write, again);
   });
+}
+
+void Volume::noticed(const Notice& notice) {
+  const auto seen = remember(notice);
+  known_.noticed(notice);
+  notice_order_.heard();
+  compare(seen);
 }
 
 transport::SendLimit Volume::set_path(const transport::PathReport& report) {
@@ -70,28 +75,8 @@ transport::SendLimit Volume::set_path(const transport::PathReport& report) {
   return sending_.largest(parts_.time.now);
 }
 
-namespace {
-
-/// What is known of a file outlives its inode in the folder it was listed in, or the listing would
-/// tell of it as it was before our own changes.
-void keep_in_listing(const Inodes& inodes, const Inode& inode) {
-  const auto folder = inodes.find(inode.parent);
-  if (!folder || !folder->listing || !inode.known()) return;
-  auto& entries = folder->listing->entries;
-  const auto keep = [&](DirectoryEntry& listed) {
-    if (listed.entry && listed.entry->node == inode.node) listed.entry->attributes = inode.server;
-  };
-  if (inode.server.links > 1) {
-    for (auto& [name, listed] : entries) keep(listed);
-  } else if (const auto listed = entries.find(inode.name); listed != entries.end()) {
-    keep(listed->second);
-  }
-}
-
-}  // namespace
-
 void Volume::tick(bool connected) {
-  if (!connected) promised_ = false;
+  if (!connected) known_.link_lost();
   log_.tick();
   writeback_.tick(connected);
   auto closed = std::move(to_release_);
@@ -110,74 +95,12 @@ void Volume::tick(bool connected) {
       release_hold(inode);
     }
   }
-  inodes_.sweep([this](Inode& inode) {
-    keep_in_listing(inodes_, inode);
-    reader_.forget(inode);
-  });
+  known_.sweep();
 }
 
 void Volume::stop() {
   log_.stop();
   writeback_.stop();
-}
-
-// ---- What replies teach ---------------------------------------------------------------------
-
-NodeReference Volume::found(const InodeRef& inode) {
-  ++inode->lookups;
-  return {inode->number, inode->view()};
-}
-
-void Volume::content_changed(Inode& inode) {
-  reader_.discard(inode);
-  drop_kernel_pages(inode);
-}
-
-// Not without need: attributes on their way to the kernel meanwhile, a new size among them, have no
-// effect there.
-void Volume::drop_kernel_pages(Inode& inode) {
-  const bool some = std::exchange(inode.kernel_pages, false);
-  if (some && kernel_) kernel_->invalidate(inode.number);
-}
-
-void Volume::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
-  if (!inode.known()) met(inode);
-  if (inode.epoch <= sent_epoch && inode.changes_in_flight == 0) inode.suspect = false;
-  const bool promised = promised_ && inode.validated >= promised_since_;
-  const Heard heard = hear(inode, attributes, sent_epoch, parts_.time);
-  // What may be a change of ours may as well be one that nobody had to tell us of.
-  const bool perhaps = heard == Heard::uncertain && !promised;
-  if (heard == Heard::changed || perhaps) content_changed(inode);
-  if (heard == Heard::uncertain) hear_outdated(inode, attributes, sent_epoch);
-}
-
-InodeRef Volume::learn(const Entry& entry, NodeNumber parent, const std::string& name,
-                       std::uint64_t sent_epoch) {
-  auto inode = inodes_.get(entry.node);
-  learn(*inode, entry.attributes, sent_epoch);
-  if (name != "." && name != ".." && inode->number != kRootNode) {
-    const auto folder = inodes_.find(parent);
-    inodes_.set_name(*inode, parent, name, folder && folder->epoch <= sent_epoch);
-  }
-  return inode;
-}
-
-void Volume::renamed(Inode& inode, const Attributes& after) {
-  if (inode.rescuing) return;  // until then we go by what ours was made to
-  if (!inode.known()) met(inode);
-  const Version before = inode.server.version;
-  if (hear_own_renaming(inode, after, ++epoch_, parts_.time) == Heard::changed) {
-    content_changed(inode);
-  } else if (inode.regular() && before.value != 0) {
-    reader_.changed_range(inode, before, 0, 0);
-  }
-}
-
-void Volume::directory_changed(const InodeRef& directory, const Change& change) {
-  auto* listing = directory->listing.get();
-  const bool followed = listing && listing->version == change.before;
-  hear_own_change(*directory, change, ++epoch_, parts_.time);
-  if (listing) listing->version = followed ? change.after.version : Version{};
 }
 
 // ---- What became of queued changes ------------------------------------------------------------
@@ -190,48 +113,8 @@ void Volume::not_sending(const NodeId& node) {
   --inode->changes_in_flight;
 }
 
-namespace {
-
-/// What was asked about the file stays known under its new version, as far as we left it alone.
-void keep_known(Inode& inode, const Attributes& before, const AppliedOperation& operation) {
-  const bool content = operation.length > 0 || operation.set_size;
-  auto& xattrs = inode.xattrs;
-  // An access ACL follows the mode.
-  const bool other = operation.xattrs || before.mode != inode.server.mode;
-  if (xattrs && (other || xattrs->version != before.version)) xattrs.reset();
-  if (xattrs) {
-    xattrs->version = inode.server.version;
-    if (content) xattrs->values.erase("security.capability");  // as the server's kernel does
-  }
-  auto& ranges = inode.data_ranges;
-  if (ranges && (content || ranges->version != before.version)) ranges.reset();
-  if (ranges) ranges->version = inode.server.version;
-}
-
-}  // namespace
-
 void Volume::applied(const NodeId& node, const AppliedOperation& operation) {
-  const auto inode = inodes_.get(node);
-  const Attributes before = inode->server;
-  inode->base_lost = false;
-  if (hear_own_change(*inode, operation.change, ++epoch_, parts_.time) == Heard::changed) {
-    return content_changed(*inode);
-  }
-  keep_known(*inode, before, operation);
-  if (operation.set_size) {
-    reader_.changed_range(*inode, before.version, std::min(before.size, *operation.set_size),
-                          std::numeric_limits<std::uint64_t>::max());
-  } else {
-    reader_.changed_range(*inode, before.version, operation.offset,
-                          operation.offset + operation.length);
-  }
-  // An answer to a repeated write tells of the file as it is now; what it holds is not known then.
-  const auto& change = operation.change;
-  const bool ours_alone = before.mode != 0 && change.before == before.version &&
-                          change.after.version != change.before;
-  if (operation.data && ours_alone) {
-    reader_.seed(inode, operation.offset, operation.data, *operation.data);
-  }
+  known_.changed(inodes_.get(node), operation);
 }
 
 void Volume::completed(const NodeId& node, std::uint64_t operations) {

@@ -21,84 +21,18 @@
 #include "fs/change_log.h"
 #include "fs/client_parts.h"
 #include "fs/file_locks.h"
-#include "fs/inodes.h"
+#include "fs/kernel_side.h"
+#include "fs/known.h"
 #include "fs/mount_status.h"
+#include "fs/notice_order.h"
 #include "fs/reader.h"
-#include "fs/recent_map.h"
-#include "fs/remote_event.h"
 #include "fs/reply.h"
+#include "fs/volume_types.h"
 #include "fs/writeback.h"
 #include "transport/limit_shares.h"
 #include "transport/path_report.h"
 
 namespace rushfs::fs {
-
-/// How long the kernel may use a name or attributes without asking. As NFS's shortest (acregmin is
-/// 3 s): changes by others are seen within this time even where no file is opened.
-inline constexpr std::chrono::seconds kValidity{1};
-/// And how long we may, when the server tells us of every change; then it costs nothing to ask.
-inline constexpr std::chrono::hours kPromisedValidity{1};
-
-struct HandleNumber {
-  std::uint64_t value = 0;
-  auto operator<=>(const HandleNumber&) const = default;
-};
-
-/// A name as found. `number` 0: there is nothing of this name, which is known for kValidity too.
-/// Each one given out with a number counts as a reference, until forget().
-struct NodeReference {
-  NodeNumber number;
-  Attributes attributes;
-};
-
-struct OpenFlags {
-  bool read = false, write = false;
-  bool append = false;    // each write goes to the end
-  bool truncate = false;
-  bool exclusive = false; // create only
-  bool drop_set_id = false;  // truncating takes set-id bits away: the caller is no root
-  bool sync = false;      // O_SYNC, O_DSYNC: a write is answered when the server has it on disk
-  bool untouched = false; // O_NOATIME: what is read leaves no access time
-};
-struct Opened {
-  HandleNumber handle;
-  bool keep_pages = false;  // what the kernel has cached of the file is still good
-  /// Writes must come in one piece each: through its cache the kernel splits them at pages.
-  bool whole_writes = false;
-};
-/// How the kernel reads and writes: by its cached pages, past them, or since a program has changed
-/// them through a mapping.
-enum class Through : std::uint8_t { pages, nothing, mapping };
-struct Created {
-  NodeReference found;
-  Opened opened;
-};
-
-/// Entries of a folder, from `first` on; the page may end before the folder does. Empty: the end.
-struct Listed {
-  std::shared_ptr<const std::vector<DirectoryEntry>> page;
-  std::size_t first = 0;
-  bool last_known = false;  // the server could not be asked
-};
-
-/// What of a file setattr() changes. Size, mode ... as in SetAttributes.
-using AttributeChange = SetAttributes;
-
-/// The kernel's cache, told when what it holds of a file is no longer what the server has. Must
-/// not call back into Volume.
-class KernelCache {
- public:
-  virtual ~KernelCache() = default;
-  virtual void invalidate(NodeNumber) = 0;
-  /// What the kernel knows under a name, also that there is nothing.
-  virtual void invalidate_name(NodeNumber parent, const std::string& name) = 0;
-  /// Later, on the file loop, when the kernel has dropped what it was told to so far; what programs
-  /// wrote through mappings of it has then come to us.
-  virtual void settle(absl::AnyInvocable<void() &&> then) = 0;
-  /// Whether programs that watch what the kernel knows are to be told what others do to it.
-  virtual bool tells_events() const = 0;
-  virtual void happened(RemoteEvent event) = 0;
-};
 
 class Volume : private WritebackListener {
  public:
@@ -111,7 +45,7 @@ class Volume : private WritebackListener {
   Volume(const ClientParts& parts, Options options);
   ~Volume() override;
 
-  void set_kernel(KernelCache* kernel) { kernel_ = kernel; }
+  void set_kernel(KernelCache* kernel) { kernel_.set(kernel); }
   /// Takes up what an earlier run left in the queue. Before anything else, while the queue loop
   /// does not run yet.
   void restore();
@@ -119,7 +53,7 @@ class Volume : private WritebackListener {
   void remembered(const AttachReply& reply);
   /// From Session, at every attach.
   void attached(const AttachReply& reply, bool restarted);
-  /// From Session: what others have changed (volume_notices.cc).
+  /// From Session: what others have changed.
   void noticed(const Notice& notice);
   /// What holds back sending, this machine's disk included.
   transport::SendLimit set_path(const transport::PathReport& report);
@@ -144,8 +78,6 @@ class Volume : private WritebackListener {
               RenameMode mode, Reply<void> reply);
   void read_link(NodeNumber node, Reply<std::string> reply);
   void forget(NodeNumber node, std::uint64_t count);
-  /// For the kernel once more: counts as a reference.
-  NodeReference found(const InodeRef& inode);
   /// From the root, without a slash at the front; "." is the root.
   std::string path_of(const Inode& inode) const { return inodes_.path(inode); }
 
@@ -248,20 +180,6 @@ class Volume : private WritebackListener {
   void completed(const NodeId&, std::uint64_t operations) override;
   void discarded(const NodeId&) override;
 
-  // volume_known.cc
-  /// What is known of it may be used without asking.
-  bool fresh(const Inode& inode) const;
-  bool ours(const Inode& inode) const;
-  static bool lost(const boost::system::error_code& error);
-  /// None: not known; null: there is no such name.
-  std::optional<InodeRef> fresh_name(const Inode& directory, const std::string& name) const;
-  std::optional<InodeRef> last_known_name(const Inode& directory, const std::string& name);
-  InodeRef remembered_entry(NodeNumber directory, const DirectoryEntry& entry);
-  NodeReference answer(const InodeRef& inode);
-  void name_made(const InodeRef& directory, const std::string& name, const Entry& entry);
-  void name_gone(const InodeRef& directory, const std::string& name);
-  void folder_made(const InodeRef& inode);
-
   // volume_conflicts.cc
   void check_queued(const AttachReply& reply, bool restarted);
   void check_file(const InodeRef& inode, const Attributes& base);
@@ -272,13 +190,6 @@ class Volume : private WritebackListener {
   void rescued(Rescue& rescue);
 
   void find_path(std::string path, Reply<NodeNumber> reply);
-  InodeRef learn(const Entry& entry, NodeNumber parent, const std::string& name,
-                 std::uint64_t sent_epoch);
-  void learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
-  void content_changed(Inode& inode);
-  void drop_kernel_pages(Inode& inode);
-  void noticed(Inode& inode);
-  void noticed_all();
 
   // volume_events.cc
   std::shared_ptr<Comparison> remember(const Notice& notice);
@@ -286,9 +197,6 @@ class Volume : private WritebackListener {
   void tell_names(Comparison& seen);
   void tell_file(const InodeRef& inode, const Attributes& before, const Attributes& now);
 
-  void met(Inode& inode) const;
-  void renamed(Inode& inode, const Attributes& after);
-  void directory_changed(const InodeRef& directory, const Change& change);
   void entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
                   Reply<NodeReference>& reply);
   template <class Request>
@@ -306,8 +214,6 @@ class Volume : private WritebackListener {
                         Reply<void> reply);
   /// When the server has, on disk, what was queued of the file so far.
   void drain(const InodeRef& inode, Reply<void> reply);
-  /// fresh(), or all there is while the server cannot be asked.
-  bool may_trust(const Inode& inode) const;
   void with_xattrs(const InodeRef& inode, Reply<void> reply);
   void queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply);
   void with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<void> reply);
@@ -315,7 +221,6 @@ class Volume : private WritebackListener {
 
   bool must_see_reads(const Inode& inode, const OpenFlags& flags) const;
   Opened add_handle(const InodeRef& inode, OpenFlags flags);
-  InodeRef created(const EntryReply& made);
   void open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply);
   void finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void open_unasked(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
@@ -335,9 +240,6 @@ class Volume : private WritebackListener {
                         Reply<void> reply);
   void publish(const InodeRef& inode, Reply<void> reply);
   void sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply);
-  void after_notices(std::uint64_t count, absl::AnyInvocable<void() &&> then);
-  void serve_behind_notices(bool all);
-  void after_kernel(absl::AnyInvocable<void() &&> then);
   void know_pages(Inode& inode);
   void write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
   void stamp(const InodeRef& inode);
@@ -349,26 +251,20 @@ class Volume : private WritebackListener {
 
   ClientParts parts_;
   Options options_;
-  KernelCache* kernel_ = nullptr;
-  Inodes inodes_;
-  Listings listings_;
+  KernelSide kernel_;
+  Reader reader_;
+  Known known_;
+  Inodes& inodes_;  // of known_
+  NoticeOrder notice_order_;
   Writeback writeback_;
   FileLocks locks_;
   ChangeLog log_;
   AccessTimes access_times_;
-  Reader reader_;
   transport::LimitShares sending_;
   bool server_read_only_ = false;
   bool squashed_ = false;
   std::uint32_t max_read_ = kDefaultTransfer;
   std::optional<StatFsReply> space_;  // as last heard
-  std::uint64_t epoch_ = 0;  // changes of ours that were answered, and notices
-  // Notices: what the server told us since then stays true until it says otherwise.
-  bool promised_ = false;
-  transport::TimePoint promised_since_{};
-  std::uint64_t notices_heard_ = 0;  // on this connection
-  std::deque<std::pair<std::uint64_t, absl::AnyInvocable<void() &&>>> behind_notices_;
-  mutable RecentMap<NodeTag, std::uint64_t> recently_noticed_{65536};  // epochs, also of strangers
   std::uint64_t next_handle_ = 1;
   std::unordered_map<std::uint64_t, Handle> handles_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Directory>> directories_;

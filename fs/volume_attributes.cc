@@ -11,14 +11,14 @@ void Volume::get_attributes(NodeNumber node, Reply<Attributes> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
   const bool known = inode->known();
-  if (fresh(*inode) || (known && !parts_.remote.reachable())) return reply(inode->view());
+  if (known_.fresh(*inode) || (known && !parts_.remote.reachable())) return reply(inode->view());
   ask(
       parts_.remote, Priority::urgent, GetAttributes{inode->node},
-      [this, inode, known, epoch = epoch_,
+      [this, inode, known, epoch = known_.epoch(),
        reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
         if (answer) {
-          learn(*inode, (*answer)->attributes, epoch);
-        } else if (!known || !lost(answer.error())) {
+          known_.learn(*inode, (*answer)->attributes, epoch);
+        } else if (!known || !unanswered(answer.error())) {
           return reply.fail(answer.error());
         }
         reply(inode->view());
@@ -69,7 +69,7 @@ void Volume::file_flags(NodeNumber node, std::optional<std::uint32_t> set,
                         Reply<std::uint32_t> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
-  auto question = [this, inode, set, epoch = epoch_,
+  auto question = [this, inode, set, epoch = known_.epoch(),
                    reply = std::move(reply)](Result<void> drained) mutable {
     if (!drained) return reply.fail(drained.error());
     ask(parts_.remote, Priority::urgent, FileFlags{{}, inode->node, set},
@@ -77,9 +77,9 @@ void Volume::file_flags(NodeNumber node, std::optional<std::uint32_t> set,
          reply = std::move(reply)](Result<Answer<FileFlagsReply>> answer) mutable {
           if (!answer) return reply.fail(answer.error());
           if (set) {
-            hear_own_change(*inode, (*answer)->change, ++epoch_, parts_.time);
+            known_.attributes_changed(*inode, (*answer)->change);
           } else {
-            learn(*inode, (*answer)->change.after, epoch);
+            known_.learn(*inode, (*answer)->change.after, epoch);
           }
           reply((*answer)->flags);
         });
@@ -98,7 +98,7 @@ void Volume::stat_fs(NodeNumber node, Reply<StatFsReply> reply) {
       [this, reply = std::move(reply)](Result<Answer<StatFsReply>> answer) mutable {
         if (answer) {
           space_ = answer->reply;
-        } else if (!space_ || !lost(answer.error())) {
+        } else if (!space_ || !unanswered(answer.error())) {
           return reply.fail(answer.error());
         }
         reply(*space_);

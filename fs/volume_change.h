@@ -19,7 +19,7 @@ void Volume::change_at_server(const InodeRef& inode, R request, AppliedOperation
           return reply.fail(answer.error());
         }
         operation.change = (*answer)->change;
-        applied(inode->node, operation);
+        known_.changed(inode, operation);
         reply.ok();
       });
 }

@@ -80,11 +80,11 @@ struct Volume::Rescue : std::enable_shared_from_this<Volume::Rescue> {
   }
 
   void created(const EntryReply& made) {
-    volume.directory_changed(folder, made.directory);
+    volume.known_.directory_changed(folder, made.directory);
     copy = volume.inodes_.get(made.entry.node);
-    volume.learn(*copy, made.entry.attributes, ++volume.epoch_);
+    volume.known_.learn_made(*copy, made.entry.attributes);
     volume.inodes_.set_name(*copy, folder->number, name);
-    volume.name_made(folder, name, made.entry);
+    volume.known_.name_made(folder, name, made.entry);
     copy->content.disk_known = true;
     copy_all();
   }
@@ -305,7 +305,7 @@ void Volume::rescued(Rescue& rescue) {
   }
   inode->validated = {};
   inode->kernel_pages_stale = true;
-  content_changed(*inode);
+  known_.content_changed(*inode);
 }
 
 }  // namespace rushfs::fs

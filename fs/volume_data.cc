@@ -35,7 +35,7 @@ void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t lengt
 void Volume::know_pages(Inode& inode) {
   if (inode.known_pages) return;
   inode.known_pages.emplace();
-  drop_kernel_pages(inode);
+  kernel_.drop_pages(inode);
 }
 
 /// The kernel tells whole pages; the rest of them may have been changed by others meanwhile.

@@ -135,16 +135,16 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
   const bool known = cookie == 0 && directory->inode->listing;
   if (known && !parts_.remote.reachable() && serve_last_known(*directory)) return serve(directory);
   directory->fetching = cookie;
-  if (cookie == 0) directory->drafted_since = epoch_;
+  if (cookie == 0) directory->drafted_since = known_.epoch();
   const bool follows = directory->follows(cookie);
   const auto bytes = std::min(follows ? kPageBytes : kJumpPageBytes, max_read_);
   ask(
       parts_.remote, Priority::urgent, ReadDirectory{directory->inode->node, cookie, bytes, true},
       [this, directory, cookie, follows,
-       epoch = epoch_](Result<Answer<ReadDirectoryReply>> answer) {
+       epoch = known_.epoch()](Result<Answer<ReadDirectoryReply>> answer) {
         directory->fetching.reset();
         if (!answer) {
-          if (cookie == 0 && lost(answer.error()) && serve_last_known(*directory)) {
+          if (cookie == 0 && unanswered(answer.error()) && serve_last_known(*directory)) {
             return serve(directory);
           }
           auto waiting = std::move(directory->waiting);
@@ -152,20 +152,16 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
           for (auto& request : waiting) request.reply.fail(answer.error());
           return;
         }
-        learn(*directory->inode, (*answer)->directory, epoch);
-        // Pages from before a change of ours do not have it; the listing kept before does.
-        const bool whole = directory->draft.add(cookie, answer->reply);
-        if (whole && directory->inode->own_epoch <= directory->drafted_since) {
-          auto listing = directory->draft.take();
-          if (directory->inode->epoch > directory->drafted_since) listing.version = {};
-          listings_.keep(directory->inode, std::move(listing));
+        known_.learn(*directory->inode, (*answer)->directory, epoch);
+        if (directory->draft.add(cookie, answer->reply)) {
+          known_.keep_listing(directory->inode, directory->draft.take(), directory->drafted_since);
         }
         auto entries = std::make_shared<std::vector<DirectoryEntry>>(
             std::move(answer->reply.entries));
         std::vector<InodeRef> taught;
         for (const auto& entry : *entries) {
           if (!entry.entry) continue;
-          taught.push_back(learn(*entry.entry, directory->inode->number, entry.name, epoch));
+          taught.push_back(known_.learn(*entry.entry, directory->inode->number, entry.name, epoch));
         }
         const bool end = (*answer)->end || entries->empty();
         directory->add({cookie, end, entries, follows, false, std::move(taught)});
@@ -182,7 +178,7 @@ bool Volume::serve_last_known(Directory& directory) {
   for (const auto& [name, entry] : directory.inode->listing->entries) {
     entries->push_back(entry);
     entries->back().cookie = entries->size();
-    if (entry.entry) remembered_entry(directory.inode->number, entry);
+    if (entry.entry) known_.remembered_entry(directory.inode->number, entry);
   }
   directory.pages.clear();
   directory.pages.push_back({0, true, std::move(entries), true, true, {}});
@@ -197,8 +193,8 @@ std::optional<NodeReference> Volume::enter(NodeNumber directory, const Directory
   if (!inode || !inode->known() || inodes_.child(directory, entry.name) != inode) {
     return std::nullopt;
   }
-  if (!last_known && !may_trust(*inode)) return std::nullopt;
-  return found(inode);
+  if (!last_known && !known_.may_trust(*inode)) return std::nullopt;
+  return reference_to(inode);
 }
 
 void Volume::sync_directory(NodeNumber node, Reply<void> reply) {

@@ -34,14 +34,15 @@ struct Volume::Comparison {
 };
 
 std::shared_ptr<Volume::Comparison> Volume::remember(const Notice& notice) {
-  if (!kernel_ || !kernel_->tells_events()) return nullptr;
+  if (!kernel_.tells_events()) return nullptr;
   auto seen = std::make_shared<Comparison>();
   for (const NoticedChange& change : notice.changes) {
     const auto inode = inodes_.find(change.node);
     if (!inode || inode->lookups == 0 || !inode->known()) continue;
     if (seen->names.size() + seen->files.size() >= kMaxCompared) break;
     if (!change.name.empty()) {
-      seen->names.push_back({inode, change.name, last_known_name(*inode, change.name), {}, false});
+      const auto before = known_.last_known_name(*inode, change.name);
+      seen->names.push_back({inode, change.name, before, {}, false});
     } else if (!inode->directory() && !inode->unlinked) {
       seen->files.push_back({inode, inode->view()});
     }
@@ -71,7 +72,7 @@ void Volume::compare(const std::shared_ptr<Comparison>& seen) {
 void Volume::tell_names(Comparison& seen) {
   using What = RemoteEvent::What;
   const auto tell = [&](What what, const InodeRef& node, const Comparison::Name& at) {
-    kernel_->happened({what, node, at.folder, at.name, nullptr, "", nullptr});
+    kernel_.happened({what, node, at.folder, at.name, nullptr, "", nullptr});
   };
   for (auto& from : seen.names) {
     if (!from.was() || !from.is_gone()) continue;
@@ -79,7 +80,7 @@ void Volume::tell_names(Comparison& seen) {
       const bool moved = !to.told && to.is() && *to.after == *from.before &&
                          (!to.was() || *to.before != *from.before);
       if (!moved) continue;
-      kernel_->happened({What::renamed, *from.before, from.folder, from.name, to.folder, to.name,
+      kernel_.happened({What::renamed, *from.before, from.folder, from.name, to.folder, to.name,
                          to.was() ? *to.before : nullptr});
       from.told = to.told = true;
       break;
@@ -100,7 +101,7 @@ void Volume::tell_file(const InodeRef& inode, const Attributes& before, const At
   const bool content = inode->regular() && (now.mtime != before.mtime || now.size != before.size);
   const bool other = now.mode != before.mode || now.uid != before.uid || now.gid != before.gid;
   if (!content && !other) return;
-  kernel_->happened({content ? RemoteEvent::What::changed : RemoteEvent::What::attributes, inode,
+  kernel_.happened({content ? RemoteEvent::What::changed : RemoteEvent::What::attributes, inode,
                      folder, inode->name, nullptr, "", nullptr});
 }
 

@@ -6,34 +6,6 @@
 
 namespace rushfs::fs {
 
-/// Runs `then` when `count` notices of this connection have come.
-void Volume::after_notices(std::uint64_t count, absl::AnyInvocable<void() &&> then) {
-  if (count <= notices_heard_) return std::move(then)();
-  if (count - notices_heard_ <= kMaxWaitingNotices) {
-    behind_notices_.emplace_back(count, std::move(then));
-    return;
-  }
-  noticed_all();
-  std::move(then)();
-}
-
-/// Runs `then` when the kernel has dropped what it was told to.
-void Volume::after_kernel(absl::AnyInvocable<void() &&> then) {
-  if (!kernel_) return std::move(then)();
-  kernel_->settle(std::move(then));
-}
-
-void Volume::serve_behind_notices(bool all) {
-  auto waiting = std::exchange(behind_notices_, {});
-  for (auto& [count, then] : waiting) {
-    if (all || count <= notices_heard_) {
-      std::move(then)();
-    } else {
-      behind_notices_.emplace_back(count, std::move(then));
-    }
-  }
-}
-
 std::uint64_t Volume::lock(HandleNumber number, const LockAsk& wanted, Reply<void> reply) {
   const auto found = handles_.find(number.value);
   if (found == handles_.end()) return reply.fail(EBADF), 0;
@@ -66,7 +38,7 @@ std::uint64_t Volume::acquire(const InodeRef& inode, HandleNumber number, const 
   know_pages(*inode);
   return locks_.acquire(
       inode, number.value, wanted,
-      [this, inode, number, wanted, epoch = epoch_,
+      [this, inode, number, wanted, epoch = known_.epoch(),
        reply = std::move(reply)](Result<LockReply> held) mutable {
         if (!held) return reply.fail(held.error());
         const auto handle = handles_.find(number.value);
@@ -76,11 +48,12 @@ std::uint64_t Volume::acquire(const InodeRef& inode, HandleNumber number, const 
           lock(number, wanted, std::move(reply));
           return;
         }
-        after_notices(held->notices, [this, inode, epoch, held = *held,
+        notice_order_.after(held->notices, [this, inode, epoch, held = *held,
                                       reply = std::move(reply)]() mutable {
           // A notice beyond those may tell of a change after the attributes were looked up.
-          learn(*inode, held.attributes, notices_heard_ == held.notices ? epoch_ : epoch);
-          after_kernel([reply = std::move(reply)]() mutable { reply.ok(); });
+          const bool nothing_since = notice_order_.heard_count() == held.notices;
+          known_.learn(*inode, held.attributes, nothing_since ? known_.epoch() : epoch);
+          kernel_.settle([reply = std::move(reply)]() mutable { reply.ok(); });
         });
       });
 }
@@ -118,11 +91,9 @@ void Volume::publish(const InodeRef& inode, Reply<void> reply) {
   for (const auto& [number, handle] : handles_) {
     if (handle.flags.write) consider(handle.inode);
   }
-  if (kernel_) {
-    for (const auto& [number, file] : files) kernel_->invalidate(number);
-  }
+  for (const auto& [number, file] : files) kernel_.invalidate(number);
   writeback_.each_queued([&](const NodeId& node) { consider(inodes_.get(node)); });
-  after_kernel([this, files = std::move(files), reply = std::move(reply)]() mutable {
+  kernel_.settle([this, files = std::move(files), reply = std::move(reply)]() mutable {
     sync_files(std::move(files), std::move(reply));
   });
 }
@@ -203,7 +174,7 @@ void Volume::lost_locks(const InodeRef& inode) {
     if (handle.inode == inode) handle.lost = true;
   }
   writeback_.refuse(inode->node, EIO);
-  noticed(*inode);
+  known_.noticed(*inode);
 }
 
 }  // namespace rushfs::fs

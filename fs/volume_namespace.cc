@@ -22,25 +22,25 @@ void Volume::lookup(NodeNumber parent, std::string name, Reply<NodeReference> re
   const auto directory = inodes_.find(parent);
   if (!directory) return reply.fail(ESTALE);
   if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
-  if (const auto known = fresh_name(*directory, name)) return reply(answer(*known));
-  const auto old = last_known_name(*directory, name);
-  if (old && !parts_.remote.reachable()) return reply(answer(*old));
+  if (const auto known = known_.fresh_name(*directory, name)) return reply(reference_to(*known));
+  const auto old = known_.last_known_name(*directory, name);
+  if (old && !parts_.remote.reachable()) return reply(reference_to(*old));
   ask(
       parts_.remote, Priority::urgent, Lookup{directory->node, name},
-      [this, directory, name, epoch = epoch_,
+      [this, directory, name, epoch = known_.epoch(),
        reply = std::move(reply)](Result<Answer<LookupReply>> heard) mutable {
         if (!heard) {
-          const auto known = last_known_name(*directory, name);
-          if (!known || !lost(heard.error())) return reply.fail(heard.error());
-          return reply(answer(*known));
+          const auto known = known_.last_known_name(*directory, name);
+          if (!known || !unanswered(heard.error())) return reply.fail(heard.error());
+          return reply(reference_to(*known));
         }
-        learn(*directory, (*heard)->directory, epoch);
+        known_.learn(*directory, (*heard)->directory, epoch);
         const auto& entry = (*heard)->entry;
         const bool latest = directory->epoch <= epoch;
-        if (entry && latest) name_made(directory, name, *entry);
-        if (entry) return reply(found(learn(*entry, directory->number, name, epoch)));
+        if (entry && latest) known_.name_made(directory, name, *entry);
+        if (entry) return reply(reference_to(known_.learn(*entry, directory->number, name, epoch)));
         inodes_.drop_name(directory->number, name);
-        if (latest) name_gone(directory, name);
+        if (latest) known_.name_gone(directory, name);
         reply(NodeReference{});
       },
       old ? Patience::glance : Patience::prompt);
@@ -48,13 +48,13 @@ void Volume::lookup(NodeNumber parent, std::string name, Reply<NodeReference> re
 
 void Volume::entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
                         Reply<NodeReference>& reply) {
-  directory_changed(directory, made.directory);
+  known_.directory_changed(directory, made.directory);
   const auto inode = inodes_.get(made.entry.node);
-  renamed(*inode, made.entry.attributes);
+  known_.renamed(*inode, made.entry.attributes);
   inodes_.set_name(*inode, directory->number, name);
   inode->unlinked = inode->abandoned = false;  // link() may have given it its first name
-  name_made(directory, name, made.entry);
-  reply(found(inode));
+  known_.name_made(directory, name, made.entry);
+  reply(reference_to(inode));
 }
 
 template <class Request>
@@ -69,7 +69,7 @@ void Volume::make_entry(NodeNumber parent, Request request, Reply<NodeReference>
         if (!answer) return reply.fail(answer.error());
         entry_made(directory, name, answer->reply, reply);
         if constexpr (std::is_same_v<Request, MakeDirectory>) {
-          folder_made(inodes_.get((*answer)->entry.node));
+          known_.folder_made(inodes_.get((*answer)->entry.node));
         }
       });
 }
@@ -111,7 +111,7 @@ bool Volume::in_use(const Inode& inode) const {
 void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& left) {
   if (left) {
     const auto inode = inodes_.get(left->node);
-    renamed(*inode, left->attributes);
+    known_.renamed(*inode, left->attributes);
     if (left->attributes.links > 0) return;
     inode->unlinked = true;
     inode->held = true;
@@ -153,8 +153,8 @@ void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
       [this, directory, name, target,
        reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
         if (answer) {
-          directory_changed(directory, (*answer)->directory);
-          name_gone(directory, name);
+          known_.directory_changed(directory, (*answer)->directory);
+          known_.name_gone(directory, name);
           name_removed(target, (*answer)->removed);
         }
         removal_answered(target);
@@ -171,8 +171,8 @@ void Volume::remove_directory(NodeNumber parent, std::string name, Reply<void> r
       [this, directory, name,
        reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
-        directory_changed(directory, (*answer)->directory);
-        name_gone(directory, name);
+        known_.directory_changed(directory, (*answer)->directory);
+        known_.name_gone(directory, name);
         reply.ok();
       });
 }
@@ -221,23 +221,23 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
 }
 
 void Volume::moved(const Renaming& renaming, const RenameReply& done) {
-  directory_changed(renaming.from_directory, done.from_directory);
+  known_.directory_changed(renaming.from_directory, done.from_directory);
   if (renaming.to_directory != renaming.from_directory) {
-    directory_changed(renaming.to_directory, done.to_directory);
+    known_.directory_changed(renaming.to_directory, done.to_directory);
   }
   const auto moved = inodes_.get(done.moved.node);
-  renamed(*moved, done.moved.attributes);
+  known_.renamed(*moved, done.moved.attributes);
   // A file renamed over another name of itself keeps both (rename(2)).
   const bool nothing_done = done.replaced && done.replaced->node == done.moved.node;
-  if (!nothing_done) name_gone(renaming.from_directory, renaming.from);
+  if (!nothing_done) known_.name_gone(renaming.from_directory, renaming.from);
   if (leaves_whiteout(renaming.mode)) renaming.from_directory->listing.reset();
   inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
-  name_made(renaming.to_directory, renaming.to, done.moved);
+  known_.name_made(renaming.to_directory, renaming.to, done.moved);
   if (renaming.mode == RenameMode::exchange && done.replaced) {
     const auto other = inodes_.get(done.replaced->node);
-    renamed(*other, done.replaced->attributes);
+    known_.renamed(*other, done.replaced->attributes);
     inodes_.set_name(*other, renaming.from_directory->number, renaming.from);
-    name_made(renaming.from_directory, renaming.from, *done.replaced);
+    known_.name_made(renaming.from_directory, renaming.from, *done.replaced);
   } else if (!nothing_done && renaming.replaced != moved) {
     name_removed(renaming.replaced, done.replaced);
   }
@@ -252,10 +252,10 @@ void Volume::read_link(NodeNumber node, Reply<std::string> reply) {
     return reply(*inode->target);
   }
   ask(parts_.remote, Priority::urgent, Readlink{inode->node},
-      [this, inode, epoch = epoch_,
+      [this, inode, epoch = known_.epoch(),
        reply = std::move(reply)](Result<Answer<ReadlinkReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
-        learn(*inode, (*answer)->attributes, epoch);
+        known_.learn(*inode, (*answer)->attributes, epoch);
         inode->target = std::move(answer->reply.target);
         reply(*inode->target);
       });

@@ -61,10 +61,10 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
        reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         const auto& made = answer->reply;
-        directory_changed(directory, made.directory);
-        const auto inode = created(made);
+        known_.directory_changed(directory, made.directory);
+        const auto inode = known_.file_made(made);
         inodes_.set_name(*inode, directory->number, name);
-        name_made(directory, name, made.entry);
+        known_.name_made(directory, name, made.entry);
         open_created(inode, flags, std::move(reply));
       });
 }
@@ -76,23 +76,14 @@ void Volume::create_unnamed(NodeNumber parent, Caller caller, std::uint32_t mode
   ask(parts_.remote, Priority::urgent, CreateUnnamed{{}, directory->node, caller, mode},
       [this, flags, reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
-        const auto inode = created(answer->reply);
+        const auto inode = known_.file_made(answer->reply);
         inode->unlinked = true;  // until link() gives it a name
         open_created(inode, flags, std::move(reply));
       });
 }
 
-InodeRef Volume::created(const EntryReply& made) {
-  const auto inode = inodes_.get(made.entry.node);
-  if (!overtaken(*inode, made.entry.attributes)) learn(*inode, made.entry.attributes, ++epoch_);
-  if (recently_noticed_.find(tag_of(inode->node)) != nullptr) inode->suspect = true;
-  inode->held = true;
-  inode->content.disk_known = inode->content.disk_known || !made.existed;
-  return inode;
-}
-
 void Volume::open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply) {
-  const NodeReference entry = found(inode);
+  const NodeReference entry = reference_to(inode);
   finish_open(inode, flags,
               [this, entry, inode, reply = std::move(reply)](Result<Opened> opened) mutable {
                 if (!opened) {
@@ -121,7 +112,7 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
         [this, inode, flags,
          reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
           if (answer) return open(inode->number, flags, std::move(reply));
-          if (!lost(answer.error())) return reply.fail(answer.error());
+          if (!unanswered(answer.error())) return reply.fail(answer.error());
           open_unasked(inode, flags, std::move(reply));
         },
         Patience::glance);
@@ -130,7 +121,7 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
   if (inode->known() && !parts_.remote.reachable()) {
     return open_unasked(inode, flags, std::move(reply));
   }
-  if (fresh(*inode)) {
+  if (known_.fresh(*inode)) {
     // What the check would tell is known; the server is only asked to hold the file.
     if (!inode->held) hold(inode);
     if (flags.read) reader_.prepare(inode, [] {});
@@ -152,7 +143,7 @@ void Volume::check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> re
   const bool known = inode->known();
   auto opened = [this, inode, flags, known,
                  reply = std::move(reply)](Result<void> result) mutable {
-    if (!result && !(known && lost(result.error()))) return reply.fail(result.error());
+    if (!result && !(known && unanswered(result.error()))) return reply.fail(result.error());
     finish_open(inode, flags, std::move(reply));
   };
   const auto patience = known ? Patience::glance : Patience::prompt;
@@ -180,11 +171,11 @@ void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Patience patience
   }
   ask(
       parts_.remote, Priority::urgent, request,
-      [this, inode, epoch = epoch_,
+      [this, inode, epoch = known_.epoch(),
        reply = std::move(reply)](Result<Answer<OpenReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         inode->held = true;
-        learn(*inode, (*answer)->attributes, epoch);
+        known_.learn(*inode, (*answer)->attributes, epoch);
         if (inode->server.version == (*answer)->attributes.version) {
           const OpenReply opened = answer->reply;
           auto owner = std::make_shared<const Buffer>(std::move(answer->bytes));
@@ -198,7 +189,7 @@ void Volume::ask_open(const InodeRef& inode, bool bring_bytes, Patience patience
 
 void Volume::finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {
   const Opened opened = add_handle(inode, flags);
-  const bool empty = inode->size() == 0 && inode->local.operations == 0 && fresh(*inode);
+  const bool empty = inode->size() == 0 && inode->local.operations == 0 && known_.fresh(*inode);
   if (!flags.truncate || empty) {
     return reply(opened);
   }

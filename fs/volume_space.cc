@@ -60,12 +60,12 @@ void Volume::with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<void
   const auto& known = inode->data_ranges;
   const bool covers = known && known->version == inode->server.version && known->from <= offset &&
                       offset < known->known_to;
-  if (covers && fresh(*inode)) return reply.ok();
+  if (covers && known_.fresh(*inode)) return reply.ok();
   ask(parts_.remote, Priority::urgent, DataRanges{inode->node, offset, kRangesAtOnce},
-      [this, inode, offset, epoch = epoch_,
+      [this, inode, offset, epoch = known_.epoch(),
        reply = std::move(reply)](Result<Answer<DataRangesReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
-        learn(*inode, (*answer)->attributes, epoch);
+        known_.learn(*inode, (*answer)->attributes, epoch);
         // No way on: the file has become shorter.
         const std::uint64_t to = (*answer)->known_to > offset
                                      ? (*answer)->known_to
@@ -200,7 +200,8 @@ void Volume::seek(HandleNumber number, std::uint64_t offset, Seek what,
         const bool any =
             std::any_of(walk->pieces.begin(), walk->pieces.end(),
                         [](const auto& piece) { return piece.kind == cache::Piece::Kind::base; });
-        if (!any || walk->inode->server.size <= walk->at || (!stale && fresh(*walk->inode))) {
+        const bool current = !stale && known_.fresh(*walk->inode);
+        if (!any || walk->inode->server.size <= walk->at || current) {
           if (stale) walk->inode->data_ranges.reset();
           return seek_on(walk);
         }
@@ -241,7 +242,7 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
           operation.offset = request.to_offset;
           operation.length = (*answer)->copied;
           operation.change = (*answer)->change;
-          applied(inode->node, operation);
+          known_.changed(inode, operation);
           inode->copied_into = true;
           reply((*answer)->copied);
         });

@@ -61,25 +61,22 @@ std::string as_seen(const Inode& inode, const std::string& name, std::string val
 
 }  // namespace
 
-bool Volume::may_trust(const Inode& inode) const {
-  return fresh(inode) || (!parts_.remote.reachable() && inode.known());
-}
-
 // Brings inode->xattrs up to date.
 void Volume::with_xattrs(const InodeRef& inode, Reply<void> reply) {
   const auto& known = inode->xattrs;
   const bool none = (inode->server.traits & kHasXattrs) == 0;
-  if (may_trust(*inode) && none) inode->xattrs = {inode->server.version, {}};
-  if (may_trust(*inode) && known && known->version == inode->server.version) return reply.ok();
+  const bool trusted = known_.may_trust(*inode);
+  if (trusted && none) inode->xattrs = {inode->server.version, {}};
+  if (trusted && known && known->version == inode->server.version) return reply.ok();
   ask(parts_.remote, Priority::urgent, ListXattrs{inode->node},
-      [this, inode, epoch = epoch_,
+      [this, inode, epoch = known_.epoch(),
        reply = std::move(reply)](Result<Answer<ListXattrsReply>> answer) mutable {
         if (!answer && answer.error().value() == EOPNOTSUPP) {
           inode->xattrs = {inode->server.version, {}};
           return reply.ok();
         }
         if (!answer) return reply.fail(answer.error());
-        learn(*inode, (*answer)->attributes, epoch);
+        known_.learn(*inode, (*answer)->attributes, epoch);
         inode->xattrs = {(*answer)->attributes.version, {}};
         for (const auto& xattr : (*answer)->xattrs) {
           xattr_namespaces_.insert(namespace_of(xattr.name));
@@ -99,7 +96,7 @@ void Volume::get_xattr(NodeNumber node, std::string name, Reply<std::string> rep
   // The kernel asks for the capability before every write. The server takes it away at the next
   // one whatever we answer.
   const bool writing = name == kCapability && inode->writers > 0 && inode->known();
-  if ((may_trust(*inode) || writing) && says_absent(inode->server.traits, name)) {
+  if ((known_.may_trust(*inode) || writing) && says_absent(inode->server.traits, name)) {
     return reply.fail(absent_error(*inode, name));
   }
   with_xattrs(inode, [this, inode, name, reply = std::move(reply)](Result<void> done) mutable {

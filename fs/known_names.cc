@@ -1,34 +1,13 @@
-// What can be told without asking the server: because it is fresh, or because the server cannot be
-// asked and what was known is better than nothing. docs/semantics.md, "Without a link".
+// Names and listings: which may be believed, and what our own changes make of them.
 #include <dirent.h>
 
-#include <cerrno>
-
-#include "fs/volume.h"
+#include "fs/known.h"
 
 namespace rushfs::fs {
 
-// While changes of ours wait, ours is the view; asking could not make it newer. A file without
-// a name belongs to its handles.
-bool Volume::ours(const Inode& inode) const {
-  return inode.known() && (inode.local.operations > 0 || inode.changes_in_flight > 0);
-}
-
-bool Volume::fresh(const Inode& inode) const {
-  if (!inode.known()) return false;
-  if (inode.suspect) return false;
-  if (ours(inode)) return true;
-  if (inode.unlinked && !inode.held) return false;
-  const auto age = parts_.time.now - inode.validated;
-  if (age < kValidity) return true;
-  return promised_ && inode.validated >= promised_since_ && age < kPromisedValidity;
-}
-
-bool Volume::lost(const boost::system::error_code& error) { return error.value() == ETIMEDOUT; }
-
 // Only a listing that is exactly the folder's tells that there is no such name; where the server
 // tells us of changes, a name that it told us of stays.
-std::optional<InodeRef> Volume::fresh_name(const Inode& directory, const std::string& name) const {
+std::optional<InodeRef> Known::fresh_name(const Inode& directory, const std::string& name) const {
   const auto since = inodes_.named_since(directory.number, name);
   if (promised_ && since >= promised_since_ && parts_.time.now - since < kPromisedValidity) {
     const auto inode = inodes_.child(directory.number, name);
@@ -45,7 +24,7 @@ std::optional<InodeRef> Volume::fresh_name(const Inode& directory, const std::st
   return inode;
 }
 
-std::optional<InodeRef> Volume::last_known_name(const Inode& directory, const std::string& name) {
+std::optional<InodeRef> Known::last_known_name(const Inode& directory, const std::string& name) {
   if (name == "." || name == "..") return {};
   if (const auto child = inodes_.child(directory.number, name); child && child->known()) {
     return child;
@@ -57,30 +36,39 @@ std::optional<InodeRef> Volume::last_known_name(const Inode& directory, const st
   return remembered_entry(directory.number, entry->second);
 }
 
-/// The inode of an entry listed a while ago, made again if it was given up since.
-InodeRef Volume::remembered_entry(NodeNumber directory, const DirectoryEntry& entry) {
+InodeRef Known::remembered_entry(NodeNumber directory, const DirectoryEntry& entry) {
   const auto inode = inodes_.get(entry.entry->node);
   if (!inode->known()) inode->server = entry.entry->attributes;
   inodes_.set_name(*inode, directory, entry.name);
   return inode;
 }
 
-NodeReference Volume::answer(const InodeRef& inode) {
-  return inode ? found(inode) : NodeReference{};
+// Pages from before a change of ours do not have it; the listing kept before does.
+void Known::keep_listing(const InodeRef& directory, Listing listing, std::uint64_t sent_epoch) {
+  if (directory->own_epoch > sent_epoch) return;
+  if (directory->epoch > sent_epoch) listing.version = {};
+  listings_.keep(directory, std::move(listing));
 }
 
-void Volume::name_made(const InodeRef& directory, const std::string& name, const Entry& entry) {
+void Known::directory_changed(const InodeRef& directory, const Change& change) {
+  auto* listing = directory->listing.get();
+  const bool followed = listing && listing->version == change.before;
+  attributes_changed(*directory, change);
+  if (listing) listing->version = followed ? change.after.version : Version{};
+}
+
+void Known::name_made(const InodeRef& directory, const std::string& name, const Entry& entry) {
   if (directory->listing) directory->listing->add(name, entry);
 }
 
-void Volume::name_gone(const InodeRef& directory, const std::string& name) {
+void Known::name_gone(const InodeRef& directory, const std::string& name) {
   inodes_.drop_name(directory->number, name);
   if (directory->listing) directory->listing->entries.erase(name);
 }
 
 // A folder of our own making is empty. (A call repeated after a crash of the server may find one
 // that others have used: that one is not as old as its last change.)
-void Volume::folder_made(const InodeRef& inode) {
+void Known::folder_made(const InodeRef& inode) {
   const auto& attributes = inode->server;
   if (!inode->directory() || attributes.btime == Timestamp{} ||
       attributes.btime != attributes.mtime) {
@@ -92,6 +80,33 @@ void Volume::folder_made(const InodeRef& inode) {
     listing.entries[name] = {0, attributes.inode, DT_DIR, name, std::nullopt};
   }
   listings_.keep(inode, std::move(listing));
+}
+
+namespace {
+
+/// What is known of a file outlives its inode in the folder it was listed in, or the listing would
+/// tell of it as it was before our own changes.
+void keep_in_listing(const Inodes& inodes, const Inode& inode) {
+  const auto folder = inodes.find(inode.parent);
+  if (!folder || !folder->listing || !inode.known()) return;
+  auto& entries = folder->listing->entries;
+  const auto keep = [&](DirectoryEntry& listed) {
+    if (listed.entry && listed.entry->node == inode.node) listed.entry->attributes = inode.server;
+  };
+  if (inode.server.links > 1) {
+    for (auto& [name, listed] : entries) keep(listed);
+  } else if (const auto listed = entries.find(inode.name); listed != entries.end()) {
+    keep(listed->second);
+  }
+}
+
+}  // namespace
+
+void Known::sweep() {
+  inodes_.sweep([this](Inode& inode) {
+    keep_in_listing(inodes_, inode);
+    reader_.forget(inode);
+  });
 }
 
 }  // namespace rushfs::fs

@@ -1,0 +1,184 @@
+#include "fs/known.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace rushfs::fs {
+
+// While changes of ours wait, ours is the view; asking could not make it newer. A file without
+// a name belongs to its handles.
+bool Known::ours(const Inode& inode) const {
+  return inode.known() && (inode.local.operations > 0 || inode.changes_in_flight > 0);
+}
+
+bool Known::told_of_changes(const Inode& inode) const {
+  return promised_ && inode.validated >= promised_since_;
+}
+
+bool Known::fresh(const Inode& inode) const {
+  if (!inode.known()) return false;
+  if (inode.suspect) return false;
+  if (ours(inode)) return true;
+  if (inode.unlinked && !inode.held) return false;
+  const auto age = parts_.time.now - inode.validated;
+  if (age < kValidity) return true;
+  return told_of_changes(inode) && age < kPromisedValidity;
+}
+
+bool Known::may_trust(const Inode& inode) const {
+  return fresh(inode) || (!parts_.remote.reachable() && inode.known());
+}
+
+// ---- What others did --------------------------------------------------------------------------
+
+void Known::promise(bool promised) {
+  promised_ = promised;
+  promised_since_ = parts_.time.now;
+}
+
+/// A notice may overtake the reply that first tells of a file.
+void Known::met(Inode& inode) {
+  const std::uint64_t* epoch = recently_noticed_.find(tag_of(inode.node));
+  if (epoch == nullptr) return;
+  inode.epoch = std::max(inode.epoch, *epoch);
+  inode.suspect = true;
+}
+
+void Known::noticed(Inode& inode) {
+  inode.epoch = epoch_;
+  inode.suspect = true;
+  if (inode.listing) inode.listing->version = {};
+  // What we wrote is older than that, and so is the time that we wrote it.
+  if (inode.local.operations == 0) inode.local.unstamped = false;
+  if (inode.regular()) {
+    inode.kernel_pages_stale = true;
+    reader_.discard(inode);
+  }
+  inode.kernel_pages = false;
+  kernel_.invalidate(inode.number);
+}
+
+void Known::noticed_all() {
+  promised_since_ = parts_.time.now;
+  inodes_.each([this](Inode& inode) {
+    inode.epoch = epoch_;
+    inode.suspect = true;
+    if (inode.opens > 0 && inode.regular()) noticed(inode);
+  });
+}
+
+void Known::noticed(const Notice& notice) {
+  ++epoch_;
+  if (notice.everything) noticed_all();
+  for (const NoticedChange& change : notice.changes) {
+    recently_noticed_.put(change.node, epoch_);
+    const auto inode = inodes_.find(change.node);
+    if (!inode) continue;
+    noticed(*inode);
+    if (change.name.empty()) continue;
+    inodes_.drop_name(inode->number, change.name);
+    kernel_.invalidate_name(inode->number, change.name);
+  }
+}
+
+void Known::content_changed(Inode& inode) {
+  reader_.discard(inode);
+  kernel_.drop_pages(inode);
+}
+
+// ---- What answers teach -----------------------------------------------------------------------
+
+void Known::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
+  if (!inode.known()) met(inode);
+  if (inode.epoch <= sent_epoch && inode.changes_in_flight == 0) inode.suspect = false;
+  const bool told = told_of_changes(inode);
+  const Heard heard = hear(inode, attributes, sent_epoch, parts_.time);
+  // What may be a change of ours may as well be one that nobody had to tell us of.
+  const bool perhaps = heard == Heard::uncertain && !told;
+  if (heard == Heard::changed || perhaps) content_changed(inode);
+  if (heard == Heard::uncertain) hear_outdated(inode, attributes, sent_epoch);
+}
+
+InodeRef Known::learn(const Entry& entry, NodeNumber parent, const std::string& name,
+                      std::uint64_t sent_epoch) {
+  auto inode = inodes_.get(entry.node);
+  learn(*inode, entry.attributes, sent_epoch);
+  if (name != "." && name != ".." && inode->number != kRootNode) {
+    const auto folder = inodes_.find(parent);
+    inodes_.set_name(*inode, parent, name, folder && folder->epoch <= sent_epoch);
+  }
+  return inode;
+}
+
+void Known::learn_made(Inode& inode, const Attributes& attributes) {
+  learn(inode, attributes, ++epoch_);
+}
+
+InodeRef Known::file_made(const EntryReply& made) {
+  const auto inode = inodes_.get(made.entry.node);
+  if (!overtaken(*inode, made.entry.attributes)) learn_made(*inode, made.entry.attributes);
+  if (recently_noticed_.find(tag_of(inode->node)) != nullptr) inode->suspect = true;
+  inode->held = true;
+  inode->content.disk_known = inode->content.disk_known || !made.existed;
+  return inode;
+}
+
+void Known::renamed(Inode& inode, const Attributes& after) {
+  if (inode.rescuing) return;  // until then we go by what ours was made to
+  if (!inode.known()) met(inode);
+  const Version before = inode.server.version;
+  if (hear_own_renaming(inode, after, ++epoch_, parts_.time) == Heard::changed) {
+    content_changed(inode);
+  } else if (inode.regular() && before.value != 0) {
+    reader_.changed_range(inode, before, 0, 0);
+  }
+}
+
+void Known::attributes_changed(Inode& inode, const Change& change) {
+  hear_own_change(inode, change, ++epoch_, parts_.time);
+}
+
+namespace {
+
+/// What was asked about the file stays known under its new version, as far as we left it alone.
+void keep_known(Inode& inode, const Attributes& before, const AppliedOperation& operation) {
+  const bool content = operation.length > 0 || operation.set_size;
+  auto& xattrs = inode.xattrs;
+  // An access ACL follows the mode.
+  const bool other = operation.xattrs || before.mode != inode.server.mode;
+  if (xattrs && (other || xattrs->version != before.version)) xattrs.reset();
+  if (xattrs) {
+    xattrs->version = inode.server.version;
+    if (content) xattrs->values.erase("security.capability");  // as the server's kernel does
+  }
+  auto& ranges = inode.data_ranges;
+  if (ranges && (content || ranges->version != before.version)) ranges.reset();
+  if (ranges) ranges->version = inode.server.version;
+}
+
+}  // namespace
+
+void Known::changed(const InodeRef& inode, const AppliedOperation& operation) {
+  const Attributes before = inode->server;
+  inode->base_lost = false;
+  if (hear_own_change(*inode, operation.change, ++epoch_, parts_.time) == Heard::changed) {
+    return content_changed(*inode);
+  }
+  keep_known(*inode, before, operation);
+  if (operation.set_size) {
+    reader_.changed_range(*inode, before.version, std::min(before.size, *operation.set_size),
+                          std::numeric_limits<std::uint64_t>::max());
+  } else {
+    reader_.changed_range(*inode, before.version, operation.offset,
+                          operation.offset + operation.length);
+  }
+  // An answer to a repeated write tells of the file as it is now; what it holds is not known then.
+  const auto& change = operation.change;
+  const bool ours_alone = before.mode != 0 && change.before == before.version &&
+                          change.after.version != change.before;
+  if (operation.data && ours_alone) {
+    reader_.seed(inode, operation.offset, operation.data, *operation.data);
+  }
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,35 @@
+// Answers and notices travel apart; some answers tell how many notices the server had sent before
+// them, and are not given to programs before those notices have come. Owner: the file loop.
+#pragma once
+
+#include <absl/functional/any_invocable.h>
+
+#include <cstdint>
+#include <deque>
+#include <utility>
+
+#include "fs/known.h"
+
+namespace rushfs::fs {
+
+class NoticeOrder {
+ public:
+  explicit NoticeOrder(Known& known) : known_(known) {}
+
+  /// At every attach: counts anew. What waited for notices of the last connection runs now.
+  void attached();
+  /// One more, which Known has been told of.
+  void heard();
+  std::uint64_t heard_count() const { return heard_; }
+  /// Runs `then` when `count` notices of this connection have come, perhaps at once.
+  void after(std::uint64_t count, absl::AnyInvocable<void() &&> then);
+
+ private:
+  void serve(bool all);
+
+  Known& known_;
+  std::uint64_t heard_ = 0;  // on this connection
+  std::deque<std::pair<std::uint64_t, absl::AnyInvocable<void() &&>>> waiting_;
+};
+
+}  // namespace rushfs::fs
