@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 
 namespace rushfs::fs {
@@ -177,6 +178,34 @@ void ChangeLog::undo(const InodeRef& inode) {
       });
 }
 
+void ChangeLog::completed(const NodeId& node, std::uint64_t operations) {
+  const auto inode = inodes_.get(node);
+  auto& local = inode->local;
+  assert(local.operations >= operations);
+  local.operations -= operations;
+  ++local.generation;
+  if (local.operations == 0) {
+    LocalChanges left;
+    left.generation = local.generation;
+    left.unstamped = local.unstamped;
+    if (local.unstamped) left.mtime = local.mtime;
+    local = left;
+  } else {
+    measure(inode);
+  }
+  forgot(node);
+}
+
+void ChangeLog::discarded(const NodeId& node) {
+  const auto inode = inodes_.get(node);
+  const auto generation = inode->local.generation;
+  inode->local = {};
+  inode->local.generation = generation + 1;
+  inode->base_lost = false;
+  forgot(node);
+}
+
+// The queue has room again.
 void ChangeLog::forgot(const NodeId& node) {
   forgotten_.insert(node);
   unflushed_ = true;
@@ -185,7 +214,8 @@ void ChangeLog::forgot(const NodeId& node) {
   for (auto& change : waiting) append(std::move(change));
 }
 
-// Should more be queued meanwhile, that is sent too, and then asks again.
+// As many are left that the file's size may be another without those that are gone. Should more be
+// queued meanwhile, that is sent too, and then asks again.
 void ChangeLog::measure(const InodeRef& inode) {
   parts_.queue_loop.run(
       [&queue = parts_.queue, node = inode->node.bytes] { return queue.pending(node); },
@@ -203,6 +233,30 @@ void ChangeLog::flush(Reply<void> reply) {
   if (!unflushed_ && !committing_) return reply.ok();
   flushing_.push_back(std::move(reply));
   if (!committing_) commit();
+}
+
+void ChangeLog::stamp(const InodeRef& inode) {
+  if (inode->unlinked || (inode->server.traits & kAppendOnly) != 0) return;
+  if (!inode->local.unstamped || !inode->local.mtime) return;
+  SetAttributes change;
+  change.mtime = TimeChange{false, *inode->local.mtime};
+  inode->local.unstamped = false;
+  set_attributes(inode, change, [](Result<void>) {});
+}
+
+void ChangeLog::sync(const InodeRef& inode, Reply<void> reply) {
+  stamp(inode);
+  inode->copied_into = false;
+  flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
+    if (!result) return reply.fail(result.error());
+    writeback_.sync(inode->node,
+                    [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+  });
+}
+
+void ChangeLog::drain(const InodeRef& inode, Reply<void> reply) {
+  if (inode->local.operations == 0) return reply.ok();
+  sync(inode, std::move(reply));
 }
 
 void ChangeLog::stop() {

@@ -33,10 +33,17 @@ class ChangeLog {
   /// Everything asked for so far, but what waits for room, survives kill -9 and power loss.
   void flush(Reply<void> reply);
 
-  /// The queue has forgotten operations of the file, and has room again.
-  void forgot(const NodeId& node);
-  /// As many are left that the file's size may be another without those that are gone.
-  void measure(const InodeRef& inode);
+  /// Queues the time of the last write behind the data, or the file would show the time at which
+  /// it arrived.
+  void stamp(const InodeRef& inode);
+  /// Answered when the server has what was queued of the file on stable storage.
+  void sync(const InodeRef& inode, Reply<void> reply);
+  /// The same; at once, if nothing is queued.
+  void drain(const InodeRef& inode, Reply<void> reply);
+
+  /// From Writeback: so many operations of the file are on stable storage, or all are of no use.
+  void completed(const NodeId& node, std::uint64_t operations);
+  void discarded(const NodeId& node);
   /// It may remember them once more if we are killed now.
   bool may_remember(const NodeId& node) const;
   /// Once a second: what nobody flushes becomes durable too, and space of sent data is freed.
@@ -65,6 +72,8 @@ class ChangeLog {
   void note(const Change& change);
   void appended(Change change, Result<std::uint64_t> sequence);
   void undo(const InodeRef& inode);
+  void measure(const InodeRef& inode);
+  void forgot(const NodeId& node);
   void commit();
 
   ClientParts parts_;

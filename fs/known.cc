@@ -81,6 +81,20 @@ void Known::noticed(const Notice& notice) {
   }
 }
 
+void Known::ours_moved(const InodeRef& inode, const std::optional<Attributes>& theirs) {
+  if (theirs) {
+    inode->server = *theirs;
+    inode->our_versions.clear();
+  } else if (inodes_.child(inode->parent, inode->name) == inode) {
+    const auto parent = inodes_.find(inode->parent);
+    inodes_.drop_name(inode->parent, inode->name);
+    if (parent) parent->listing.reset();  // something else may have the name by now
+  }
+  inode->validated = {};
+  inode->kernel_pages_stale = true;
+  content_changed(*inode);
+}
+
 void Known::content_changed(Inode& inode) {
   reader_.discard(inode);
   kernel_.drop_pages(inode);

@@ -89,6 +89,8 @@ class Known {
   /// Changed by others in we do not know what.
   void noticed(Inode& inode);
   void noticed_all();
+  /// What was queued here for the file is kept elsewhere: theirs, or nothing, has its name.
+  void ours_moved(const InodeRef& inode, const std::optional<Attributes>& theirs);
   /// Nothing held of the content is good.
   void content_changed(Inode& inode);
 

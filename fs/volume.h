@@ -7,27 +7,30 @@
 // loop; time comes from LoopTime.
 #pragma once
 
-#include <deque>
-#include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "fs/access_times.h"
 #include "fs/change_log.h"
 #include "fs/client_parts.h"
-#include "fs/file_locks.h"
+#include "fs/conflicts.h"
+#include "fs/folders.h"
+#include "fs/handles.h"
+#include "fs/holds.h"
 #include "fs/kernel_side.h"
 #include "fs/known.h"
+#include "fs/locking.h"
 #include "fs/mount_status.h"
 #include "fs/notice_order.h"
+#include "fs/questions.h"
 #include "fs/reader.h"
 #include "fs/reply.h"
 #include "fs/volume_types.h"
+#include "fs/watchers.h"
 #include "fs/writeback.h"
 #include "transport/limit_shares.h"
 #include "transport/path_report.h"
@@ -63,7 +66,9 @@ class Volume : private WritebackListener {
   void stop();
 
   // Names (volume_namespace.cc).
-  void lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply);
+  void lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply) {
+    questions_.lookup(parent, std::move(name), std::move(reply));
+  }
   void make_directory(NodeNumber parent, std::string name, Caller, std::uint32_t mode,
                       Reply<NodeReference> reply);
   void make_node(NodeNumber parent, std::string name, Caller, std::uint32_t mode,
@@ -76,26 +81,37 @@ class Volume : private WritebackListener {
   void remove_directory(NodeNumber parent, std::string name, Reply<void> reply);
   void rename(NodeNumber from_parent, std::string from, NodeNumber to_parent, std::string to,
               RenameMode mode, Reply<void> reply);
-  void read_link(NodeNumber node, Reply<std::string> reply);
-  void forget(NodeNumber node, std::uint64_t count);
+  void read_link(NodeNumber node, Reply<std::string> reply) {
+    questions_.target(node, std::move(reply));
+  }
+  /// The kernel let go of so many references.
+  void forget(NodeNumber node, std::uint64_t count) { inodes_.forget(node, count); }
   /// From the root, without a slash at the front; "." is the root.
   std::string path_of(const Inode& inode) const { return inodes_.path(inode); }
 
-  // Folders (volume_directory.cc).
-  void open_directory(NodeNumber node, Reply<HandleNumber> reply);
-  /// Entries after the one whose cookie is `cookie`; 0 begins anew.
-  void read_directory(HandleNumber handle, std::uint64_t cookie, Reply<Listed> reply);
-  /// The entry of a listing as found, counted as a reference. None: "." or "..", or to be looked up
-  /// by its name, for it may have changed since. `last_known`: of the listing it is from.
+  // Open folders: see Folders.
+  void open_directory(NodeNumber node, Reply<HandleNumber> reply) {
+    folders_.open(node, std::move(reply));
+  }
+  void read_directory(HandleNumber handle, std::uint64_t cookie, Reply<Listed> reply) {
+    folders_.read(handle, cookie, std::move(reply));
+  }
   std::optional<NodeReference> enter(NodeNumber directory, const DirectoryEntry& entry,
-                                     bool last_known);
+                                     bool last_known) {
+    return folders_.enter(directory, entry, last_known);
+  }
+  void release_directory(HandleNumber handle) { folders_.release(handle); }
+  /// fsync(2) of a folder: what was queued for it is on the server's stable storage.
   void sync_directory(NodeNumber node, Reply<void> reply);
-  void release_directory(HandleNumber handle);
 
   // Attributes (volume_attributes.cc).
-  void get_attributes(NodeNumber node, Reply<Attributes> reply);
+  void get_attributes(NodeNumber node, Reply<Attributes> reply) {
+    questions_.attributes(node, std::move(reply));
+  }
   void set_attributes(NodeNumber node, AttributeChange change, Reply<Attributes> reply);
-  void stat_fs(NodeNumber node, Reply<StatFsReply> reply);
+  void stat_fs(NodeNumber node, Reply<StatFsReply> reply) {
+    questions_.space(node, std::move(reply));
+  }
   /// FS_IOC_GETFLAGS, after FS_IOC_SETFLAGS where `set` is there.
   void file_flags(NodeNumber node, std::optional<std::uint32_t> set, Reply<std::uint32_t> reply);
 
@@ -119,13 +135,17 @@ class Volume : private WritebackListener {
   void sync(HandleNumber handle, Reply<void> reply);
   void release(HandleNumber handle);
 
-  // Locks (volume_locks.cc).
-  /// Gives the ticket to cancel a wait with; 0: nothing waits.
-  std::uint64_t lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply);
-  void cancel_lock(std::uint64_t ticket);
-  void test_lock(HandleNumber handle, const LockAsk& wanted, Reply<TestLockReply> reply);
-  /// A descriptor was closed by this owner: his record locks of the file end.
-  void unlock_closed(HandleNumber handle, std::uint64_t owner, Reply<void> reply);
+  // Locks: see Locking.
+  std::uint64_t lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply) {
+    return locking_.lock(handle, wanted, std::move(reply));
+  }
+  void cancel_lock(std::uint64_t ticket) { locking_.cancel(ticket); }
+  void test_lock(HandleNumber handle, const LockAsk& wanted, Reply<TestLockReply> reply) {
+    locking_.test(handle, wanted, std::move(reply));
+  }
+  void unlock_closed(HandleNumber handle, std::uint64_t owner, Reply<void> reply) {
+    locking_.closed_by(handle, owner, std::move(reply));
+  }
 
   // Bytes (volume_data.cc).
   void read(HandleNumber handle, std::uint64_t offset, std::uint64_t length, Reply<Slices> reply,
@@ -156,21 +176,7 @@ class Volume : private WritebackListener {
   std::uint64_t open_files() const { return handles_.size(); }
 
  private:
-  struct Handle {
-    InodeRef inode;
-    OpenFlags flags;
-    bool wrote = false;  // since the last flush
-    std::shared_ptr<ReadStream> stream;
-    bool lost = false;  // had locks that somebody else may have had meanwhile: of no use
-
-    /// The kernel keeps what it reads and writes in its pages.
-    bool uses_pages() const { return !flags.append || !flags.write; }
-  };
-  struct Directory;
-  struct PathWalk;
-  struct Comparison;
   struct Renaming;
-  struct Rescue;
   struct SeekWalk;
 
   // WritebackListener.
@@ -180,30 +186,12 @@ class Volume : private WritebackListener {
   void completed(const NodeId&, std::uint64_t operations) override;
   void discarded(const NodeId&) override;
 
-  // volume_conflicts.cc
-  void check_queued(const AttachReply& reply, bool restarted);
-  void check_file(const InodeRef& inode, const Attributes& base);
-  void removal_answered(const InodeRef& target);
-  /// `gone`: it has no name, or is not there at all.
-  void judge(const InodeRef& inode, const Attributes& base,
-             const std::optional<Attributes>& theirs, bool gone);
-  void rescued(Rescue& rescue);
-
-  void find_path(std::string path, Reply<NodeNumber> reply);
-
-  // volume_events.cc
-  std::shared_ptr<Comparison> remember(const Notice& notice);
-  void compare(const std::shared_ptr<Comparison>& seen);
-  void tell_names(Comparison& seen);
-  void tell_file(const InodeRef& inode, const Attributes& before, const Attributes& now);
-
   void entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
                   Reply<NodeReference>& reply);
   template <class Request>
   void make_entry(NodeNumber parent, Request request, Reply<NodeReference> reply);
   void moved(const Renaming& renaming, const RenameReply& done);
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
-  void abandon(Inode& inode);
   bool in_use(const Inode& inode) const;
   bool refuses_change(const InodeRef& inode, int& error) const;
   /// A change of anything but what comes behind the end, or of a folder's names.
@@ -212,8 +200,6 @@ class Volume : private WritebackListener {
   template <class R>
   void change_at_server(const InodeRef& inode, R request, AppliedOperation operation,
                         Reply<void> reply);
-  /// When the server has, on disk, what was queued of the file so far.
-  void drain(const InodeRef& inode, Reply<void> reply);
   void with_xattrs(const InodeRef& inode, Reply<void> reply);
   void queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply);
   void with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<void> reply);
@@ -225,29 +211,8 @@ class Volume : private WritebackListener {
   void finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void open_unasked(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
-  void ask_open(const InodeRef& inode, bool bring_bytes, Patience patience, Reply<void> reply);
-  void hold(const InodeRef& inode);
-  void let_go(const InodeRef& inode);
-  void release_hold(const InodeRef& inode);
-  void hold_again(bool restarted);
-  void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
-  void unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
-  void unlock_handle(const InodeRef& inode, HandleNumber number);
-  void after_unlocks(const InodeRef& inode, absl::AnyInvocable<void() &&> then);
-  void reclaim_locks(std::function<void()> then);
-  void lost_locks(const InodeRef& inode);
-  std::uint64_t acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
-                        Reply<void> reply);
-  void publish(const InodeRef& inode, Reply<void> reply);
-  void sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply);
-  void know_pages(Inode& inode);
   void write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
-  void stamp(const InodeRef& inode);
-  void sync_inode(const InodeRef& inode, Reply<void> reply);
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
-  void fetch_page(const std::shared_ptr<Directory>& directory, std::uint64_t cookie);
-  void serve(const std::shared_ptr<Directory>& directory);
-  bool serve_last_known(Directory& directory);
 
   ClientParts parts_;
   Options options_;
@@ -257,29 +222,20 @@ class Volume : private WritebackListener {
   Inodes& inodes_;  // of known_
   NoticeOrder notice_order_;
   Writeback writeback_;
-  FileLocks locks_;
   ChangeLog log_;
   AccessTimes access_times_;
+  Questions questions_;
+  Watchers watchers_;
+  Handles handles_;
+  Locking locking_;
+  Holds holds_;
+  Conflicts conflicts_;
+  Folders folders_;
   transport::LimitShares sending_;
   bool server_read_only_ = false;
   bool squashed_ = false;
-  std::uint32_t max_read_ = kDefaultTransfer;
-  std::optional<StatFsReply> space_;  // as last heard
-  std::uint64_t next_handle_ = 1;
-  std::unordered_map<std::uint64_t, Handle> handles_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<Directory>> directories_;
   std::set<std::string> xattr_namespaces_;    // that the server's disk is known to have
   std::set<std::uint32_t> allocation_modes_;  // likewise
-  std::vector<std::weak_ptr<Inode>> to_release_;  // closed a moment ago, held by the server
-  std::uint64_t check_round_ = 0;
-  /// Found gone while a removal of ours was under way; with what our changes were made to.
-  std::map<InodeRef, Attributes> unjudged_;
-  std::vector<ConflictCopy> conflicts_;
-  struct Unlocks {
-    int under_way = 0;
-    std::vector<absl::AnyInvocable<void() &&>> waiting;
-  };
-  std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // of descriptors that were closed
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
 };
 

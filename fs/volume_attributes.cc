@@ -7,25 +7,6 @@
 
 namespace rushfs::fs {
 
-void Volume::get_attributes(NodeNumber node, Reply<Attributes> reply) {
-  const auto inode = inodes_.find(node);
-  if (!inode) return reply.fail(ESTALE);
-  const bool known = inode->known();
-  if (known_.fresh(*inode) || (known && !parts_.remote.reachable())) return reply(inode->view());
-  ask(
-      parts_.remote, Priority::urgent, GetAttributes{inode->node},
-      [this, inode, known, epoch = known_.epoch(),
-       reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
-        if (answer) {
-          known_.learn(*inode, (*answer)->attributes, epoch);
-        } else if (!known || !unanswered(answer.error())) {
-          return reply.fail(answer.error());
-        }
-        reply(inode->view());
-      },
-      known ? Patience::glance : Patience::prompt);
-}
-
 void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attributes> reply) {
   const auto inode = inodes_.find(node);
   // Of a file that may only be appended to, the times may be set to now.
@@ -85,25 +66,8 @@ void Volume::file_flags(NodeNumber node, std::optional<std::uint32_t> set,
         });
   };
   // The flags may forbid what is queued.
-  if (set) return drain(inode, std::move(question));
+  if (set) return log_.drain(inode, std::move(question));
   question(Result<void>());
-}
-
-void Volume::stat_fs(NodeNumber node, Reply<StatFsReply> reply) {
-  const auto inode = inodes_.find(node);
-  if (!inode) return reply.fail(ESTALE);
-  if (space_ && !parts_.remote.reachable()) return reply(*space_);
-  ask(
-      parts_.remote, Priority::urgent, StatFs{inode->node},
-      [this, reply = std::move(reply)](Result<Answer<StatFsReply>> answer) mutable {
-        if (answer) {
-          space_ = answer->reply;
-        } else if (!space_ || !unanswered(answer.error())) {
-          return reply.fail(answer.error());
-        }
-        reply(*space_);
-      },
-      space_ ? Patience::glance : Patience::prompt);
 }
 
 }  // namespace rushfs::fs

@@ -7,13 +7,12 @@ namespace rushfs::fs {
 
 void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t length,
                   Reply<Slices> reply, Through through) {
-  const auto found = handles_.find(number.value);
-  if (found == handles_.end()) return reply.fail(EBADF);
-  if (found->second.lost) return reply.fail(EIO);
-  const auto& inode = found->second.inode;
-  const bool pages = through == Through::pages && found->second.uses_pages();
-  const bool untouched = found->second.flags.untouched;
-  reader_.read(inode, found->second.stream, offset, length,
+  const auto handle = handles_.usable(number);
+  if (!handle) return reply.fail(handle.error());
+  const auto& inode = (*handle)->inode;
+  const bool pages = through == Through::pages && (*handle)->uses_pages();
+  const bool untouched = (*handle)->flags.untouched;
+  reader_.read(inode, (*handle)->stream, offset, length,
                [this, inode, offset, length, pages, untouched,
                 reply = std::move(reply)](Result<Slices> slices) mutable {
                  inode->kernel_pages = true;
@@ -28,14 +27,6 @@ void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t lengt
                  }
                  reply(std::move(slices));
                });
-}
-
-/// Programs that lock may change neighbouring bytes through mappings at once. Pages that the kernel
-/// has by now nobody remembers.
-void Volume::know_pages(Inode& inode) {
-  if (inode.known_pages) return;
-  inode.known_pages.emplace();
-  kernel_.drop_pages(inode);
 }
 
 /// The kernel tells whole pages; the rest of them may have been changed by others meanwhile.
@@ -53,13 +44,11 @@ void Volume::write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer da
 
 void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
                    Reply<std::uint64_t> reply, Through through) {
-  const auto found = handles_.find(number.value);
-  if (found == handles_.end()) return reply.fail(EBADF);
-  if (found->second.lost) return reply.fail(EIO);
-  Handle& handle = found->second;
+  const auto found = handles_.usable(number);
+  if (!found) return reply.fail(found.error());
+  const Handle& handle = **found;
   const std::uint64_t length = data.size();
   if (length == 0) return reply(length);
-  handle.wrote = true;
   handle.inode->kernel_pages = true;
   bytes_written_ += length;
   const bool sync = handle.flags.sync;
@@ -67,7 +56,7 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
                reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
     if (!sync) return reply(length);
-    sync_inode(inode, [length, reply = std::move(reply)](Result<void> synced) mutable {
+    log_.sync(inode, [length, reply = std::move(reply)](Result<void> synced) mutable {
       if (!synced) return reply.fail(synced.error());
       reply(length);
     });

@@ -18,34 +18,6 @@ bool Volume::refuses_rewrite(const InodeRef& inode, int& error) const {
   return error != 0;
 }
 
-void Volume::lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply) {
-  const auto directory = inodes_.find(parent);
-  if (!directory) return reply.fail(ESTALE);
-  if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
-  if (const auto known = known_.fresh_name(*directory, name)) return reply(reference_to(*known));
-  const auto old = known_.last_known_name(*directory, name);
-  if (old && !parts_.remote.reachable()) return reply(reference_to(*old));
-  ask(
-      parts_.remote, Priority::urgent, Lookup{directory->node, name},
-      [this, directory, name, epoch = known_.epoch(),
-       reply = std::move(reply)](Result<Answer<LookupReply>> heard) mutable {
-        if (!heard) {
-          const auto known = known_.last_known_name(*directory, name);
-          if (!known || !unanswered(heard.error())) return reply.fail(heard.error());
-          return reply(reference_to(*known));
-        }
-        known_.learn(*directory, (*heard)->directory, epoch);
-        const auto& entry = (*heard)->entry;
-        const bool latest = directory->epoch <= epoch;
-        if (entry && latest) known_.name_made(directory, name, *entry);
-        if (entry) return reply(reference_to(known_.learn(*entry, directory->number, name, epoch)));
-        inodes_.drop_name(directory->number, name);
-        if (latest) known_.name_gone(directory, name);
-        reply(NodeReference{});
-      },
-      old ? Patience::glance : Patience::prompt);
-}
-
 void Volume::entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
                         Reply<NodeReference>& reply) {
   known_.directory_changed(directory, made.directory);
@@ -115,7 +87,7 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
     if (left->attributes.links > 0) return;
     inode->unlinked = true;
     inode->held = true;
-    if (inode->opens == 0) let_go(inode);
+    if (inode->opens == 0) holds_.let_go(inode);
     if (target && target != inode) target->validated = {};
     return;
   }
@@ -130,16 +102,10 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
         const bool gone = !answer && answer.error().value() == ESTALE;
         if (gone && target->opens == 0) {
           target->unlinked = true;
-          abandon(*target);
+          holds_.abandon(*target);
         }
-        removal_answered(target);
+        conflicts_.removal_answered(target);
       });
-}
-
-// Its last name and its last user are gone. What is being kept apart from theirs stays: rescued().
-void Volume::abandon(Inode& inode) {
-  inode.abandoned = true;
-  if (inode.appending == 0 && !inode.rescuing) writeback_.removed(inode.node);
 }
 
 void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
@@ -157,7 +123,7 @@ void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
           known_.name_gone(directory, name);
           name_removed(target, (*answer)->removed);
         }
-        removal_answered(target);
+        conflicts_.removal_answered(target);
         if (!answer) return reply.fail(answer.error());
         reply.ok();
       });
@@ -214,7 +180,7 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
       [this, renaming = std::move(renaming),
        reply = std::move(reply)](Result<Answer<RenameReply>> answer) mutable {
         if (answer) moved(renaming, answer->reply);
-        removal_answered(renaming.replaced);
+        conflicts_.removal_answered(renaming.replaced);
         if (!answer) return reply.fail(answer.error());
         reply.ok();
       });
@@ -242,25 +208,5 @@ void Volume::moved(const Renaming& renaming, const RenameReply& done) {
     name_removed(renaming.replaced, done.replaced);
   }
 }
-
-void Volume::read_link(NodeNumber node, Reply<std::string> reply) {
-  const auto inode = inodes_.find(node);
-  if (!inode) return reply.fail(ESTALE);
-  if (inode->target) {
-    access_times_.read(*inode);
-    access_times_.tell(inode);
-    return reply(*inode->target);
-  }
-  ask(parts_.remote, Priority::urgent, Readlink{inode->node},
-      [this, inode, epoch = known_.epoch(),
-       reply = std::move(reply)](Result<Answer<ReadlinkReply>> answer) mutable {
-        if (!answer) return reply.fail(answer.error());
-        known_.learn(*inode, (*answer)->attributes, epoch);
-        inode->target = std::move(answer->reply.target);
-        reply(*inode->target);
-      });
-}
-
-void Volume::forget(NodeNumber node, std::uint64_t count) { inodes_.forget(node, count); }
 
 }  // namespace rushfs::fs

@@ -16,19 +16,13 @@ constexpr std::uint32_t kRangesAtOnce = 4096;
 
 }  // namespace
 
-void Volume::drain(const InodeRef& inode, Reply<void> reply) {
-  if (inode->local.operations == 0) return reply.ok();
-  sync_inode(inode, std::move(reply));
-}
-
 // Whether the disk can do it, and has room, only the server can say; where the file has nothing in
 // the queue, it is asked. Later ones of the same kind then find their place behind the data.
 void Volume::allocate(HandleNumber number, std::uint32_t mode, std::uint64_t offset,
                       std::uint64_t length, Reply<void> reply) {
-  const auto found = handles_.find(number.value);
-  if (found == handles_.end()) return reply.fail(EBADF);
-  const auto inode = found->second.inode;
-  found->second.wrote = true;
+  const Handle* handle = handles_.find(number);
+  if (!handle) return reply.fail(EBADF);
+  const auto inode = handle->inode;
   Allocate change{CallNumber{}, inode->node, mode, offset, length};
   const bool queued = inode->local.operations > 0;
   if (queued && allocation_modes_.contains(mode)) {
@@ -39,7 +33,7 @@ void Volume::allocate(HandleNumber number, std::uint32_t mode, std::uint64_t off
     operation.offset = offset;
     operation.length = length;
   }
-  drain(inode,
+  log_.drain(inode,
         [this, inode, change, operation, reply = std::move(reply)](Result<void> drained) mutable {
           if (!drained) return reply.fail(drained.error());
           change_at_server(inode, change, operation,
@@ -181,9 +175,9 @@ std::vector<cache::Piece> by_blocks(const std::vector<cache::Piece>& pieces, std
 
 void Volume::seek(HandleNumber number, std::uint64_t offset, Seek what,
                   Reply<std::uint64_t> reply) {
-  const auto found = handles_.find(number.value);
-  if (found == handles_.end()) return reply.fail(EBADF);
-  const auto inode = found->second.inode;
+  const Handle* handle = handles_.find(number);
+  if (!handle) return reply.fail(EBADF);
+  const auto inode = handle->inode;
   const std::uint64_t size = inode->size();
   if (offset >= size) return reply.fail(ENXIO);
   auto walk =
@@ -218,13 +212,12 @@ void Volume::seek(HandleNumber number, std::uint64_t offset, Seek what,
 // copies by reading and writing, which needs no link.
 void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumber to,
                         std::uint64_t to_offset, std::uint64_t length, Reply<std::uint64_t> reply) {
-  const auto source = handles_.find(from.value), target = handles_.find(to.value);
-  if (source == handles_.end() || target == handles_.end()) return reply.fail(EBADF);
-  target->second.wrote = true;
-  access_times_.read(*source->second.inode);
+  const Handle *source = handles_.find(from), *target = handles_.find(to);
+  if (!source || !target) return reply.fail(EBADF);
+  access_times_.read(*source->inode);
   CopyRange request{
-      {}, source->second.inode->node, from_offset, target->second.inode->node, to_offset, length};
-  auto copy = [this, inode = target->second.inode, request,
+      {}, source->inode->node, from_offset, target->inode->node, to_offset, length};
+  auto copy = [this, inode = target->inode, request,
                reply = std::move(reply)](Result<void> drained) mutable {
     if (!drained) return reply.fail(EXDEV);
     ++inode->changes_in_flight;
@@ -247,10 +240,10 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
           reply((*answer)->copied);
         });
   };
-  drain(source->second.inode,
-        [this, inode = target->second.inode, copy = std::move(copy)](Result<void> drained) mutable {
+  log_.drain(source->inode,
+        [this, inode = target->inode, copy = std::move(copy)](Result<void> drained) mutable {
           if (!drained) return copy(drained);
-          drain(inode, std::move(copy));
+          log_.drain(inode, std::move(copy));
         });
 }
 

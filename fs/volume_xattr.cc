@@ -165,7 +165,7 @@ void Volume::queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> rep
           });
       return;
     }
-    drain(inode, [this, inode, change = std::move(change),
+    log_.drain(inode, [this, inode, change = std::move(change),
                   reply = std::move(reply)](Result<void> drained) mutable {
       if (!drained) return reply.fail(drained.error());
       AppliedOperation operation;

@@ -1,10 +1,8 @@
-// Folders are listed a page at a time, with the attributes of every entry, and the next page is
-// fetched while the one before is read.
+#include "fs/folders.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <deque>
-
-#include "fs/volume.h"
 
 namespace rushfs::fs {
 
@@ -19,7 +17,7 @@ constexpr std::size_t kPagesKept = 16;
 
 }  // namespace
 
-struct Volume::Directory {
+struct Folders::Directory {
   using Entries = std::shared_ptr<const std::vector<DirectoryEntry>>;
   struct Page {
     std::uint64_t start = 0;  // cookie it was fetched with
@@ -52,10 +50,10 @@ struct Volume::Directory {
   }
 };
 
-void Volume::open_directory(NodeNumber node, Reply<HandleNumber> reply) {
-  const auto inode = inodes_.find(node);
+void Folders::open(NodeNumber node, Reply<HandleNumber> reply) {
+  const auto inode = known_.inodes().find(node);
   if (!inode) return reply.fail(ESTALE);
-  const HandleNumber number{next_handle_++};
+  const HandleNumber number{next_++};
   auto directory = std::make_shared<Directory>();
   directory->inode = inode;
   ++inode->opens;
@@ -63,7 +61,7 @@ void Volume::open_directory(NodeNumber node, Reply<HandleNumber> reply) {
   reply(number);
 }
 
-void Volume::release_directory(HandleNumber number) {
+void Folders::release(HandleNumber number) {
   const auto found = directories_.find(number.value);
   if (found == directories_.end()) return;
   const auto inode = found->second->inode;
@@ -72,7 +70,7 @@ void Volume::release_directory(HandleNumber number) {
   access_times_.tell(inode);
 }
 
-void Volume::read_directory(HandleNumber number, std::uint64_t cookie, Reply<Listed> reply) {
+void Folders::read(HandleNumber number, std::uint64_t cookie, Reply<Listed> reply) {
   const auto found = directories_.find(number.value);
   if (found == directories_.end()) return reply.fail(EBADF);
   const auto directory = found->second;
@@ -86,7 +84,7 @@ void Volume::read_directory(HandleNumber number, std::uint64_t cookie, Reply<Lis
 }
 
 // Entries of this page that follow `cookie`; none if it does not know them.
-std::optional<Listed> Volume::Directory::Page::after(std::uint64_t cookie) const {
+std::optional<Listed> Folders::Directory::Page::after(std::uint64_t cookie) const {
   if (start == cookie) return Listed{entries, 0, last_known};
   if (end && last() == cookie) return Listed{entries, entries->size(), last_known};
   const auto at = std::find_if(entries->begin(), entries->end(),
@@ -96,7 +94,7 @@ std::optional<Listed> Volume::Directory::Page::after(std::uint64_t cookie) const
 }
 
 // The page before this one is still being read; what was before that, the kernel has.
-void Volume::Directory::add(Page page) {
+void Folders::Directory::add(Page page) {
   for (auto& before : pages) {
     if (before.last() != page.start) before.taught.clear();
   }
@@ -105,7 +103,7 @@ void Volume::Directory::add(Page page) {
 }
 
 // Answers the requests that the pages at hand can answer, and sees to it that the next one comes.
-void Volume::serve(const std::shared_ptr<Directory>& directory) {
+void Folders::serve(const std::shared_ptr<Directory>& directory) {
   while (!directory->waiting.empty()) {
     std::optional<Listed> listed;
     for (const auto& page : directory->pages) {
@@ -131,15 +129,15 @@ void Volume::serve(const std::shared_ptr<Directory>& directory) {
   }
 }
 
-void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64_t cookie) {
+void Folders::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64_t cookie) {
   const bool known = cookie == 0 && directory->inode->listing;
-  if (known && !parts_.remote.reachable() && serve_last_known(*directory)) return serve(directory);
+  if (known && !remote_.reachable() && serve_last_known(*directory)) return serve(directory);
   directory->fetching = cookie;
   if (cookie == 0) directory->drafted_since = known_.epoch();
   const bool follows = directory->follows(cookie);
   const auto bytes = std::min(follows ? kPageBytes : kJumpPageBytes, max_read_);
   ask(
-      parts_.remote, Priority::urgent, ReadDirectory{directory->inode->node, cookie, bytes, true},
+      remote_, Priority::urgent, ReadDirectory{directory->inode->node, cookie, bytes, true},
       [this, directory, cookie, follows,
        epoch = known_.epoch()](Result<Answer<ReadDirectoryReply>> answer) {
         directory->fetching.reset();
@@ -172,7 +170,7 @@ void Volume::fetch_page(const std::shared_ptr<Directory>& directory, std::uint64
 
 // One page that holds the whole folder as it was last seen. Its cookies are its own: who began with
 // it goes on in it.
-bool Volume::serve_last_known(Directory& directory) {
+bool Folders::serve_last_known(Directory& directory) {
   if (!directory.inode->listing) return false;
   auto entries = std::make_shared<std::vector<DirectoryEntry>>();
   for (const auto& [name, entry] : directory.inode->listing->entries) {
@@ -185,23 +183,16 @@ bool Volume::serve_last_known(Directory& directory) {
   return true;
 }
 
-std::optional<NodeReference> Volume::enter(NodeNumber directory, const DirectoryEntry& entry,
+std::optional<NodeReference> Folders::enter(NodeNumber directory, const DirectoryEntry& entry,
                                            bool last_known) {
   if (!entry.entry || entry.name == "." || entry.name == "..") return std::nullopt;
   // What the page taught may be outdated since, or given up: then the kernel asks by name.
-  const auto inode = inodes_.find(entry.entry->node);
-  if (!inode || !inode->known() || inodes_.child(directory, entry.name) != inode) {
+  const auto inode = known_.inodes().find(entry.entry->node);
+  if (!inode || !inode->known() || known_.inodes().child(directory, entry.name) != inode) {
     return std::nullopt;
   }
   if (!last_known && !known_.may_trust(*inode)) return std::nullopt;
   return reference_to(inode);
-}
-
-void Volume::sync_directory(NodeNumber node, Reply<void> reply) {
-  const auto inode = inodes_.find(node);
-  if (!inode) return reply.fail(ESTALE);
-  writeback_.sync(inode->node,
-                  [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
 }
 
 }  // namespace rushfs::fs

@@ -1,8 +1,4 @@
-// Notices say where something has changed; what has, for those who watch (inotify(7)), is found by
-// comparing what was known with what the server says now. docs/semantics.md, "Watching".
-#include <sys/stat.h>
-
-#include "fs/volume.h"
+#include "fs/watchers.h"
 
 namespace rushfs::fs {
 
@@ -13,7 +9,7 @@ constexpr std::size_t kMaxCompared = 512;
 
 }  // namespace
 
-struct Volume::Comparison {
+struct Watchers::Comparison {
   struct Name {
     InodeRef folder;
     std::string name;
@@ -33,11 +29,11 @@ struct Volume::Comparison {
   std::size_t waiting = 0;
 };
 
-std::shared_ptr<Volume::Comparison> Volume::remember(const Notice& notice) {
+std::shared_ptr<Watchers::Comparison> Watchers::remember(const Notice& notice) {
   if (!kernel_.tells_events()) return nullptr;
   auto seen = std::make_shared<Comparison>();
   for (const NoticedChange& change : notice.changes) {
-    const auto inode = inodes_.find(change.node);
+    const auto inode = known_.inodes().find(change.node);
     if (!inode || inode->lookups == 0 || !inode->known()) continue;
     if (seen->names.size() + seen->files.size() >= kMaxCompared) break;
     if (!change.name.empty()) {
@@ -50,26 +46,27 @@ std::shared_ptr<Volume::Comparison> Volume::remember(const Notice& notice) {
   return seen;
 }
 
-void Volume::compare(const std::shared_ptr<Comparison>& seen) {
+void Watchers::compare(const std::shared_ptr<Comparison>& seen) {
   if (!seen) return;
   seen->waiting = seen->names.size();
   for (auto& name : seen->names) {
-    lookup(name.folder->number, name.name, [this, seen, &name](Result<NodeReference> found) {
-      if (found) {
-        name.after = inodes_.find(found->number);
-        if (*name.after) forget(found->number, 1);
+    auto found = [this, seen, &name](Result<NodeReference> now) {
+      if (now) {
+        name.after = known_.inodes().find(now->number);
+        if (*name.after) known_.inodes().forget(now->number, 1);
       }
       if (--seen->waiting == 0) tell_names(*seen);
-    });
+    };
+    questions_.lookup(name.folder->number, name.name, std::move(found));
   }
   for (const auto& file : seen->files) {
-    get_attributes(file.inode->number, [this, seen, &file](Result<Attributes> now) {
+    questions_.attributes(file.inode->number, [this, seen, &file](Result<Attributes> now) {
       if (now) tell_file(file.inode, file.before, *now);
     });
   }
 }
 
-void Volume::tell_names(Comparison& seen) {
+void Watchers::tell_names(Comparison& seen) {
   using What = RemoteEvent::What;
   const auto tell = [&](What what, const InodeRef& node, const Comparison::Name& at) {
     kernel_.happened({what, node, at.folder, at.name, nullptr, "", nullptr});
@@ -95,9 +92,10 @@ void Volume::tell_names(Comparison& seen) {
   }
 }
 
-void Volume::tell_file(const InodeRef& inode, const Attributes& before, const Attributes& now) {
-  const auto folder = inodes_.find(inode->parent);
-  if (!folder || inode->unlinked || inodes_.child(inode->parent, inode->name) != inode) return;
+void Watchers::tell_file(const InodeRef& inode, const Attributes& before, const Attributes& now) {
+  const auto folder = known_.inodes().find(inode->parent);
+  const bool there = folder && known_.inodes().child(inode->parent, inode->name) == inode;
+  if (!there || inode->unlinked) return;
   const bool content = inode->regular() && (now.mtime != before.mtime || now.size != before.size);
   const bool other = now.mode != before.mode || now.uid != before.uid || now.gid != before.gid;
   if (!content && !other) return;

@@ -1,0 +1,96 @@
+#include "fs/conflicts.h"
+
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace rushfs::fs {
+
+void Conflicts::attached(const AttachReply& reply, bool restarted) {
+  ++check_round_;
+  for (const auto& [inode, base] : std::exchange(unjudged_, {})) --inode->changes_in_flight;
+  for (const auto& waiting : writeback_.suspend_all()) {
+    const auto inode = known_.inodes().get(waiting.node);
+    // Then the file need not be as we know it, though nobody else has touched it.
+    if (restarted && waiting.uncommitted) inode->base_lost = true;
+    const bool in_flight = waiting.in_flight && *waiting.in_flight <= reply.applied_through;
+    const bool own_changes_unknown = inode->base_lost || (!restarted && in_flight);
+    if (!inode->known() || inode->unlinked || inode->rescuing || own_changes_unknown) {
+      if (!inode->rescuing) writeback_.resume(waiting.node);
+      continue;
+    }
+    ++inode->changes_in_flight;  // so that no other reply puts theirs in the place of what we know
+    check(inode, inode->server);
+  }
+}
+
+// A removal of ours may have overtaken the question: then its answer tells whether it was ours.
+void Conflicts::check(const InodeRef& inode, const Attributes& base) {
+  ask(
+      remote_, Priority::urgent, GetAttributes{inode->node},
+      [this, inode, base, round = check_round_](Result<Answer<AttributesReply>> answer) {
+        const int error = answer ? 0 : answer.error().value();
+        const bool gone =
+            answer ? (*answer)->attributes.links == 0 : error == ESTALE || error == ENOENT;
+        if (gone && inode->removals > 0 && round == check_round_) {
+          unjudged_.emplace(inode, base);
+          return;
+        }
+        --inode->changes_in_flight;
+        if (round != check_round_) return;
+        judge(inode, base, answer ? std::optional((*answer)->attributes) : std::nullopt, gone);
+      },
+      Patience::patient);
+}
+
+void Conflicts::removal_answered(const InodeRef& target) {
+  if (!target || --target->removals > 0) return;
+  const auto waiting = unjudged_.extract(target);
+  if (waiting) check(target, waiting.mapped());
+}
+
+void Conflicts::judge(const InodeRef& inode, const Attributes& base,
+                      const std::optional<Attributes>& theirs, bool gone) {
+  const bool changed = theirs && (theirs->mtime != base.mtime || theirs->size != base.size);
+  const auto& size = inode->local.size;
+  const bool data = size.set_size_bytes || size.write_end_bytes > 0;
+  if (inode->unlinked || inode->local.operations == 0 || !(gone || (changed && data))) {
+    return writeback_.resume(inode->node);
+  }
+  inode->rescuing = true;
+  ++inode->changes_in_flight;
+  auto done = [this, inode, left = gone ? std::nullopt : theirs](Result<Rescued> ours) {
+    inode->rescuing = false;
+    --inode->changes_in_flight;
+    if (ours) return rescued(inode, left, *ours);
+    // Looked at again after the next attach.
+    if (inode->abandoned) holds_.let_go(inode);
+  };
+  rescuer_.rescue(inode, base, std::move(done));
+}
+
+void Conflicts::rescued(const InodeRef& inode, const std::optional<Attributes>& theirs,
+                        const Rescued& ours) {
+  const std::string copy = known_.inodes().path(*ours.copy);
+  spdlog::warn("'{}' was {} by somebody else while this mount was cut off; our version is '{}'",
+               ours.path, theirs ? "changed" : "removed", copy);
+  if (ours.missing_bytes > 0) {
+    spdlog::error("{} bytes of '{}' could not be had any more and are zeros", ours.missing_bytes,
+                  copy);
+  }
+  copies_.push_back({ours.path, copy, ours.missing_bytes});
+  writeback_.give_up(inode->node);
+  // Who has ours open goes on with ours.
+  handles_.each([&](HandleNumber number, Handle& handle) {
+    if (handle.inode != inode || !handle.flags.write) return;
+    locking_.closed(inode, number);  // what it has locked is theirs now
+    handles_.move(handle, ours.copy);
+    writeback_.opened(ours.copy->node);
+  });
+  if (inode->opens == 0) holds_.closed(inode);
+  if (ours.copy->writers == 0) writeback_.closed(ours.copy->node);
+  known_.ours_moved(inode, theirs);
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,62 @@
+// Two versions of a file meet: what was queued here while we were cut off, and what somebody else
+// did to the file meanwhile. Both are kept: ours moves to a file of its own beside theirs.
+// docs/semantics.md, "Conflicts". Owner: the file loop.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "fs/handles.h"
+#include "fs/holds.h"
+#include "fs/known.h"
+#include "fs/locking.h"
+#include "fs/mount_status.h"
+#include "fs/rescuer.h"
+#include "fs/writeback.h"
+
+namespace rushfs::fs {
+
+class Conflicts {
+ public:
+  Conflicts(Remote& remote, Known& known, Handles& handles, Holds& holds, Locking& locking,
+            Writeback& writeback, Rescuer rescuer)
+      : remote_(remote),
+        known_(known),
+        handles_(handles),
+        holds_(holds),
+        locking_(locking),
+        writeback_(writeback),
+        rescuer_(std::move(rescuer)) {}
+
+  /// After every attach, before Writeback's: what waits is sent only to a file that is still what
+  /// it was made for.
+  void attached(const AttachReply& reply, bool restarted);
+  /// It is known what became of a removal of ours, counted in Inode::removals. Null: of nothing.
+  void removal_answered(const InodeRef& target);
+  /// Since the mount started.
+  const std::vector<ConflictCopy>& copies() const { return copies_; }
+
+ private:
+  void check(const InodeRef& inode, const Attributes& base);
+  /// `gone`: it has no name, or is not there at all.
+  void judge(const InodeRef& inode, const Attributes& base,
+             const std::optional<Attributes>& theirs, bool gone);
+  void rescued(const InodeRef& inode, const std::optional<Attributes>& theirs,
+               const Rescued& ours);
+
+  Remote& remote_;
+  Known& known_;
+  Handles& handles_;
+  Holds& holds_;
+  Locking& locking_;
+  Writeback& writeback_;
+  Rescuer rescuer_;
+  std::uint64_t check_round_ = 0;
+  /// Found gone while a removal of ours was under way; with what our changes were made to.
+  std::map<InodeRef, Attributes> unjudged_;
+  std::vector<ConflictCopy> copies_;
+};
+
+}  // namespace rushfs::fs

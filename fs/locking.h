@@ -1,0 +1,77 @@
+// Locks of programs: what was written under a lock is at the server before the lock is given up,
+// and whoever gets a lock sees the file as the one before left it. docs/semantics.md, "Locks".
+// Owner: the file loop.
+#pragma once
+
+#include <absl/functional/any_invocable.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "fs/change_log.h"
+#include "fs/file_locks.h"
+#include "fs/handles.h"
+#include "fs/kernel_side.h"
+#include "fs/known.h"
+#include "fs/notice_order.h"
+#include "fs/writeback.h"
+
+namespace rushfs::fs {
+
+class Locking {
+ public:
+  Locking(Remote& remote, Handles& handles, Known& known, NoticeOrder& notice_order,
+          KernelSide& kernel, ChangeLog& log, Writeback& writeback)
+      : locks_(remote),
+        handles_(handles),
+        known_(known),
+        notice_order_(notice_order),
+        kernel_(kernel),
+        log_(log),
+        writeback_(writeback) {}
+
+  /// To lock, or to unlock. Gives the ticket to cancel a wait with; 0: nothing waits. Errors:
+  /// EBADF, EIO where the handle has lost locks before, what the server says, EINTR of cancel().
+  std::uint64_t lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply);
+  void cancel(std::uint64_t ticket) { locks_.cancel(ticket); }
+  void test(HandleNumber handle, const LockAsk& wanted, Reply<TestLockReply> reply);
+  /// A descriptor was closed by this owner: his record locks of the file end.
+  void closed_by(HandleNumber handle, std::uint64_t owner, Reply<void> reply);
+  /// The handle is no longer one of the file: what was locked through it is given up.
+  void closed(const InodeRef& inode, HandleNumber handle);
+
+  bool any() const { return locks_.any(); }
+  /// After a reconnection: finds out which locks we still have, then runs `then`. What was written
+  /// under a lock we lost is not sent.
+  void reclaim(std::function<void()> then);
+
+ private:
+  struct Unlocks {
+    int under_way = 0;
+    std::vector<absl::AnyInvocable<void() &&>> waiting;
+  };
+
+  std::uint64_t acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
+                        Reply<void> reply);
+  void acquired(const InodeRef& inode, const LockReply& held, std::uint64_t epoch,
+                Reply<void> reply);
+  void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
+  void unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
+  void after_unlocks(const InodeRef& inode, absl::AnyInvocable<void() &&> then);
+  void publish(const InodeRef& inode, Reply<void> reply);
+  void sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply);
+  void lost(const InodeRef& inode);
+
+  FileLocks locks_;
+  Handles& handles_;
+  Known& known_;
+  NoticeOrder& notice_order_;
+  KernelSide& kernel_;
+  ChangeLog& log_;
+  Writeback& writeback_;
+  std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // of descriptors that were closed
+};
+
+}  // namespace rushfs::fs

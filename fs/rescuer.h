@@ -1,0 +1,48 @@
+// What is queued here for a file that somebody else changed meanwhile is put together, from the
+// queue, the cache and the server, and goes to a file of its own beside theirs. docs/semantics.md,
+// "Conflicts". Owner: the file loop.
+#pragma once
+
+#include <absl/functional/any_invocable.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "fs/change_log.h"
+#include "fs/client_parts.h"
+#include "fs/known.h"
+#include "fs/questions.h"
+
+namespace rushfs::fs {
+
+struct Rescued {
+  std::string path;    // of the file
+  InodeRef copy;       // all of ours is queued for it, durably
+  std::uint64_t missing_bytes = 0;  // beneath our changes, nowhere to be had: zeros
+};
+
+class Rescuer {
+ public:
+  /// Called once. An error: ours is still where it was; the log says so.
+  using Done = absl::AnyInvocable<void(Result<Rescued>) &&>;
+
+  /// `host` becomes part of the name.
+  Rescuer(const ClientParts& parts, Known& known, Questions& questions, ChangeLog& log,
+          std::string host)
+      : parts_(parts), known_(known), questions_(questions), log_(log), host_(std::move(host)) {}
+
+  /// `base`: what our changes were made to. Programs may go on writing.
+  void rescue(const InodeRef& inode, const Attributes& base, Done done);
+
+ private:
+  struct Copying;
+
+  ClientParts parts_;
+  Known& known_;
+  Questions& questions_;
+  ChangeLog& log_;
+  std::string host_;
+};
+
+}  // namespace rushfs::fs

@@ -1,0 +1,35 @@
+// Programs that watch with inotify(7) are told what others do. Notices say where something has
+// changed; what has is found by comparing what was known with what the server says now.
+// docs/semantics.md, "Watching". Owner: the file loop.
+#pragma once
+
+#include <memory>
+
+#include "fs/kernel_side.h"
+#include "fs/known.h"
+#include "fs/questions.h"
+
+namespace rushfs::fs {
+
+class Watchers {
+ public:
+  struct Comparison;
+
+  Watchers(Known& known, KernelSide& kernel, Questions& questions)
+      : known_(known), kernel_(kernel), questions_(questions) {}
+
+  /// Before Known hears of the notice: what is known of what it names. Null: nobody is to be told.
+  std::shared_ptr<Comparison> remember(const Notice& notice);
+  /// Afterwards: asks how it is now, and tells the kernel what is different.
+  void compare(const std::shared_ptr<Comparison>& seen);
+
+ private:
+  void tell_names(Comparison& seen);
+  void tell_file(const InodeRef& inode, const Attributes& before, const Attributes& now);
+
+  Known& known_;
+  KernelSide& kernel_;
+  Questions& questions_;
+};
+
+}  // namespace rushfs::fs
