@@ -24,7 +24,8 @@ Volume::Volume(const ClientParts& parts, Options options)
                  Rescuer(parts, known_, questions_, log_, options.hostname)),
       folders_(parts.remote, known_, access_times_) {}
 
-Volume::~Volume() = default;
+// Since stop() somebody may have come to wait; he is told while all that he may turn to is there.
+Volume::~Volume() { stop(); }
 
 void Volume::restore() {
   const auto nodes = parts_.queue.nodes();
