@@ -41,10 +41,9 @@ class Conflicts {
  private:
   void check(const InodeRef& inode, const Attributes& base);
   /// `gone`: it has no name, or is not there at all.
-  void judge(const InodeRef& inode, const Attributes& base,
-             const std::optional<Attributes>& theirs, bool gone);
-  void rescued(const InodeRef& inode, const std::optional<Attributes>& theirs,
-               const Rescued& ours);
+  void judge(const InodeRef& inode, const Attributes& base, const std::optional<Attributes>& theirs,
+             bool gone);
+  void rescued(const InodeRef& inode, const std::optional<Attributes>& theirs, const Rescued& ours);
 
   Remote& remote_;
   Known& known_;

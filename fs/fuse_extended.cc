@@ -140,7 +140,7 @@ void lseek(fuse_req_t request, fuse_ino_t, off_t offset, int whence, fuse_file_i
   Kernel& kernel = kernel_of(request);
   kernel.volume().seek(
       handle_of(file), static_cast<std::uint64_t>(offset),
-      whence == SEEK_DATA ? Volume::Seek::data : Volume::Seek::hole,
+      whence == SEEK_DATA ? Seek::data : Seek::hole,
       [&kernel, r = kernel.begin(request)](auto position) { kernel.position(*r, position); });
 }
 

@@ -188,8 +188,8 @@ void Known::changed(const InodeRef& inode, const AppliedOperation& operation) {
   }
   // An answer to a repeated write tells of the file as it is now; what it holds is not known then.
   const auto& change = operation.change;
-  const bool ours_alone = before.mode != 0 && change.before == before.version &&
-                          change.after.version != change.before;
+  const bool ours_alone =
+      before.mode != 0 && change.before == before.version && change.after.version != change.before;
   if (operation.data && ours_alone) {
     reader_.seed(inode, operation.offset, operation.data, *operation.data);
   }

@@ -31,7 +31,7 @@ std::uint64_t Locking::lock(HandleNumber number, const LockAsk& wanted, Reply<vo
 }
 
 std::uint64_t Locking::acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
-                              Reply<void> reply) {
+                               Reply<void> reply) {
   // Programs that lock may change neighbouring bytes through mappings at once. Pages that the
   // kernel has by now nobody remembers.
   if (!inode->known_pages) {
@@ -77,8 +77,7 @@ void Locking::test(HandleNumber number, const LockAsk& wanted, Reply<TestLockRep
 void Locking::unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply) {
   wanted.span.type = LockType::none;
   if (!locks_.excludes(inode, wanted)) return locks_.give_up(inode, wanted, std::move(reply));
-  publish(inode, [this, inode, wanted,
-                  reply = std::move(reply)](Result<void> published) mutable {
+  publish(inode, [this, inode, wanted, reply = std::move(reply)](Result<void> published) mutable {
     if (!published) return reply.fail(published.error());
     locks_.give_up(inode, wanted, std::move(reply));
   });

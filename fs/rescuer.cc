@@ -178,11 +178,11 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   void write(Buffer bytes) {
     const auto length = bytes.size();
     with.log_.write(copy, at, std::move(bytes),
-                      [self = shared_from_this(), length](Result<void> result) {
-                        if (!result) return self->failed(result.error());
-                        self->at += length;
-                        self->copy_piece();
-                      });
+                    [self = shared_from_this(), length](Result<void> result) {
+                      if (!result) return self->failed(result.error());
+                      self->at += length;
+                      self->copy_piece();
+                    });
   }
 
   void finish_copy(std::uint64_t size) {

@@ -17,8 +17,8 @@
 namespace rushfs::fs {
 
 struct Rescued {
-  std::string path;    // of the file
-  InodeRef copy;       // all of ours is queued for it, durably
+  std::string path;                 // of the file
+  InodeRef copy;                    // all of ours is queued for it, durably
   std::uint64_t missing_bytes = 0;  // beneath our changes, nowhere to be had: zeros
 };
 

@@ -22,7 +22,9 @@ Volume::Volume(const ClientParts& parts, Options options)
       holds_(parts, known_, reader_, log_, writeback_),
       conflicts_(parts.remote, known_, handles_, holds_, locking_, writeback_,
                  Rescuer(parts, known_, questions_, log_, options.hostname)),
-      folders_(parts.remote, known_, access_times_) {}
+      folders_(parts.remote, known_, access_times_),
+      xattrs_(parts.remote, known_, log_),
+      data_search_(parts, known_) {}
 
 // Since stop() somebody may have come to wait; he is told while all that he may turn to is there.
 Volume::~Volume() { stop(); }

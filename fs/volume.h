@@ -18,6 +18,7 @@
 #include "fs/change_log.h"
 #include "fs/client_parts.h"
 #include "fs/conflicts.h"
+#include "fs/data_search.h"
 #include "fs/folders.h"
 #include "fs/handles.h"
 #include "fs/holds.h"
@@ -32,6 +33,7 @@
 #include "fs/volume_types.h"
 #include "fs/watchers.h"
 #include "fs/writeback.h"
+#include "fs/xattrs.h"
 #include "transport/limit_shares.h"
 #include "transport/path_report.h"
 
@@ -115,7 +117,7 @@ class Volume : private WritebackListener {
   /// FS_IOC_GETFLAGS, after FS_IOC_SETFLAGS where `set` is there.
   void file_flags(NodeNumber node, std::optional<std::uint32_t> set, Reply<std::uint32_t> reply);
 
-  // Extended attributes, ACLs among them (volume_xattr.cc).
+  // Extended attributes, ACLs among them: see Xattrs.
   void get_xattr(NodeNumber node, std::string name, Reply<std::string> reply);
   void list_xattrs(NodeNumber node, Reply<std::vector<std::string>> reply);
   /// No value: removes it.
@@ -157,7 +159,6 @@ class Volume : private WritebackListener {
   /// fallocate(2), without the modes that move what follows.
   void allocate(HandleNumber handle, std::uint32_t mode, std::uint64_t offset,
                 std::uint64_t length, Reply<void> reply);
-  enum class Seek : std::uint8_t { data, hole };
   void seek(HandleNumber handle, std::uint64_t offset, Seek what, Reply<std::uint64_t> reply);
   /// copy_file_range(2) at the server. EXDEV: copy by reading and writing.
   void copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumber to,
@@ -177,7 +178,6 @@ class Volume : private WritebackListener {
 
  private:
   struct Renaming;
-  struct SeekWalk;
 
   // WritebackListener.
   void sending(const NodeId&) override;
@@ -196,15 +196,6 @@ class Volume : private WritebackListener {
   bool refuses_change(const InodeRef& inode, int& error) const;
   /// A change of anything but what comes behind the end, or of a folder's names.
   bool refuses_rewrite(const InodeRef& inode, int& error) const;
-  /// A change that is carried out at the server now, not through the queue.
-  template <class R>
-  void change_at_server(const InodeRef& inode, R request, AppliedOperation operation,
-                        Reply<void> reply);
-  void with_xattrs(const InodeRef& inode, Reply<void> reply);
-  void queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply);
-  void with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<void> reply);
-  void seek_on(std::shared_ptr<SeekWalk> walk);
-
   bool must_see_reads(const Inode& inode, const OpenFlags& flags) const;
   Opened add_handle(const InodeRef& inode, OpenFlags flags);
   void open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply);
@@ -231,11 +222,12 @@ class Volume : private WritebackListener {
   Holds holds_;
   Conflicts conflicts_;
   Folders folders_;
+  Xattrs xattrs_;
+  DataSearch data_search_;
   transport::LimitShares sending_;
   bool server_read_only_ = false;
   bool squashed_ = false;
-  std::set<std::string> xattr_namespaces_;    // that the server's disk is known to have
-  std::set<std::uint32_t> allocation_modes_;  // likewise
+  std::set<std::uint32_t> allocation_modes_;  // that the server's disk is known to have
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
 };
 

@@ -1,9 +1,9 @@
 // Attributes: asked of the server when what is known is older than kValidity; changed through the
 // queue where the queue has, or may get, operations of the file, so that order is kept.
 #include <cerrno>
-#include <limits>
 
-#include "fs/volume_change.h"
+#include "fs/direct_change.h"
+#include "fs/volume.h"
 
 namespace rushfs::fs {
 
@@ -39,7 +39,7 @@ void Volume::set_at_server(const InodeRef& inode, AttributeChange change,
   AppliedOperation operation;
   operation.set_size = change.size;
   change.order = CallNumber{};
-  change_at_server(inode, std::move(change), operation,
+  change_at_server(parts_.remote, known_, inode, std::move(change), operation,
                    [inode, reply = std::move(reply)](Result<void> done) mutable {
                      if (!done) return reply.fail(done.error());
                      reply(inode->view());
@@ -68,6 +68,25 @@ void Volume::file_flags(NodeNumber node, std::optional<std::uint32_t> set,
   // The flags may forbid what is queued.
   if (set) return log_.drain(inode, std::move(question));
   question(Result<void>());
+}
+
+void Volume::get_xattr(NodeNumber node, std::string name, Reply<std::string> reply) {
+  const auto inode = inodes_.find(node);
+  if (!inode) return reply.fail(ESTALE);
+  xattrs_.get(inode, std::move(name), std::move(reply));
+}
+
+void Volume::list_xattrs(NodeNumber node, Reply<std::vector<std::string>> reply) {
+  const auto inode = inodes_.find(node);
+  if (!inode) return reply.fail(ESTALE);
+  xattrs_.list(inode, std::move(reply));
+}
+
+void Volume::set_xattr(NodeNumber node, std::string name, std::optional<std::string> value,
+                       XattrMode mode, Reply<void> reply) {
+  const auto inode = inodes_.find(node);
+  if (int error = 0; refuses_rewrite(inode, error)) return reply.fail(error);
+  xattrs_.set(inode, std::move(name), std::move(value), mode, std::move(reply));
 }
 
 }  // namespace rushfs::fs

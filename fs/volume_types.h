@@ -46,6 +46,9 @@ struct Listed {
   bool last_known = false;  // the server could not be asked
 };
 
+/// What lseek(2) looks for.
+enum class Seek : std::uint8_t { data, hole };
+
 /// What of a file setattr() changes. Size, mode ... as in SetAttributes.
 using AttributeChange = SetAttributes;
 

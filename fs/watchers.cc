@@ -78,7 +78,7 @@ void Watchers::tell_names(Comparison& seen) {
                          (!to.was() || *to.before != *from.before);
       if (!moved) continue;
       kernel_.happened({What::renamed, *from.before, from.folder, from.name, to.folder, to.name,
-                         to.was() ? *to.before : nullptr});
+                        to.was() ? *to.before : nullptr});
       from.told = to.told = true;
       break;
     }
@@ -100,7 +100,7 @@ void Watchers::tell_file(const InodeRef& inode, const Attributes& before, const 
   const bool other = now.mode != before.mode || now.uid != before.uid || now.gid != before.gid;
   if (!content && !other) return;
   kernel_.happened({content ? RemoteEvent::What::changed : RemoteEvent::What::attributes, inode,
-                     folder, inode->name, nullptr, "", nullptr});
+                    folder, inode->name, nullptr, "", nullptr});
 }
 
 }  // namespace rushfs::fs

@@ -43,7 +43,7 @@ int allocate(World& world, HandleNumber file, std::uint32_t mode, std::uint64_t 
   return done ? 0 : done.error().value();
 }
 Result<std::uint64_t> seek(World& world, HandleNumber file, std::uint64_t offset,
-                           Volume::Seek what) {
+                           Seek what) {
   return world.await<std::uint64_t>(
       [&](auto reply) { world.volume().seek(file, offset, what, std::move(reply)); });
 }
@@ -181,9 +181,9 @@ TEST_CASE("a hole punched behind queued data is a hole in every view, and on the
   world.silence_link(true);
   REQUIRE(allocate(world, file, kPunch, 65536, 65536) == 0);
   CHECK(world.read(file, 65530, 12).value() == std::string("xxxxxx\0\0\0\0\0\0", 12));
-  CHECK(seek(world, file, 0, Volume::Seek::hole).value() == 65536);
-  CHECK(seek(world, file, 65536, Volume::Seek::data).value() == 131072);
-  CHECK(seek(world, file, 131072, Volume::Seek::hole).value() == 1 << 20);
+  CHECK(seek(world, file, 0, Seek::hole).value() == 65536);
+  CHECK(seek(world, file, 65536, Seek::data).value() == 131072);
+  CHECK(seek(world, file, 131072, Seek::hole).value() == 1 << 20);
   world.silence_link(false);
   REQUIRE(world.close(file));
   REQUIRE(world.drain());
@@ -206,11 +206,11 @@ TEST_CASE("where a file has data is asked once") {
   }
   const auto file = world.open("clip", {.read = true}).value().handle;
   world.calls.clear();
-  const std::uint64_t hole = seek(world, file, 0, Volume::Seek::hole).value();
+  const std::uint64_t hole = seek(world, file, 0, Seek::hole).value();
   CHECK(hole == 4096);
-  CHECK(seek(world, file, hole, Volume::Seek::data).value() == 512 << 10);
-  CHECK(seek(world, file, 600 << 10, Volume::Seek::data).error().value() == ENXIO);
-  CHECK(seek(world, file, 1 << 20, Volume::Seek::hole).error().value() == ENXIO);
+  CHECK(seek(world, file, hole, Seek::data).value() == 512 << 10);
+  CHECK(seek(world, file, 600 << 10, Seek::data).error().value() == ENXIO);
+  CHECK(seek(world, file, 1 << 20, Seek::hole).error().value() == ENXIO);
   CHECK(world.calls["dataranges"] == 1);
 }
 

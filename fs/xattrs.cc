@@ -1,11 +1,10 @@
-// Extended attributes. Those of a file are asked for together and kept with its version; that a
-// file has none is known from its attributes. Changes go through the queue where the file has
-// something in it, else to the server at once. docs/semantics.md, "Extended attributes and ACLs".
+#include "fs/xattrs.h"
+
 #include <algorithm>
 #include <cerrno>
 
+#include "fs/direct_change.h"
 #include "fs/posix_acl.h"
-#include "fs/volume_change.h"
 
 namespace rushfs::fs {
 
@@ -62,13 +61,13 @@ std::string as_seen(const Inode& inode, const std::string& name, std::string val
 }  // namespace
 
 // Brings inode->xattrs up to date.
-void Volume::with_xattrs(const InodeRef& inode, Reply<void> reply) {
+void Xattrs::with_xattrs(const InodeRef& inode, Reply<void> reply) {
   const auto& known = inode->xattrs;
   const bool none = (inode->server.traits & kHasXattrs) == 0;
   const bool trusted = known_.may_trust(*inode);
   if (trusted && none) inode->xattrs = {inode->server.version, {}};
   if (trusted && known && known->version == inode->server.version) return reply.ok();
-  ask(parts_.remote, Priority::urgent, ListXattrs{inode->node},
+  ask(remote_, Priority::urgent, ListXattrs{inode->node},
       [this, inode, epoch = known_.epoch(),
        reply = std::move(reply)](Result<Answer<ListXattrsReply>> answer) mutable {
         if (!answer && answer.error().value() == EOPNOTSUPP) {
@@ -79,16 +78,14 @@ void Volume::with_xattrs(const InodeRef& inode, Reply<void> reply) {
         known_.learn(*inode, (*answer)->attributes, epoch);
         inode->xattrs = {(*answer)->attributes.version, {}};
         for (const auto& xattr : (*answer)->xattrs) {
-          xattr_namespaces_.insert(namespace_of(xattr.name));
+          namespaces_.insert(namespace_of(xattr.name));
           inode->xattrs->values.emplace(xattr.name, xattr.value);
         }
         reply.ok();
       });
 }
 
-void Volume::get_xattr(NodeNumber node, std::string name, Reply<std::string> reply) {
-  const auto inode = inodes_.find(node);
-  if (!inode) return reply.fail(ESTALE);
+void Xattrs::get(const InodeRef& inode, std::string name, Reply<std::string> reply) {
   if (const auto queued = inode->local.xattrs.find(name); queued != inode->local.xattrs.end()) {
     if (!queued->second) return reply.fail(ENODATA);
     return reply(as_seen(*inode, name, *queued->second));
@@ -104,7 +101,7 @@ void Volume::get_xattr(NodeNumber node, std::string name, Reply<std::string> rep
     const auto found = inode->xattrs->values.find(name);
     if (found == inode->xattrs->values.end()) return reply.fail(absent_error(*inode, name));
     if (found->second) return reply(as_seen(*inode, name, *found->second));
-    ask(parts_.remote, Priority::urgent, GetXattr{inode->node, name},
+    ask(remote_, Priority::urgent, GetXattr{inode->node, name},
         [reply = std::move(reply)](Result<Answer<GetXattrReply>> answer) mutable {
           if (!answer) return reply.fail(answer.error());
           reply(std::move(answer->reply.value));
@@ -112,9 +109,7 @@ void Volume::get_xattr(NodeNumber node, std::string name, Reply<std::string> rep
   });
 }
 
-void Volume::list_xattrs(NodeNumber node, Reply<std::vector<std::string>> reply) {
-  const auto inode = inodes_.find(node);
-  if (!inode) return reply.fail(ESTALE);
+void Xattrs::list(const InodeRef& inode, Reply<std::vector<std::string>> reply) {
   with_xattrs(inode, [inode, reply = std::move(reply)](Result<void> done) mutable {
     if (!done) return reply.fail(done.error());
     std::vector<std::string> names;
@@ -123,19 +118,21 @@ void Volume::list_xattrs(NodeNumber node, Reply<std::vector<std::string>> reply)
   });
 }
 
-void Volume::set_xattr(NodeNumber node, std::string name, std::optional<std::string> value,
-                       XattrMode mode, Reply<void> reply) {
-  const auto inode = inodes_.find(node);
-  if (int error = 0; refuses_rewrite(inode, error)) return reply.fail(error);
+void Xattrs::set(const InodeRef& inode, std::string name, std::optional<std::string> value,
+                 XattrMode mode, Reply<void> reply) {
   SetXattr change{CallNumber{}, inode->node, std::move(name), std::move(value), mode};
-  if (inode->local.operations > 0) return queue_xattr(inode, std::move(change), std::move(reply));
+  if (inode->local.operations > 0) return queue(inode, std::move(change), std::move(reply));
+  set_at_server(inode, std::move(change), std::move(reply));
+}
+
+void Xattrs::set_at_server(const InodeRef& inode, SetXattr change, Reply<void> reply) {
   AppliedOperation operation;
   operation.xattrs = true;
-  change_at_server(inode, std::move(change), operation, std::move(reply));
+  change_at_server(remote_, known_, inode, std::move(change), operation, std::move(reply));
 }
 
 // Queued only where it is sure that the server will take it; else the queue is emptied first.
-void Volume::queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> reply) {
+void Xattrs::queue(const InodeRef& inode, SetXattr change, Reply<void> reply) {
   with_xattrs(inode, [this, inode, change = std::move(change),
                       reply = std::move(reply)](Result<void> done) mutable {
     if (!done) return reply.fail(done.error());
@@ -150,27 +147,25 @@ void Volume::queue_xattr(const InodeRef& inode, SetXattr change, Reply<void> rep
       size += name.size() + kXattrOverhead + (value ? value->size() : kSurelyFits);
     }
     change.mode = XattrMode::any;
-    if (size <= kSurelyFits && xattr_namespaces_.contains(namespace_of(change.name))) {
+    if (size <= kSurelyFits && namespaces_.contains(namespace_of(change.name))) {
       return log_.set_xattr(inode, std::move(change), std::move(reply));
     }
     if (size <= kSurelyFits) {
       // Whether the disk has this namespace shows in how it answers a question.
       const GetXattr question{inode->node, change.name};
-      ask(parts_.remote, Priority::urgent, question,
+      ask(remote_, Priority::urgent, question,
           [this, inode, change = std::move(change),
            reply = std::move(reply)](Result<Answer<GetXattrReply>> answer) mutable {
             if (!answer && answer.error().value() != ENODATA) return reply.fail(answer.error());
-            xattr_namespaces_.insert(namespace_of(change.name));
+            namespaces_.insert(namespace_of(change.name));
             log_.set_xattr(inode, std::move(change), std::move(reply));
           });
       return;
     }
     log_.drain(inode, [this, inode, change = std::move(change),
-                  reply = std::move(reply)](Result<void> drained) mutable {
+                       reply = std::move(reply)](Result<void> drained) mutable {
       if (!drained) return reply.fail(drained.error());
-      AppliedOperation operation;
-      operation.xattrs = true;
-      change_at_server(inode, std::move(change), operation, std::move(reply));
+      set_at_server(inode, std::move(change), std::move(reply));
     });
   });
 }

@@ -1,0 +1,135 @@
+// What may be believed of files, for how long, and which answers wait for notices.
+#include "fs/known.h"
+
+#include <sys/stat.h>
+
+#include <catch2/catch.hpp>
+
+#include "direct_loop.h"
+#include "fake_remote.h"
+#include "fs/notice_order.h"
+#include "tests/temporary_folder.h"
+
+using namespace rushfs;
+using namespace rushfs::fs;
+using namespace rushfs::fs::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Kernel : KernelCache {
+  void invalidate(NodeNumber) override { ++invalidated; }
+  void invalidate_name(NodeNumber, const std::string&) override {}
+  void settle(absl::AnyInvocable<void() &&> then) override { std::move(then)(); }
+  bool tells_events() const override { return false; }
+  void happened(RemoteEvent) override {}
+  int invalidated = 0;
+};
+
+struct Story {
+  Story() {
+    time.now = transport::TimePoint{} + 1h;
+    side.set(&kernel);
+  }
+  ~Story() { reader.forget(*file); }
+
+  void hear(std::uint64_t version, std::uint64_t sent_epoch) {
+    Attributes attributes;
+    attributes.mode = S_IFREG | 0644;
+    attributes.links = 1;
+    attributes.version = {version};
+    known.learn(*file, attributes, sent_epoch);
+  }
+  void hear(std::uint64_t version) { hear(version, known.epoch()); }
+  void notice() { known.noticed(Notice{false, {{tag_of(file->node), ""}}}); }
+  bool fresh() const { return known.fresh(*file); }
+
+  rushfs::testing::TemporaryFolder folder;
+  LoopTime time;
+  FakeRemote remote;
+  DirectLoop loop;
+  DiskLoop disk{loop, loop};
+  cache::BlockCache blocks{{folder / "blocks", 64 << 20}};
+  cache::WriteQueue queue{{folder / "queue", 1 << 30}};
+  ClientParts parts{remote, disk, blocks, disk, queue, time};
+  Kernel kernel;
+  KernelSide side;
+  Reader reader{parts, [this](Inode& inode) { side.drop_pages(inode); }};
+  Known known{parts, side, reader};
+  NoticeOrder order{known};
+  InodeRef file = known.inodes().get(NodeId{"clip"});
+};
+
+}  // namespace
+
+TEST_CASE("what was heard is believed for a second, and longer where the server tells of changes") {
+  Story story;
+  CHECK_FALSE(story.fresh());
+  story.hear(1);
+  CHECK(story.fresh());
+  story.time.now += 1s;
+  CHECK_FALSE(story.fresh());
+  story.known.promise(true);
+  CHECK_FALSE(story.fresh());  // it was heard before
+  story.hear(1);
+  story.time.now += 59min;
+  CHECK(story.fresh());
+  story.known.link_lost();
+  CHECK_FALSE(story.fresh());
+}
+
+TEST_CASE("an answer to a question asked before a notice is not believed") {
+  Story story;
+  story.known.promise(true);
+  story.hear(1);
+  story.file->kernel_pages = true;
+  const auto epoch = story.known.epoch();
+  story.notice();
+  CHECK(story.kernel.invalidated == 1);
+  CHECK_FALSE(story.fresh());
+  story.hear(2, epoch);
+  CHECK_FALSE(story.fresh());
+  story.hear(2);
+  CHECK(story.fresh());
+  CHECK(story.file->server.version == Version{2});
+}
+
+TEST_CASE("a notice counts that came before the file was known") {
+  Story story;
+  story.known.promise(true);
+  const auto epoch = story.known.epoch();
+  story.known.noticed(Notice{false, {{tag_of(NodeId{"stranger"}), ""}}});
+  story.file = story.known.inodes().get(NodeId{"stranger"});
+  story.hear(1, epoch);
+  CHECK_FALSE(story.fresh());
+}
+
+TEST_CASE("an answer waits for the notices that were sent before it") {
+  Story story;
+  bool given = false;
+  story.order.after(2, [&] { given = true; });
+  story.order.heard();
+  CHECK_FALSE(given);
+  story.order.heard();
+  CHECK(given);
+  given = false;
+  story.order.after(2, [&] { given = true; });
+  CHECK(given);
+}
+
+TEST_CASE("notices that will never come are not waited for, and nothing is believed") {
+  Story story;
+  story.known.promise(true);
+  story.hear(1);
+  bool given = false;
+  SECTION("the connection is another") {
+    story.order.after(1, [&] { given = true; });
+    CHECK(story.fresh());
+    story.order.attached();
+  }
+  SECTION("they are more than can be on their way") {
+    story.order.after(kMaxWaitingNotices + 1, [&] { given = true; });
+  }
+  CHECK(given);
+  CHECK_FALSE(story.fresh());
+}
