@@ -109,11 +109,13 @@ void ChangeLog::append(Change change) {
     Result<std::uint64_t> sequence;
   };
   std::string name = inodes_.path(*change.inode);
+  std::string base = base_of(change);
   const std::chrono::system_clock::time_point time(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(parts_.time.wall));
   parts_.queue_loop.run(
-      [&queue = parts_.queue, change = std::move(change), name = std::move(name), time]() mutable {
-        const cache::Origin origin{change.inode->node.bytes, name, time};
+      [&queue = parts_.queue, change = std::move(change), name = std::move(name),
+       base = std::move(base), time]() mutable {
+        const cache::Origin origin{change.inode->node.bytes, name, time, base};
         auto sequence = put(queue, origin, change);
         // What has arrived gives its space back with a commit only.
         if (!sequence && sequence.error().value() == ENOSPC && queue.commit()) {
@@ -122,6 +124,16 @@ void ChangeLog::append(Change change) {
         return Appended{std::move(change), sequence};
       },
       [this](Appended result) { appended(std::move(result.change), result.sequence); });
+}
+
+// What the next process may compare the file with, should this one end before anything is sent.
+std::string ChangeLog::base_of(const Change& change) {
+  Inode& inode = *change.inode;
+  const bool first = inode.local.operations == 1;  // it is noted already
+  if (!first || parts_.remote.attached() || !inode.known()) return {};
+  inode.base_kept = true;
+  const auto bytes = encode_reply(AttributesReply{inode.server});
+  return {bytes.begin(), bytes.end()};
 }
 
 // Programs see the change from here on.
@@ -190,6 +202,7 @@ void ChangeLog::completed(const NodeId& node, std::uint64_t operations) {
     left.unstamped = local.unstamped;
     if (local.unstamped) left.mtime = local.mtime;
     local = left;
+    inode->base_kept = false;
   } else {
     measure(inode);
   }
@@ -201,7 +214,7 @@ void ChangeLog::discarded(const NodeId& node) {
   const auto generation = inode->local.generation;
   inode->local = {};
   inode->local.generation = generation + 1;
-  inode->base_lost = false;
+  inode->base_unknown = inode->base_kept = false;
   forgot(node);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <string>
 #include <unordered_set>
 #include <vector>
 
@@ -69,6 +70,7 @@ class ChangeLog {
   static Result<std::uint64_t> put(cache::WriteQueue& queue, const cache::Origin& origin,
                                    const Change& change);
   void append(Change change);
+  std::string base_of(const Change& change);
   void note(const Change& change);
   void appended(Change change, Result<std::uint64_t> sequence);
   void undo(const InodeRef& inode);

@@ -13,11 +13,11 @@ void Conflicts::attached(const AttachReply& reply, bool restarted) {
   for (const auto& waiting : writeback_.suspend_all()) {
     const auto inode = known_.inodes().get(waiting.node);
     // Then the file need not be as we know it, though nobody else has touched it.
-    if (restarted && waiting.uncommitted) inode->base_lost = true;
-    const bool in_flight = waiting.in_flight && *waiting.in_flight <= reply.applied_through;
-    const bool own_changes_unknown = inode->base_lost || (!restarted && in_flight);
-    if (!inode->known() || inode->unlinked || inode->rescuing || own_changes_unknown) {
-      if (!inode->rescuing) writeback_.resume(waiting.node);
+    const bool applied = waiting.in_flight && *waiting.in_flight <= reply.applied_through;
+    if (restarted ? waiting.uncommitted : applied) inode->base_unknown = true;
+    if (inode->rescuing) continue;
+    if (!inode->known() || inode->unlinked || inode->base_unknown) {
+      resume(inode);
       continue;
     }
     ++inode->changes_in_flight;  // so that no other reply puts theirs in the place of what we know
@@ -25,10 +25,34 @@ void Conflicts::attached(const AttachReply& reply, bool restarted) {
   }
 }
 
+void Conflicts::resume(const InodeRef& inode) {
+  if (!inode->base_kept) return writeback_.resume(inode->node);
+  to_resume_.push_back(inode);
+  if (!clearing_) clear_bases();
+}
+
+void Conflicts::clear_bases() {
+  clearing_ = true;
+  auto inodes = std::exchange(to_resume_, {});
+  std::vector<cache::NodeId> nodes;
+  for (const auto& inode : inodes) nodes.push_back(inode->node.bytes);
+  parts_.queue_loop.run(
+      [&queue = parts_.queue, nodes = std::move(nodes)] { return queue.clear_bases(nodes); },
+      [this, round = check_round_, inodes = std::move(inodes)](Result<void>) {
+        // A base that stays on a full disk costs a needless copy at worst.
+        for (const auto& inode : inodes) {
+          inode->base_kept = false;
+          if (round == check_round_) writeback_.resume(inode->node);
+        }
+        clearing_ = false;
+        if (!to_resume_.empty()) clear_bases();
+      });
+}
+
 // A removal of ours may have overtaken the question: then its answer tells whether it was ours.
 void Conflicts::check(const InodeRef& inode, const Attributes& base) {
   ask(
-      remote_, Priority::urgent, GetAttributes{inode->node},
+      parts_.remote, Priority::urgent, GetAttributes{inode->node},
       [this, inode, base, round = check_round_](Result<Answer<AttributesReply>> answer) {
         const int error = answer ? 0 : answer.error().value();
         const bool gone =
@@ -56,7 +80,7 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   const auto& size = inode->local.size;
   const bool data = size.set_size_bytes || size.write_end_bytes > 0;
   if (inode->unlinked || inode->local.operations == 0 || !(gone || (changed && data))) {
-    return writeback_.resume(inode->node);
+    return resume(inode);
   }
   inode->rescuing = true;
   ++inode->changes_in_flight;

@@ -20,9 +20,9 @@ namespace rushfs::fs {
 
 class Conflicts {
  public:
-  Conflicts(Remote& remote, Known& known, Handles& handles, Holds& holds, Locking& locking,
+  Conflicts(const ClientParts& parts, Known& known, Handles& handles, Holds& holds, Locking& locking,
             Writeback& writeback, Rescuer rescuer)
-      : remote_(remote),
+      : parts_(parts),
         known_(known),
         handles_(handles),
         holds_(holds),
@@ -39,13 +39,16 @@ class Conflicts {
   const std::vector<ConflictCopy>& copies() const { return copies_; }
 
  private:
+  /// What is queued for it may be sent: once the queue does not tell any more that none of it was.
+  void resume(const InodeRef& inode);
+  void clear_bases();
   void check(const InodeRef& inode, const Attributes& base);
   /// `gone`: it has no name, or is not there at all.
   void judge(const InodeRef& inode, const Attributes& base, const std::optional<Attributes>& theirs,
              bool gone);
   void rescued(const InodeRef& inode, const std::optional<Attributes>& theirs, const Rescued& ours);
 
-  Remote& remote_;
+  ClientParts parts_;
   Known& known_;
   Handles& handles_;
   Holds& holds_;
@@ -55,6 +58,8 @@ class Conflicts {
   std::uint64_t check_round_ = 0;
   /// Found gone while a removal of ours was under way; with what our changes were made to.
   std::map<InodeRef, Attributes> unjudged_;
+  std::vector<InodeRef> to_resume_;  // when the queue has cleared the bases of those before
+  bool clearing_ = false;
   std::vector<ConflictCopy> copies_;
 };
 

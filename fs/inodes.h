@@ -92,7 +92,9 @@ struct Inode {
   bool abandoned = false;                 // and nobody has it open: what is queued is of no use
   std::uint32_t appending = 0;            // changes on their way into the queue
   bool rescuing = false;                  // what is queued moves to a file of its own
-  bool base_lost = false;                 // a restart may have undone changes that `server` has
+  bool base_unknown = false;              // a change of ours may have been applied, or undone by a
+                                          // restart, since `server` was heard
+  bool base_kept = false;                 // the queue has it: nothing queued was ever sent
   bool kernel_pages = false;              // the kernel may have some in its cache
   std::optional<KernelPages> known_pages;  // kept from the first lock to the last close
   bool kernel_pages_stale = false;        // changed by somebody else since the last open

@@ -95,6 +95,11 @@ void Known::ours_moved(const InodeRef& inode, const std::optional<Attributes>& t
   content_changed(*inode);
 }
 
+void Known::forget(Inode& inode) {
+  inode.server = {};
+  content_changed(inode);
+}
+
 void Known::content_changed(Inode& inode) {
   reader_.discard(inode);
   kernel_.drop_pages(inode);
@@ -174,7 +179,7 @@ void keep_known(Inode& inode, const Attributes& before, const AppliedOperation& 
 
 void Known::changed(const InodeRef& inode, const AppliedOperation& operation) {
   const Attributes before = inode->server;
-  inode->base_lost = false;
+  inode->base_unknown = false;
   if (hear_own_change(*inode, operation.change, ++epoch_, parts_.time) == Heard::changed) {
     return content_changed(*inode);
   }

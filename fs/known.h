@@ -91,6 +91,8 @@ class Known {
   void noticed_all();
   /// What was queued here for the file is kept elsewhere: theirs, or nothing, has its name.
   void ours_moved(const InodeRef& inode, const std::optional<Attributes>& theirs);
+  /// Perhaps it is gone: it is asked for, with a link or without.
+  void forget(Inode& inode);
   /// Nothing held of the content is good.
   void content_changed(Inode& inode);
 

@@ -57,6 +57,8 @@ class Remote {
   virtual void cancel(CallId) = 0;
   /// A number for a call that must happen only once.
   virtual CallNumber number_call() = 0;
+  /// What is called now is sent now.
+  virtual bool attached() const = 0;
   /// False: there has been no link for so long that older answers are better than none.
   virtual bool reachable() const = 0;
   /// When the far side last gave a sign of life.

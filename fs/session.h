@@ -89,7 +89,7 @@ class Session : public Remote {
   void retry_now();
 
   LinkStatus status() const;
-  bool attached() const { return state_ == State::ready; }
+  bool attached() const override { return state_ == State::ready; }
   std::uint64_t calls_made() const { return next_call_ - 1; }
   /// Calls somebody waited for: at most so many round trips were spent.
   std::uint64_t waits() const { return waits_; }

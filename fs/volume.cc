@@ -20,7 +20,7 @@ Volume::Volume(const ClientParts& parts, Options options)
       watchers_(known_, kernel_, questions_),
       locking_(parts.remote, handles_, known_, notice_order_, kernel_, log_, writeback_),
       holds_(parts, known_, reader_, log_, writeback_),
-      conflicts_(parts.remote, known_, handles_, holds_, locking_, writeback_,
+      conflicts_(parts, known_, handles_, holds_, locking_, writeback_,
                  Rescuer(parts, known_, questions_, log_, options.hostname)),
       folders_(parts.remote, known_, access_times_),
       xattrs_(parts.remote, known_, log_),
@@ -35,6 +35,11 @@ void Volume::restore() {
     const auto inode = inodes_.get(NodeId{pending.node});
     inode->name = pending.display_name;
     inode->parent = kRootNode;
+    const Buffer base(pending.base.begin(), pending.base.end());
+    if (const auto was = decode_reply<AttributesReply>(base)) {
+      inode->server = was->attributes;
+      inode->base_kept = true;
+    }
     inode->local = local_changes(pending, parts_.queue.queued_changes(pending.node),
                                  wall_time(parts_.time));
   }

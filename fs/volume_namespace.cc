@@ -93,7 +93,8 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
   }
   if (!target) return;
   target->validated = {};
-  if (target->local.operations == 0 || target->opens > 0) return;
+  if (target->opens > 0) return;
+  if (target->local.operations == 0) return known_.forget(*target);
   // Somebody else may have put another file under the name; only the server knows whether it was
   // this one, whose queued bytes are then of no use.
   ++target->removals;

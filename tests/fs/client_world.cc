@@ -340,6 +340,7 @@ void World::tick() {
   for (auto& client : clients_) {
     if (!client) continue;
     client->volume->tick(client->session->attached());
+    client->blocks_loop.run([&blocks = *client->blocks] { blocks.flush(); });  // as Mount does
     client->link.tick();
   }
   if (sessions_) sessions_->tick(time_.now);

@@ -1,66 +1,11 @@
 // Two versions of a file meet: the table of docs/semantics.md, "Conflicts", row by row. What others
 // do is done on the server's disk.
-#include <fstream>
-
-#include "client_world.h"
+#include "conflict_story.h"
 
 using namespace rushfs::fs;
 using namespace rushfs::fs::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-void put(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
-std::string get(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-/// A mount that knows a file, is cut off, and later comes back.
-struct Story {
-  Story() {
-    std::filesystem::create_directory(world.exported() / "reel");
-    put(file, std::string(300'000, 'o'));
-    REQUIRE(world.read_file("reel/clip.mov"));
-    world.run_for(3s);
-  }
-  void cut() {
-    world.silence_link(true);
-    world.cut_link();
-    world.run_for(5s);
-  }
-  void come_back() {
-    world.silence_link(false);
-    world.run_for(30s);
-    REQUIRE(world.drain());
-  }
-  void patch(std::uint64_t offset, const std::string& text) {
-    const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
-    REQUIRE(world.write(opened.handle, offset, text));
-    REQUIRE(world.close(opened.handle));
-  }
-  /// The copies there are, by name.
-  std::map<std::string, std::string> copies(const std::filesystem::path& folder) const {
-    std::map<std::string, std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-      const auto name = entry.path().filename().string();
-      if (name.find("(conflict editor ") != std::string::npos) found[name] = get(entry.path());
-    }
-    return found;
-  }
-  std::string ours() const {
-    std::string text(300'000, 'o');
-    return text.replace(1000, 4, "OURS");
-  }
-
-  World world;
-  std::filesystem::path file = world.exported() / "reel" / "clip.mov";
-};
-
-}  // namespace
 
 TEST_CASE("both wrote: theirs keeps the name, ours is complete beside it, and is shown") {
   Story story;
@@ -213,29 +158,6 @@ TEST_CASE("only we wrote, and the server was restarted in the middle of it: no c
   story.come_back();
   CHECK(story.copies(story.world.exported() / "reel").empty());
   CHECK(get(story.file).substr(1000, 80).find('o') == std::string::npos);
-}
-
-TEST_CASE("a power cut undid what the server had of ours, and the link fell silent: no copy") {
-  Story story;
-  auto& world = story.world;
-  const auto before = std::filesystem::last_write_time(story.file);
-  const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
-  REQUIRE(world.write(opened.handle, 1000, "OURS"));
-  REQUIRE(world.run_until([&] { return get(story.file) == story.ours(); }));
-  world.run_for(100ms);  // our mount knows it, and the time of it
-  world.kill_server();
-  put(story.file, std::string(300'000, 'o'));
-  std::filesystem::last_write_time(story.file, before);
-  world.start_server();
-  world.calls.clear();
-  REQUIRE(world.run_until([&] { return world.calls["attach"] > 0; }));
-  world.run_for(15ms);  // what is sent once more is lost on its way
-  world.silence_link(true);
-  world.run_for(40s);
-  REQUIRE(world.close(opened.handle));
-  story.come_back();
-  CHECK((get(story.file) == story.ours()));
-  CHECK(story.copies(world.exported() / "reel").empty());
 }
 
 TEST_CASE("we go on writing while two versions meet: ours has all of it") {

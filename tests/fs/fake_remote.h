@@ -35,6 +35,7 @@ class FakeRemote : public Remote {
     }
   }
   CallNumber number_call() override { return {++numbers_, 1}; }
+  bool attached() const override { return true; }
   bool reachable() const override { return true; }
   transport::TimePoint last_heard() const override { return heard; }
 

@@ -1,0 +1,60 @@
+// Two versions of a file meet: a mount that knows a file, is cut off, and later comes back. What
+// others do is done on the server's disk.
+#pragma once
+
+#include <fstream>
+
+#include "client_world.h"
+
+namespace rushfs::fs::test {
+
+inline void put(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+inline std::string get(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct Story {
+  Story() {
+    std::filesystem::create_directory(world.exported() / "reel");
+    put(file, std::string(300'000, 'o'));
+    REQUIRE(world.read_file("reel/clip.mov"));
+    world.run_for(std::chrono::seconds(3));
+  }
+  void cut() {
+    world.silence_link(true);
+    world.cut_link();
+    world.run_for(std::chrono::seconds(5));
+  }
+  void come_back() {
+    world.silence_link(false);
+    world.run_for(std::chrono::seconds(30));
+    REQUIRE(world.drain());
+  }
+  void patch(std::uint64_t offset, const std::string& text) {
+    const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+    REQUIRE(world.write(opened.handle, offset, text));
+    REQUIRE(world.close(opened.handle));
+  }
+  /// The copies there are, by name.
+  std::map<std::string, std::string> copies(const std::filesystem::path& folder) const {
+    std::map<std::string, std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      const auto name = entry.path().filename().string();
+      if (name.find("(conflict editor ") != std::string::npos) found[name] = get(entry.path());
+    }
+    return found;
+  }
+  std::string ours() const {
+    std::string text(300'000, 'o');
+    return text.replace(1000, 4, "OURS");
+  }
+
+  World world;
+  std::filesystem::path file = world.exported() / "reel" / "clip.mov";
+};
+
+}  // namespace rushfs::fs::test
