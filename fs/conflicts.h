@@ -20,8 +20,8 @@ namespace rushfs::fs {
 
 class Conflicts {
  public:
-  Conflicts(const ClientParts& parts, Known& known, Handles& handles, Holds& holds, Locking& locking,
-            Writeback& writeback, Rescuer rescuer)
+  Conflicts(const ClientParts& parts, Known& known, Handles& handles, Holds& holds,
+            Locking& locking, Writeback& writeback, Rescuer rescuer)
       : parts_(parts),
         known_(known),
         handles_(handles),
