@@ -79,8 +79,9 @@ Heard hear_own_renaming(Inode& inode, const Attributes& after, std::uint64_t epo
                         const LoopTime& time) {
   inode.epoch = inode.own_epoch = epoch;
   if (overtaken(inode, after)) return Heard::same;
-  const bool content_untouched =
-      after.mtime == inode.server.mtime && after.size == inode.server.size;
+  // Of a suspect file newer attributes may be shown than those that its content belongs to.
+  const bool content_untouched = !inode.suspect && after.mtime == inode.server.mtime &&
+                                 after.size == inode.server.size;
   if (inode.known() && content_untouched) return follow(inode, after, time);
   return replace(inode, after, time);
 }
