@@ -89,6 +89,21 @@ std::set<std::pair<std::uint64_t, LockKind>> FileLocks::closed(std::uint64_t han
   return owners;
 }
 
+// Some may have been granted since: their programs lost those before, and get no use of them.
+void FileLocks::forget(const InodeRef& inode) {
+  std::set<std::pair<std::uint64_t, LockKind>> owners;
+  for (const LockRequest& held : table_.all()) {
+    if (held.node == inode->node) owners.emplace(held.owner.number, held.span.kind);
+  }
+  for (const auto& [owner, kind] : owners) {
+    LockAsk all;
+    all.owner = owner;
+    all.span.kind = kind;
+    all.span.type = LockType::none;
+    give_up(inode, all, [](Result<void>) {});
+  }
+}
+
 void FileLocks::reclaim(const std::function<InodeRef(const NodeId&)>& find,
                         std::function<void(const InodeRef&)> lost, std::function<void()> done) {
   struct Round {
@@ -112,7 +127,7 @@ void FileLocks::reclaim(const std::function<InodeRef(const NodeId&)>& find,
         remote_, Priority::urgent, std::move(again),
         [this, round, inode](Result<Answer<LockReply>> answer) {
           if (!answer && answer.error().value() != ENOTCONN) {
-            table_.forget(inode->node);
+            forget(inode);
             round->lost(inode);
           }
           round->arrive();

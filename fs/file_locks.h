@@ -47,7 +47,7 @@ class FileLocks {
                std::function<void(const InodeRef&)> lost, std::function<void()> done);
 
  private:
-  void forget(const NodeId& node);
+  void forget(const InodeRef& inode);
 
   Remote& remote_;
   LockTable table_;

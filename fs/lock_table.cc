@@ -207,14 +207,6 @@ std::vector<LockRequest> LockTable::all() const {
   return out;
 }
 
-void LockTable::forget(const NodeId& id) {
-  const auto node = nodes_.find(id);
-  if (node == nodes_.end()) return;
-  for (const Held& held : node->second.held) count(held.owner.client, -1);
-  for (const Waiting& waiting : node->second.waiting) count(waiting.request.owner.client, -1);
-  nodes_.erase(node);
-}
-
 void LockTable::stop_waiting(const ClientTag& client) {
   for (auto& [id, node] : nodes_) {
     const auto gone = std::erase_if(node.waiting, [&](const Waiting& each) {

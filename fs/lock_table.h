@@ -71,7 +71,6 @@ class LockTable {
   bool excludes(const LockRequest& request) const;
   /// All that is held, as it would be asked for.
   std::vector<LockRequest> all() const;
-  void forget(const NodeId& node);
 
  private:
   struct Waiting {
