@@ -54,6 +54,7 @@ void MountModel::finish(FileKey key, std::uint64_t id, bool well) {
                                   [&](const auto& change) { return change.id == id; });
   if (found == own.changes.end()) return;
   found->answered = true;
+  found->before = next_id_;
   last_answered_ = std::max(last_answered_, id);
   if (well) return;
   own.vague = true;
@@ -77,6 +78,12 @@ std::vector<Tag> MountModel::missing(FileKey key, const Own& own,
     if (state.links == 0) return {};
   }
   std::map<std::uint64_t, const OwnChange*> last;  // by cell
+  // One that was under way with a truncation may have come before it.
+  const auto cut = [&](const OwnChange& change, std::uint64_t at) {
+    return std::any_of(own.changes.begin(), own.changes.end(), [&](const OwnChange& other) {
+      return other.tag == 0 && at >= other.size && other.id < change.id && change.id < other.before;
+    });
+  };
   for (const auto& change : own.changes) {
     if (change.tag == 0) std::erase_if(last, [&](auto& c) { return c.first >= change.size; });
     if (change.size == kAnywhere) {
@@ -84,7 +91,7 @@ std::vector<Tag> MountModel::missing(FileKey key, const Own& own,
       continue;
     }
     for (std::size_t at = 0; at < change.bytes.size(); at += kCell) {
-      last[change.offset + at] = &change;
+      if (!cut(change, change.offset + at)) last[change.offset + at] = &change;
     }
   }
   std::vector<Tag> tags;

@@ -25,6 +25,7 @@ struct OwnChange {
   std::uint64_t offset = 0, size = 0;
   std::string bytes;
   TimePoint begun{};
+  std::uint64_t before = ~0ULL;      // was answered before this change began
   std::optional<TimePoint> settled;  // the queue was seen empty
   bool answered = false, durable = false;
   bool may_be_lost = false;  // was not durable when the mount was killed

@@ -261,11 +261,12 @@ void PromisesModel::refresh(std::size_t client) {
              " never reached the server");
 }
 
-/// A kernel lets one program at a time change the names in a folder.
-bool PromisesModel::changing_names(std::size_t client) const {
+/// A kernel lets one program at a time change the names in a folder, while none looks them up.
+bool PromisesModel::names_in_use(std::size_t client, bool to_change) const {
   return std::any_of(programs_.begin(), programs_.end(), [&](const Program& program) {
     if (!program.busy || program.client != client) return false;
     const auto does = program.does.substr(0, program.does.find(' '));
+    if (does == "lookup") return to_change;
     return does == "create" || does == "mkdir" || does == "link" || does == "rename" ||
            does == "unlink" || does == "rmdir";
   });
@@ -287,7 +288,7 @@ void PromisesModel::act(std::size_t program) {
   }
   const auto name = some_name(program);
   const auto what = chance_.below(22);
-  if (what >= 8 && what < 18 && changing_names(who.client)) return look_up(program, name);
+  if (what >= 8 && what < 18 && names_in_use(who.client, true)) return;
   switch (what) {
     case 0: case 1: case 2: case 3: case 4: return look_up(program, name);
     case 5: case 6: case 7: return stat(program);

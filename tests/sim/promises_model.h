@@ -94,7 +94,7 @@ class PromisesModel {
 
   // promises_model.cc: what happens, and when
   void step();
-  bool changing_names(std::size_t client) const;
+  bool names_in_use(std::size_t client, bool to_change) const;
   void act(std::size_t program);
   void happen();
   void watch();

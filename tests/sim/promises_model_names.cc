@@ -37,6 +37,7 @@ std::optional<std::size_t> PromisesModel::happened(
 
 void PromisesModel::look_up(std::size_t program, const std::string& name) {
   Program& who = programs_[program];
+  if (names_in_use(who.client, false)) return;
   const auto folder = who.folder_key;
   const auto least = mount(who).named_state(folder, name);
   call<fs::NodeReference>(
