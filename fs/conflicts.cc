@@ -104,7 +104,7 @@ void Conflicts::rescued(const InodeRef& inode, const std::optional<Attributes>& 
                   copy);
   }
   copies_.push_back({ours.path, copy, ours.missing_bytes});
-  writeback_.give_up(inode->node);
+  writeback_.move(inode->node, ours.copy->node);
   // Who has ours open goes on with ours.
   handles_.each([&](HandleNumber number, Handle& handle) {
     if (handle.inode != inode || !handle.flags.write) return;

@@ -138,6 +138,21 @@ void Writeback::give_up(const NodeId& id) {
   for (auto& waiter : waiters) std::move(waiter.done)(Result<void>());
 }
 
+void Writeback::move(const NodeId& from, const NodeId& to) {
+  const auto found = nodes_.find(from);
+  if (found == nodes_.end()) return;
+  auto waiters = std::move(found->second.waiters);
+  found->second.waiters.clear();
+  give_up(from);
+  for (auto& waiter : waiters) {
+    if (waiter.urgent) {
+      sync(to, std::move(waiter.done));
+    } else {
+      wait(to, std::move(waiter.done));
+    }
+  }
+}
+
 void Writeback::each_queued(const std::function<void(const NodeId&)>& visit) const {
   for (const auto& [id, node] : nodes_) {
     if (node.operations > 0) visit(id);

@@ -96,8 +96,10 @@ class Writeback {
   /// All with something queued, before attached().
   std::vector<Suspended> suspend_all();
   void resume(const NodeId&);
-  /// Forgets what is queued for the node: it is kept elsewhere, or of no use.
+  /// Forgets what is queued for the node: it is of no use.
   void give_up(const NodeId&);
+  /// The same: it is queued for another node now. Who waits for it waits for that.
+  void move(const NodeId& from, const NodeId& to);
 
   void retry_now();
   void discard_parked(std::uint64_t operation, Done done);

@@ -160,6 +160,21 @@ TEST_CASE("only we wrote, and the server was restarted in the middle of it: no c
   CHECK(get(story.file).substr(1000, 80).find('o') == std::string::npos);
 }
 
+TEST_CASE("waiting for the queue while two versions meet ends when ours is at the server") {
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  put(story.file, "theirs");
+  std::optional<Result<void>> waited;
+  story.world.volume().wait_all([&](Result<void> result) { waited = result; });
+  story.world.silence_link(false);
+  REQUIRE(story.world.run_until([&] { return waited.has_value(); }));
+  CHECK(waited->has_value());
+  const auto copies = story.copies(story.world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
 TEST_CASE("we go on writing while two versions meet: ours has all of it") {
   Story story;
   story.cut();
