@@ -8,10 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstring>
 
 #include "fs/fuse_kernel.h"
+#include "fs/host.h"
 #include "fs/posix_acl.h"
 
 namespace rushfs::fs {
@@ -90,11 +90,10 @@ void listxattr(fuse_req_t request, fuse_ino_t node, std::size_t room) {
 /// Whether the caller may set the set-group-ID bit of a file with this group.
 bool keeps_set_group_id(fuse_req_t request, std::uint32_t group) {
   if (fuse_req_ctx(request)->gid == group) return true;
-  std::vector<gid_t> groups(NGROUPS_MAX);
-  const int count = fuse_req_getgroups(request, static_cast<int>(groups.size()), groups.data());
-  if (count < 0) return true;  // of a process we cannot see
-  groups.resize(std::min(groups.size(), static_cast<std::size_t>(count)));
-  return std::find(groups.begin(), groups.end(), group) != groups.end();
+  // Not fuse_req_getgroups(), which searches what it has read beyond its end.
+  const auto groups = groups_of(fuse_req_ctx(request)->pid);
+  if (!groups) return true;  // of a process we cannot see
+  return std::find(groups->begin(), groups->end(), group) != groups->end();
 }
 
 void set(fuse_req_t request, fuse_ino_t node, const char* name, std::optional<std::string> value,

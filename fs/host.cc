@@ -6,6 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string_view>
 #include <system_error>
 
 namespace rushfs::fs {
@@ -32,6 +36,17 @@ std::string own_hostname() {
   char name[256] = {};
   gethostname(name, sizeof name - 1);
   return name;
+}
+
+std::optional<std::vector<std::uint32_t>> groups_of(std::int32_t thread) {
+  std::ifstream status("/proc/" + std::to_string(thread) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    constexpr std::string_view kGroups = "Groups:";
+    if (!line.starts_with(kGroups)) continue;
+    std::istringstream numbers(line.substr(kGroups.size()));
+    return std::vector<std::uint32_t>(std::istream_iterator<std::uint32_t>(numbers), {});
+  }
+  return std::nullopt;
 }
 
 }  // namespace rushfs::fs

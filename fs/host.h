@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "transport/units.h"
 
@@ -16,5 +18,7 @@ std::uint64_t random_number();
 transport::Duration wall_clock();
 /// "" where there is none.
 std::string own_hostname();
+/// The supplementary groups of a thread on this host; none: it cannot be seen, or has ended.
+std::optional<std::vector<std::uint32_t>> groups_of(std::int32_t thread);
 
 }  // namespace rushfs::fs
