@@ -361,7 +361,9 @@ class TestCase(unittest.TestCase):
         self.trust(self.server)
 
     def finish(self):
-        failed = not self._outcome.success
+        result = self._outcome.result
+        failed = any(test is self or getattr(test, "test_case", None) is self
+                     for test, _ in result.failures + result.errors)
         self.place.clean_up(failed or bool(os.environ.get("RUSHFS_TEST_KEEP")))
 
     def trust(self, server):
