@@ -26,8 +26,11 @@ void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference>
         const bool latest = directory->epoch <= epoch;
         if (entry && latest) known_.name_made(directory, name, *entry);
         if (entry) return reply(reference_to(known_.learn(*entry, directory->number, name, epoch)));
-        known_.inodes().drop_name(directory->number, name);
-        if (latest) known_.name_gone(directory, name);
+        if (latest) {
+          known_.name_gone(directory, name);
+        } else {
+          known_.inodes().drop_name(directory->number, name);
+        }
         reply(NodeReference{});
       },
       old ? Patience::glance : Patience::prompt);
