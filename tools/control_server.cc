@@ -1,6 +1,8 @@
 #include "tools/control_server.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,6 +64,26 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::string output_;
 };
 
+/// Names of sockets come and go under this lock only. Device numbers, and so names, are used again:
+/// a mount that ends slowly may find the next one's socket under its own former name.
+class NamesLock {
+ public:
+  explicit NamesLock(const std::filesystem::path& directory)
+      : descriptor_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+        held_(descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX) == 0) {}
+  ~NamesLock() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  NamesLock(const NamesLock&) = delete;
+  NamesLock& operator=(const NamesLock&) = delete;
+
+  bool held() const { return held_; }
+
+ private:
+  int descriptor_;
+  bool held_;
+};
+
 /// Takes away what killed processes left behind: sockets on which nobody listens.
 void remove_dead_sockets(const std::filesystem::path& directory) {
   std::error_code ignored;
@@ -70,6 +92,8 @@ void remove_dead_sockets(const std::filesystem::path& directory) {
     boost::asio::io_context own;
     Protocol::socket probe(own);
     boost::system::error_code error;
+    probe.open(Protocol(), error);
+    probe.non_blocking(true, error);  // one whose queue of callers is full is alive
     probe.connect(Protocol::endpoint(entry.path().string()), error);
     if (error == boost::asio::error::connection_refused) ::unlink(entry.path().c_str());
   }
@@ -81,7 +105,7 @@ class ControlServer::Listener : public std::enable_shared_from_this<Listener> {
  public:
   Listener(boost::asio::io_context& loop, const std::filesystem::path& path, Handler handler)
       : acceptor_(loop), path_(path), handler_(std::move(handler)) {
-    // It gets its name when it listens: remove_dead_sockets() of another mount may look any time.
+    // It gets its name when it listens: a caller may look any time.
     const std::string unready = path.string() + ".new";
     ::unlink(unready.c_str());
     const mode_t before = umask(0177);
@@ -97,6 +121,8 @@ class ControlServer::Listener : public std::enable_shared_from_this<Listener> {
       throw CommandError(ExitCode::failure, fmt::format("Cannot listen at {}: {}", path.string(),
                                                         error.message()));
     }
+    struct stat facts {};
+    if (::lstat(path.c_str(), &facts) == 0) inode_ = facts.st_ino;
   }
 
   void accept() {
@@ -109,20 +135,32 @@ class ControlServer::Listener : public std::enable_shared_from_this<Listener> {
   }
 
   void stop() {
+    const NamesLock names(path_.parent_path());
+    struct stat facts {};
+    // While we listen nobody else's socket has our inode. What stays is taken away by the next.
+    if (names.held() && ::lstat(path_.c_str(), &facts) == 0 && facts.st_ino == inode_) {
+      ::unlink(path_.c_str());
+    }
     boost::system::error_code ignored;
     acceptor_.close(ignored);
-    ::unlink(path_.c_str());
   }
 
  private:
   Protocol::acceptor acceptor_;
   std::filesystem::path path_;
+  ino_t inode_ = 0;
   Handler handler_;
 };
 
 ControlServer::ControlServer(boost::asio::io_context& loop, const std::filesystem::path& path,
                              Handler handler) {
   make_private_directory(path.parent_path());
+  const NamesLock names(path.parent_path());
+  if (!names.held()) {
+    throw CommandError(ExitCode::failure, fmt::format("Cannot lock {}: {}",
+                                                      path.parent_path().string(),
+                                                      std::strerror(errno)));
+  }
   remove_dead_sockets(path.parent_path());
   listener_ = std::make_shared<Listener>(loop, path, std::move(handler));
   listener_->accept();

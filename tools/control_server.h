@@ -20,7 +20,7 @@ class ControlServer {
   /// Listens at `path` with mode 0600, in a directory of mode 0700 that it makes; a socket left by
   /// a process that died is replaced. Throws CommandError naming the path.
   ControlServer(boost::asio::io_context& loop, const std::filesystem::path& path, Handler handler);
-  ~ControlServer();  // removes the socket
+  ~ControlServer();  // removes the socket, unless its name is another's by now
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
