@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <iterator>
 
 #include "tools/error.h"
 #include "tools/quantity.h"
@@ -193,19 +194,22 @@ ConnectOptions parse_connect_options(const std::vector<std::string>& lists) {
 }
 
 MountOptions parse_mount_options(const std::vector<std::string>& lists) {
+  std::vector<Option> options;
+  for (const std::string& list : lists) std::ranges::move(split(list), std::back_inserter(options));
+  // nosuid and nodev win over allow_suid and allow_dev, though mount(8) puts them first.
+  std::ranges::stable_partition(
+      options, [](const Option& option) { return option.name.starts_with("allow_"); });
   MountOptions result;
-  for (const std::string& list : lists) {
-    for (const Option& option : split(list)) {
-      if (take_connect_option(option, result.connect) || take_rushfs_option(option, result) ||
-          take_generic_option(option, result) || is_for_others(option)) {
-        continue;
-      }
-      throw usage_error(fmt::format(
-          "The mount option {} is not known. Known: identity=, known_hosts=, cache_dir=, "
-          "cache_size=, rate=, min_rate=, policy=, dscp=, timeout=, allow_other, noinotify, ro, "
-          "and the generic ones of mount(8).",
-          option.name));
+  for (const Option& option : options) {
+    if (take_connect_option(option, result.connect) || take_rushfs_option(option, result) ||
+        take_generic_option(option, result) || is_for_others(option)) {
+      continue;
     }
+    throw usage_error(fmt::format(
+        "The mount option {} is not known. Known: identity=, known_hosts=, cache_dir=, "
+        "cache_size=, rate=, min_rate=, policy=, dscp=, timeout=, allow_other, noinotify, ro, "
+        "and the generic ones of mount(8).",
+        option.name));
   }
   check_rate(result.rate);
   return result;

@@ -77,6 +77,16 @@ TEST_CASE("the later of two contradicting options wins") {
   CHECK(parse_mount_options({"rw", "ro"}).read_only);
 }
 
+TEST_CASE("nosuid and nodev win over allow_suid and allow_dev in any order") {
+  CHECK_FALSE(parse_mount_options({"rw,allow_suid,allow_dev"}).no_suid);
+  CHECK_FALSE(parse_mount_options({"rw,allow_suid,allow_dev"}).no_device);
+  for (const char* both :
+       {"nosuid,nodev,allow_suid,allow_dev", "allow_suid,allow_dev,nosuid,nodev"}) {
+    CHECK(parse_mount_options({both}).no_suid);
+    CHECK(parse_mount_options({both}).no_device);
+  }
+}
+
 TEST_CASE("how reading is noted is said as to mount(8)") {
   using fs::AccessRule;
   CHECK(parse_mount_options({"ro"}).access_times.rule == AccessRule::relative);
