@@ -208,7 +208,9 @@ void Reader::server_answered(const InodeRef& inode, const ExtentRef& extent,
     changed_(*inode);
   }
   const std::uint64_t asked_to = extent->end();
-  const std::uint64_t told = reply.zeros_before + reply.data.size() + reply.zeros_after;
+  std::uint64_t told = reply.zeros_before + reply.data.size() + reply.zeros_after;
+  // A change of ours that was answered meanwhile may lie beyond what was asked for.
+  if (extent->epoch < inode->epoch) told = std::min(told, extent->length);
   extent->data = {std::move(owner), reply.data};
   extent->data_at = extent->offset + reply.zeros_before;
   if (told == 0) unkeep(*inode, extent);

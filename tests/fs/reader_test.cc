@@ -353,3 +353,17 @@ TEST_CASE("what is written into a hole leaves a hole on both sides") {
   story.read(20 * kBlock, 10);
   CHECK_FALSE(story.remote.waiting<Read>().empty());
 }
+
+TEST_CASE("a hole that was told of before a write of ours was answered does not cover it") {
+  Story story(64 * kBlock);
+  story.hole_to = 64 * kBlock;
+  story.read(0, kBlock);
+  story.inode->epoch = 5;
+  story.inode->server.version = {2};
+  story.version = {2};
+  story.reader.changed_range(*story.inode, {1}, 20 * kBlock, 21 * kBlock);
+  story.answer_all();
+  CHECK(story.text == std::string(kBlock, '\0'));
+  story.read(20 * kBlock, 10);
+  CHECK_FALSE(story.remote.waiting<Read>().empty());
+}
