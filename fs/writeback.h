@@ -117,6 +117,7 @@ class Writeback {
     CallId call;
     AppliedOperation operation;
     bool answered = false;
+    transport::TimePoint since{};
   };
   struct Waiter {
     std::uint64_t through = 0;

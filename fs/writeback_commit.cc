@@ -14,6 +14,8 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kCommitBytes = 256 << 20;
 /// A file that stays open is committed when its writer pauses for this long.
 constexpr transport::Duration kCommitPause = 1s;
+/// Or this long after it went on, so that one who never pauses does not fill the queue.
+constexpr transport::Duration kCommitInterval = 5s;
 
 }  // namespace
 
@@ -124,11 +126,16 @@ void Writeback::settle(const NodeId& id, Node& node, bool connected) {
     if (!connected || parts_.time.now < *node.retry_at) return;
     node.retry_at.reset();
     if (may_choose(node)) chosen_.insert(id);
-  } else if (node.sent.empty() || node.commit) {
+    return;
+  }
+  if (node.sent.empty() || node.commit) {
     settling_.erase(id);
     drop_if_idle(id);
-  } else if (node.reported == node.sent.size() && node.unsent.empty() &&
-             parts_.time.now - node.active >= kCommitPause) {
+    return;
+  }
+  const bool all_answered = node.reported == node.sent.size() && node.unsent.empty();
+  const bool pauses = all_answered && parts_.time.now - node.active >= kCommitPause;
+  if (pauses || parts_.time.now - node.sent.front().since >= kCommitInterval) {
     settling_.erase(id);
     send_commit(id, node);
   }

@@ -35,6 +35,7 @@ void Writeback::send(Batch batch) {
   Node& node = nodes_[batch.node];
   Sent sent;
   sent.last = batch.sequences.back();
+  sent.since = parts_.time.now;
   if (cache::carries_data(batch.kind)) sent.bytes = batch.data.size();
   if (batch.kind == cache::OperationKind::append) {
     node.appends_sent = std::max(node.appends_sent, sent.last);

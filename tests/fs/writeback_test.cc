@@ -109,6 +109,18 @@ TEST_CASE("the queue forgets what the server has committed, and nothing before")
   CHECK(story.writeback.status().operations == 0);
 }
 
+TEST_CASE("a file whose writer never pauses is committed all the same") {
+  Story story;
+  story.open("log");
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    story.append("log", i * 10, "0123456789");
+    story.answer_write();
+    story.pass(500ms);
+    if (!story.remote.waiting<Commit>().empty()) story.answer_commit();
+    CHECK(story.queue.stats().operations <= 12);  // what was written in some five seconds
+  }
+}
+
 TEST_CASE("a commit answered before its write waits for it") {
   Story story;
   story.append("clip", 0, "one");
