@@ -84,14 +84,39 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   }
   inode->rescuing = true;
   ++inode->changes_in_flight;
-  auto done = [this, inode, left = gone ? std::nullopt : theirs](Result<Rescued> ours) {
-    inode->rescuing = false;
-    --inode->changes_in_flight;
-    if (ours) return rescued(inode, left, *ours);
-    // Looked at again after the next attach.
-    if (inode->abandoned) holds_.let_go(inode);
+  keep_apart({inode, base, gone ? std::nullopt : theirs});
+}
+
+void Conflicts::keep_apart(Meeting meeting) {
+  const InodeRef inode = meeting.inode;
+  const Attributes base = meeting.base;
+  auto done = [this, meeting = std::move(meeting)](Result<Rescued> ours) mutable {
+    if (ours) {
+      meeting.inode->rescuing = false;
+      --meeting.inode->changes_in_flight;
+      return rescued(meeting.inode, meeting.theirs, *ours);
+    }
+    meeting.error = ours.error().value();
+    meeting.backoff = longer_backoff(meeting.backoff);
+    meeting.retry_at = parts_.time.now + meeting.backoff;
+    failed_.push_back(std::move(meeting));
   };
   rescuer_.rescue(inode, base, std::move(done));
+}
+
+void Conflicts::tick(bool connected) {
+  if (!connected) return;
+  for (Meeting& meeting : std::exchange(failed_, {})) {
+    if (parts_.time.now < meeting.retry_at) {
+      failed_.push_back(std::move(meeting));
+    } else {
+      keep_apart(std::move(meeting));
+    }
+  }
+}
+
+void Conflicts::retry_now() {
+  for (Meeting& meeting : failed_) meeting.retry_at = parts_.time.now;
 }
 
 void Conflicts::rescued(const InodeRef& inode, const std::optional<Attributes>& theirs,

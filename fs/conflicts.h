@@ -35,10 +35,24 @@ class Conflicts {
   void attached(const AttachReply& reply, bool restarted);
   /// It is known what became of a removal of ours, counted in Inode::removals. Null: of nothing.
   void removal_answered(const InodeRef& target);
+  /// What could not be kept apart is tried again. From time to time; and at once.
+  void tick(bool connected);
+  void retry_now();
+  /// errno of the last that could not, and waits; or 0.
+  int retry_error() const { return failed_.empty() ? 0 : failed_.back().error; }
   /// Since the mount started.
   const std::vector<ConflictCopy>& copies() const { return copies_; }
 
  private:
+  struct Meeting {
+    InodeRef inode;
+    Attributes base;                   // what ours was made to
+    std::optional<Attributes> theirs;  // none: removed
+    int error = 0;
+    transport::Duration backoff{};
+    transport::TimePoint retry_at{};
+  };
+
   /// What is queued for it may be sent: once the queue does not tell any more that none of it was.
   void resume(const InodeRef& inode);
   void clear_bases();
@@ -46,6 +60,7 @@ class Conflicts {
   /// `gone`: it has no name, or is not there at all.
   void judge(const InodeRef& inode, const Attributes& base, const std::optional<Attributes>& theirs,
              bool gone);
+  void keep_apart(Meeting meeting);
   void rescued(const InodeRef& inode, const std::optional<Attributes>& theirs, const Rescued& ours);
 
   ClientParts parts_;
@@ -60,6 +75,7 @@ class Conflicts {
   std::map<InodeRef, Attributes> unjudged_;
   std::vector<InodeRef> to_resume_;  // when the queue has cleared the bases of those before
   bool clearing_ = false;
+  std::vector<Meeting> failed_;
   std::vector<ConflictCopy> copies_;
 };
 

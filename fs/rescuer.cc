@@ -51,6 +51,11 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
 
   void begin() {
     path = with.known_.inodes().path(*inode);
+    const auto begun = with.begun_.find(inode);
+    if (begun != with.begun_.end()) {
+      copy = begun->second;
+      return copy_all();
+    }
     const auto slash = path.rfind('/');
     if (slash == std::string::npos) return in_folder(with.known_.inodes().find(kRootNode));
     auto found = [self = shared_from_this()](Result<NodeNumber> number) {
@@ -85,6 +90,7 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
     with.known_.inodes().set_name(*copy, folder->number, name);
     with.known_.name_made(folder, name, made.entry);
     copy->content.disk_known = true;
+    with.begun_.emplace(inode, copy);
     copy_all();
   }
 
@@ -195,6 +201,7 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
     with.log_.flush([self = shared_from_this()](Result<void> result) {
       if (!result) return self->failed(result.error());
       if (self->generation != self->inode->local.generation) return self->copy_all();
+      self->with.begun_.erase(self->inode);
       std::move(self->done)(Rescued{self->path, self->copy, self->missing_bytes});
     });
   }

@@ -6,6 +6,7 @@
 #include <absl/functional/any_invocable.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -24,7 +25,8 @@ struct Rescued {
 
 class Rescuer {
  public:
-  /// Called once. An error: ours is still where it was; the log says so.
+  /// Called once. An error: ours is still where it was; the log says so. Asked again, it goes on
+  /// with the copy it had begun.
   using Done = absl::AnyInvocable<void(Result<Rescued>) &&>;
 
   /// `host` becomes part of the name.
@@ -43,6 +45,7 @@ class Rescuer {
   Questions& questions_;
   ChangeLog& log_;
   std::string host_;
+  std::map<InodeRef, InodeRef> begun_;  // copies, by their originals
 };
 
 }  // namespace rushfs::fs

@@ -91,6 +91,7 @@ void Volume::tick(bool connected) {
   if (!connected) known_.link_lost();
   log_.tick();
   writeback_.tick(connected);
+  conflicts_.tick(connected);
   holds_.tick(connected);
   known_.sweep();
 }
@@ -131,9 +132,15 @@ void Volume::wait_all(Reply<void> reply) {
   });
 }
 
+void Volume::retry_now() {
+  writeback_.retry_now();
+  conflicts_.retry_now();
+}
+
 QueueStatus Volume::queue_status() const {
   QueueStatus status = writeback_.status();
   status.conflicts = conflicts_.copies();
+  if (conflicts_.retry_error() != 0) status.retry_error = conflicts_.retry_error();
   return status;
 }
 

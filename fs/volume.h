@@ -168,7 +168,7 @@ class Volume : private WritebackListener {
   void wait_all(Reply<void> reply);
   /// For a folder as wait_all().
   void wait_file(std::string path, Reply<void> reply);
-  void retry_now() { writeback_.retry_now(); }
+  void retry_now();
   void discard_parked(std::uint64_t operation, Reply<void> reply);
   QueueStatus queue_status() const;
   const CacheStatus& cache_status() const { return reader_.status(); }

@@ -6,6 +6,8 @@
 // Pure: the queue is behind a DiskLoop, the server behind Remote. Owner: the file loop.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -33,6 +35,14 @@ struct AppliedOperation {
 };
 
 /// What Writeback tells its owner, on the file loop.
+/// What the server could not do, its disk being full or the like, is tried again soon, then rarely.
+inline constexpr std::chrono::seconds kFirstBackoff{1};
+inline constexpr std::chrono::seconds kLongestBackoff{30};
+
+inline transport::Duration longer_backoff(transport::Duration last) {
+  return std::clamp<transport::Duration>(last * 2, kFirstBackoff, kLongestBackoff);
+}
+
 class WritebackListener {
  public:
   virtual ~WritebackListener() = default;

@@ -14,10 +14,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A full disk at the server: asked again soon, then rarely.
-constexpr transport::Duration kFirstBackoff = 1s;
-constexpr transport::Duration kLongestBackoff = 30s;
-
 /// Refusals that may pass without anybody touching the operation.
 bool worth_retrying(int error) {
   switch (error) {
@@ -148,7 +144,7 @@ void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int err
   take_back(id, node, index);
   node.error = error;
   if (!worth_retrying(error)) return park(id, node, error);
-  node.backoff = std::clamp(node.backoff * 2, kFirstBackoff, kLongestBackoff);
+  node.backoff = longer_backoff(node.backoff);
   node.retry_at = parts_.time.now + node.backoff;
   settling_.insert(id);
   wake(node, errno_code(error), true);

@@ -18,9 +18,10 @@ inline std::string get(const std::filesystem::path& path) {
 }
 
 struct Story {
-  Story() {
+  explicit Story(const WorldOptions& options = {}, std::size_t bytes = 300'000)
+      : world(options), size(bytes) {
     std::filesystem::create_directory(world.exported() / "reel");
-    put(file, std::string(300'000, 'o'));
+    put(file, std::string(size, 'o'));
     REQUIRE(world.read_file("reel/clip.mov"));
     world.run_for(std::chrono::seconds(3));
   }
@@ -49,11 +50,12 @@ struct Story {
     return found;
   }
   std::string ours() const {
-    std::string text(300'000, 'o');
+    std::string text(size, 'o');
     return text.replace(1000, 4, "OURS");
   }
 
   World world;
+  std::size_t size;
   std::filesystem::path file = world.exported() / "reel" / "clip.mov";
 };
 
