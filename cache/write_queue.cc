@@ -147,7 +147,9 @@ std::vector<Operation> WriteQueue::next(std::uint64_t after_sequence, std::uint6
   std::uint64_t bytes = 0;
   const QueueIndex::Operations& operations = state_->index.operations();
   for (auto queued = operations.upper_bound(after_sequence);
-       queued != operations.end() && (batch.empty() || bytes < max_bytes); ++queued) {
+       queued != operations.end() && (batch.empty() || bytes < max_bytes) &&
+       batch.size() < kMostAtOnce;
+       ++queued) {
     std::optional<Operation> operation = state_->load(queued->first);
     if (!operation) continue;
     bytes += operation->data.size();

@@ -30,6 +30,8 @@ inline constexpr std::uint64_t kMaximumWriteBytes = 4 * 1024 * 1024;
 inline constexpr std::uint64_t kMaximumPayloadBytes = 64 * 1024;
 // Of what a file was before.
 inline constexpr std::size_t kMaximumBaseBytes = 1024;
+// Operations loaded at once: some ten milliseconds, however small they are.
+inline constexpr std::size_t kMostAtOnce = 8192;
 
 struct WriteQueueStats {
   std::uint64_t operations = 0;  // queued, parked ones included
@@ -96,9 +98,9 @@ class WriteQueue {
   std::vector<Buffer> queued_changes(std::string_view node) const;
 
   // --- the sending side ----------------------------------------------------------------------
-  // Operations after `after_sequence` in order, with data, until max_bytes are loaded (at least
-  // one if there is one). Those of parked nodes are left out, also later, until retry_parked().
-  // Includes uncommitted ones. Data found damaged parks its operation.
+  // Operations after `after_sequence` in order, with data, until max_bytes or kMostAtOnce of them
+  // are loaded (at least one if there is one). Not those of parked nodes, also later, until
+  // retry_parked(). Includes uncommitted ones. Data found damaged parks its operation.
   std::vector<Operation> next(std::uint64_t after_sequence, std::uint64_t max_bytes);
   // The same for chosen sequences (a retry); unknown, damaged and parked ones are left out.
   std::vector<Operation> load(std::span<const std::uint64_t> sequences);

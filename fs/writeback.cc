@@ -83,6 +83,7 @@ void Writeback::appended(const NodeId& id, const std::string& name, std::uint64_
   ++operations_;
   bytes_ += bytes;
   bytes_total_ += bytes;
+  gathered_ += bytes;
   pump();
 }
 
@@ -94,6 +95,7 @@ void Writeback::closed(const NodeId& id) {
   found->second.open = false;
   consider_commit(id, found->second);
   drop_if_idle(id);
+  hurry();
 }
 
 // A load under way may still bring operations above the cursor that were sent before their turn;
@@ -210,7 +212,7 @@ void Writeback::retry_now() {
         }
         // They lie behind the cursor; what was sent since is recognised and skipped.
         if (!result.first.empty()) cursor_ = std::min(cursor_, result.first.front() - 1);
-        pump();
+        hurry();
       });
 }
 
@@ -246,7 +248,7 @@ void Writeback::tick(bool connected) {
       settle(id, found->second, connected);
     }
   }
-  pump();
+  hurry();
 }
 
 QueueStatus Writeback::status() const {

@@ -181,6 +181,8 @@ class Writeback {
   };
 
   // Loading (writeback_load.cc).
+  bool gathering() const;
+  void hurry();
   void pump();
   void load_in_order();
   void load_chosen(const NodeId&, Node&);
@@ -219,6 +221,7 @@ class Writeback {
   std::uint64_t in_flight_ = 0;     // bytes sent and unanswered
   std::uint64_t highest_ = 0;       // sequence appended, as far as known
   std::uint64_t cursor_ = 0;        // loaded in order through here
+  std::uint64_t gathered_ = 0;      // bytes above it, or enough not to wait for company
   std::uint64_t generation_ = 0;    // loads asked for before a restart are thrown away
   bool loading_ = false;
   std::uint64_t floor_ = 0;

@@ -174,6 +174,7 @@ void Writeback::wait(const NodeId& id, Done done) {
   if (node.parked) return std::move(done)(Result<void>(errno_code(EIO)));
   node.waiters.push_back({node.last, false, parts_.time.now, std::move(done)});
   consider_commit(id, node);
+  hurry();
 }
 
 void Writeback::wait_all(Done done) {

@@ -14,6 +14,8 @@ constexpr std::uint64_t kLargestLoad = 8 << 20;
 constexpr std::uint64_t kSmallestLoad = 1 << 20;
 /// Operations loaded by number at once; kernels write at most 1 MiB each.
 constexpr std::size_t kChosenAtOnce = 16;
+/// So much is worth a message of its own.
+constexpr std::uint64_t kWorthSending = 64 << 10;
 
 }  // namespace
 
@@ -52,6 +54,17 @@ bool Writeback::may_choose(const Node& node) const {
   return node.wanted_urgently() && cursor_ >= node.known_after;
 }
 
+// Each message costs both ends more than a few bytes do: while some are under way, the next small
+// changes wait for company until these are answered (as RFC 896 has it), or somebody for them.
+bool Writeback::gathering() const {
+  return in_flight_ > 0 && in_flight_ < kWorthSending && gathered_ < kWorthSending;
+}
+
+void Writeback::hurry() {
+  gathered_ = kWorthSending;
+  pump();
+}
+
 void Writeback::pump() {
   while (attached_ && !loading_ && !chosen_.empty()) {
     const NodeId id = *chosen_.begin();
@@ -64,11 +77,13 @@ void Writeback::pump() {
       return;
     }
   }
-  if (attached_ && !loading_ && in_flight_ < window_ && cursor_ < highest_) load_in_order();
+  const bool ready = attached_ && !loading_ && in_flight_ < window_ && cursor_ < highest_;
+  if (ready && !gathering()) load_in_order();
 }
 
 void Writeback::load_in_order() {
   loading_ = true;
+  gathered_ = 0;
   const auto room = std::clamp(window_ - in_flight_, kSmallestLoad, kLargestLoad);
   parts_.queue_loop.run(
       [&queue = parts_.queue, after = cursor_, room] {

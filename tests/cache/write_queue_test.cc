@@ -79,6 +79,17 @@ TEST_CASE("a batch holds at most the bytes asked for, and at least one operation
   CHECK(queue.next(0, 1).size() == 1);
 }
 
+TEST_CASE("a batch of small operations is no longer than can be loaded in a moment") {
+  const TemporaryFolder folder;
+  WriteQueue queue({folder.path(), kPlenty});
+  for (std::size_t i = 0; i < kMostAtOnce + 10; ++i) {
+    REQUIRE(queue.append_write(from("a"), i, Buffer(1)));
+  }
+  const auto first = queue.next(0, 1 << 20);
+  CHECK(first.size() == kMostAtOnce);
+  CHECK(queue.next(first.back().sequence, 1 << 20).size() == 10);
+}
+
 TEST_CASE("what was committed is there after a restart, what was completed is not") {
   const TemporaryFolder folder;
   const Buffer data = bytes_from_seed(3, 100'000);

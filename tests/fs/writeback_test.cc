@@ -88,6 +88,7 @@ TEST_CASE("operations of a file leave in order, each naming the one before it") 
   story.open("clip");
   story.append("clip", 0, "one");
   story.append("clip", 100, "two");
+  story.writeback.closed({"clip"});
   const auto writes = story.remote.waiting<Write>();
   REQUIRE(writes.size() == 2);
   CHECK(writes[0].position.after == 0);
@@ -135,6 +136,8 @@ TEST_CASE("answers that overtake each other are told in the order of the operati
   Story story;
   story.open("clip");
   for (int i = 0; i < 3; ++i) story.append("clip", 100 * i, "x");
+  story.writeback.closed({"clip"});
+  story.answer_commit();
   auto last = std::move(story.remote.calls.back());
   story.remote.calls.pop_back();
   WriteReply reply;
@@ -256,6 +259,39 @@ TEST_CASE("neighbouring writes that wait travel as one") {
   const auto writes = story.remote.waiting<Write>();
   REQUIRE(writes.size() == 1);
   CHECK(writes[0].data.size() == 1000);
+}
+
+TEST_CASE("small changes gather while others are under way, until somebody wants them") {
+  Story story;
+  for (const char* file : {"log", "other"}) story.open(file);
+  auto write_ten = [&story, at = std::uint64_t{0}](const std::string& file) mutable {
+    for (int i = 0; i < 10; ++i, at += 10) story.append(file, at, "0123456789");
+  };
+  const auto in_messages = [&story] {
+    std::vector<std::size_t> sizes;
+    for (const auto& write : story.remote.waiting<Write>()) sizes.push_back(write.data.size());
+    return sizes;
+  };
+  using Sizes = std::vector<std::size_t>;
+  write_ten("log");
+  CHECK(in_messages() == Sizes{10});
+  story.answer_write();
+  CHECK(in_messages() == Sizes{90});
+  write_ten("log");
+  write_ten("other");
+  story.pass(1s);  // an answer that does not come holds nothing up for long
+  CHECK(in_messages() == Sizes{90, 100, 100});
+  write_ten("log");
+  int error = kWaiting;
+  SECTION("closed") { story.writeback.closed({"log"}); }
+  SECTION("waited for") { story.writeback.wait({"log"}, note(error)); }
+  SECTION("fsync") { story.writeback.sync({"log"}, note(error)); }
+  SECTION("large") {
+    story.append("other", 1 << 20, std::string(1 << 20, 'b'));
+    CHECK(in_messages() == Sizes{90, 100, 100, 100, 1 << 20});
+    return;
+  }
+  CHECK(in_messages() == Sizes{90, 100, 100, 100});
 }
 
 TEST_CASE("four times what the path holds is sent before an answer is waited for") {
