@@ -64,7 +64,7 @@ void ServerHistory::note_file(const MemoryDisk::File& file, transport::TimePoint
   for (const Tag tag : tags_of(*state.bytes)) {
     if (tag == 0) continue;
     first_seen_.emplace(std::pair(key, tag), states.size() - 1);
-    arrived_.insert(tag);
+    arrived_.emplace(tag, key);
   }
 }
 
@@ -81,10 +81,14 @@ std::vector<Tag> ServerHistory::cut_power(transport::TimePoint now) {
   std::vector<Tag> lost;
   for (const auto& file : disk_.cut_power()) {
     if (file->links == file->hidden) continue;  // removed: nobody will look for it
-    const auto& before = *files_.at({file->inode}).back().bytes;
+    const FileKey key{file->inode};
+    const auto& before = *files_.at(key).back().bytes;
     for (const Tag tag : tags_of(before)) {
       const bool kept = file->bytes->find(cell(tag)) != std::string::npos;
-      if (!kept && arrived_.erase(tag) > 0) lost.push_back(tag);
+      const auto arrived = arrived_.find(tag);
+      if (kept || arrived == arrived_.end() || arrived->second != key) continue;
+      arrived_.erase(arrived);
+      lost.push_back(tag);
     }
   }
   look(now);

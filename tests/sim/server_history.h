@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,7 +47,8 @@ class ServerHistory {
  public:
   explicit ServerHistory(MemoryDisk& disk);
 
-  /// The disk lost what was not synced. Returns the writes that are seen nowhere any more.
+  /// The disk lost what was not synced. Returns the writes that the files they were made to had
+  /// and have no more.
   std::vector<Tag> cut_power(transport::TimePoint now);
   /// Something may have changed. Returns the files that have.
   std::vector<FileKey> look(transport::TimePoint now);
@@ -71,7 +71,7 @@ class ServerHistory {
   std::map<FileKey, std::vector<FileState>> files_;
   std::map<FileKey, std::vector<FolderState>> folders_;
   std::map<std::pair<FileKey, Tag>, std::size_t> first_seen_;
-  std::set<Tag> arrived_;
+  std::map<Tag, FileKey> arrived_;  // in which file first: others may hold copies
   std::uint64_t changes_ = 0;
 };
 
