@@ -15,35 +15,24 @@ constexpr std::uint8_t kShortMask = 0x1f;  // and the key phase
 constexpr std::size_t kSampleOffset = 4;   // from the packet number
 constexpr std::size_t kSampleLength = 16;
 
-/// Algorithms are fetched once: naming one per packet resolves it on each call.
-const EVP_CIPHER* aead(CipherSuite suite) {
-  static EVP_CIPHER* const aes_128 = EVP_CIPHER_fetch(nullptr, "AES-128-GCM", nullptr);
-  static EVP_CIPHER* const aes_256 = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
-  static EVP_CIPHER* const chacha20 = EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr);
-  switch (suite) {
-    case CipherSuite::aes_128_gcm:
-      return aes_128;
-    case CipherSuite::aes_256_gcm:
-      return aes_256;
-    case CipherSuite::chacha20_poly1305:
-      return chacha20;
-  }
-  return nullptr;
-}
+struct Algorithms {
+  const char* aead_name;
+  const char* header_name;
+  const EVP_CIPHER* aead = EVP_CIPHER_fetch(nullptr, aead_name, nullptr);
+  const EVP_CIPHER* header = EVP_CIPHER_fetch(nullptr, header_name, nullptr);
+};
 
-const EVP_CIPHER* header_cipher(CipherSuite suite) {
-  static EVP_CIPHER* const aes_128 = EVP_CIPHER_fetch(nullptr, "AES-128-ECB", nullptr);
-  static EVP_CIPHER* const aes_256 = EVP_CIPHER_fetch(nullptr, "AES-256-ECB", nullptr);
-  static EVP_CIPHER* const chacha20 = EVP_CIPHER_fetch(nullptr, "ChaCha20", nullptr);
+/// Fetched once: by name, each would be looked up again for every key.
+const Algorithms& algorithms(CipherSuite suite) {
+  static const Algorithms aes_128{"AES-128-GCM", "AES-128-ECB"};
+  static const Algorithms aes_256{"AES-256-GCM", "AES-256-ECB"};
+  static const Algorithms chacha20{"ChaCha20-Poly1305", "ChaCha20"};
   switch (suite) {
-    case CipherSuite::aes_128_gcm:
-      return aes_128;
-    case CipherSuite::aes_256_gcm:
-      return aes_256;
-    case CipherSuite::chacha20_poly1305:
-      return chacha20;
+    case CipherSuite::aes_128_gcm: return aes_128;
+    case CipherSuite::aes_256_gcm: return aes_256;
+    case CipherSuite::chacha20_poly1305: break;
   }
-  return nullptr;
+  return chacha20;
 }
 
 CipherContext make_context(const EVP_CIPHER* algorithm, const Secret& key, bool encrypt) {
@@ -69,7 +58,7 @@ void CipherContextDeleter::operator()(evp_cipher_ctx_st* context) const {
 }
 
 PacketCipher::PacketCipher(const PacketKeys& keys, Direction direction)
-    : context_(make_context(aead(keys.suite), keys.key, direction == Direction::seal)),
+    : context_(make_context(algorithms(keys.suite).aead, keys.key, direction == Direction::seal)),
       iv_(keys.iv) {}
 
 std::array<std::uint8_t, 12> PacketCipher::nonce(std::uint64_t number) const {
@@ -115,7 +104,7 @@ bool PacketCipher::open(std::uint64_t number, std::span<std::uint8_t> packet,
 }
 
 HeaderCipher::HeaderCipher(const PacketKeys& keys)
-    : context_(make_context(header_cipher(keys.suite), keys.header_protection, true)),
+    : context_(make_context(algorithms(keys.suite).header, keys.header_protection, true)),
       is_chacha20_(keys.suite == CipherSuite::chacha20_poly1305) {
   EVP_CIPHER_CTX_set_padding(context_.get(), 0);
 }
