@@ -9,8 +9,10 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 #include "tools/arrival.h"
 #include "tools/command.h"
@@ -26,6 +28,9 @@ namespace {
 constexpr auto kWithoutLink = std::chrono::seconds(20);
 // How long the mount's process may take to close its queue after the unmount.
 constexpr int kFarewellMilliseconds = 30'000;
+/// Whoever only looks (df, a file manager) makes a mount busy for a moment.
+constexpr auto kBusyPatience = std::chrono::seconds(2);
+constexpr auto kBusyPoll = std::chrono::milliseconds(50);
 
 struct Arguments {
   std::string directory;
@@ -51,6 +56,16 @@ int fusermount(const std::string& mount_point, bool lazy) {
 int take_down(const std::string& mount_point, bool lazy) {
   if (geteuid() != 0) return fusermount(mount_point, lazy);
   return umount2(mount_point.c_str(), lazy ? MNT_DETACH : 0) == 0 ? 0 : errno;
+}
+
+int take_down_patiently(const std::string& mount_point) {
+  const auto until = std::chrono::steady_clock::now() + kBusyPatience;
+  int error = take_down(mount_point, false);
+  while (error == EBUSY && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(kBusyPoll);
+    error = take_down(mount_point, false);
+  }
+  return error;
 }
 
 void remove_dead_mount(const std::string& mount_point) {
@@ -98,7 +113,7 @@ ExitCode unmount(const Arguments& arguments) {
                                    "and keeps the queue for the next mount.",
                                    error.what(), mount_point, mount_point));
   }
-  if (const int error = take_down(mount_point, false); error != 0) {
+  if (const int error = take_down_patiently(mount_point); error != 0) {
     throw CommandError(
         ExitCode::failure,
         fmt::format("Cannot unmount {0}: {1}.{2}", mount_point, std::strerror(error),

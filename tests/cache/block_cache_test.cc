@@ -236,6 +236,8 @@ TEST_CASE("killed at any point, what is read back is what was put") {
   std::uint64_t hits = 0;
   for (int round = 0; round < 40; ++round) {
     const std::uint64_t seed = random();
+    int progress[2];
+    REQUIRE(::pipe(progress) == 0);
     const pid_t child = ::fork();
     if (child == 0) {
       BlockCache cache({folder.path(), budget});
@@ -246,11 +248,17 @@ TEST_CASE("killed at any point, what is read back is what was put") {
         const std::uint64_t version = choice() % 50 == 0 ? 2 : 1;
         cache.put("clip", version, index, bytes_from_seed(version * 1000 + index, 20'000));
         if (choice() % 16 == 0) cache.flush();
+        if (::write(progress[1], "+", 1) != 1) std::abort();
       }
     }
-    ::usleep(static_cast<useconds_t>(2000 + random() % 15'000));
+    for (std::uint64_t puts = 1 + random() % 100; puts > 0; --puts) {
+      char one = 0;
+      REQUIRE(::read(progress[0], &one, 1) == 1);
+    }
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
+    ::close(progress[0]);
+    ::close(progress[1]);
     BlockCache cache({folder.path(), budget});
     REQUIRE(used_on_disk(folder.path()) <= budget);
     for (std::uint64_t version : {1, 2}) {

@@ -260,6 +260,12 @@ class LifeTest(harness.TestCase):
             self.assertIn("open in it", done.stderr)
         mount.unmount()
 
+    def test_a_program_that_only_looks_does_not_keep_a_mount_from_being_unmounted(self):
+        mount = self.mount()
+        looking = subprocess.Popen(["sleep", "0.5"], cwd=mount.folder)
+        mount.unmount()
+        self.assertEqual(looking.wait(), 0)
+
 
 class TruthTest(harness.TestCase):
     def test_status_and_wait_tell_the_truth_about_the_queue(self):
