@@ -109,6 +109,7 @@ class FuseSession::Kernel {
   std::function<void()> turn_;
   absl::AnyInvocable<void() &&> ended_;
   fuse_session* session_ = nullptr;
+  std::uint64_t generation_ = 0;  // handles that programs kept from an earlier mount are not ours
   bool mounted_ = false;
   bool initialised_ = false, read_ahead_raised_ = false;
   fuse_buf buffer_{};

@@ -35,9 +35,11 @@ struct stat to_stat(const Attributes& attributes) {
   return result;
 }
 
-fuse_entry_param to_entry(const NodeReference& found, double valid = kKernelValidity) {
+fuse_entry_param to_entry(const NodeReference& found, std::uint64_t generation,
+                          double valid = kKernelValidity) {
   fuse_entry_param entry{};
   entry.ino = found.number.value;
+  if (found.number != kRootNode) entry.generation = generation;
   entry.attr = to_stat(found.attributes);
   entry.attr_timeout = valid;
   entry.entry_timeout = valid;
@@ -67,7 +69,7 @@ void FuseSession::Kernel::entry(FuseRequest& request, const Result<NodeReference
                                 double valid) {
   if (!found) return fail(request, found.error().value());
   const auto handle = take(request);
-  const fuse_entry_param entry = to_entry(*found, valid);
+  const fuse_entry_param entry = to_entry(*found, generation_, valid);
   const bool given = handle && fuse_reply_entry(handle, &entry) == 0;
   if (!given && found->number.value != 0) volume_.forget(found->number, 1);
 }
@@ -76,7 +78,7 @@ void FuseSession::Kernel::created(FuseRequest& request, const Result<Created>& c
                                   fuse_file_info file, double valid) {
   if (!created) return fail(request, created.error().value());
   const auto handle = take(request);
-  const fuse_entry_param entry = to_entry(created->found, valid);
+  const fuse_entry_param entry = to_entry(created->found, generation_, valid);
   file.fh = created->opened.handle.value;
   file.keep_cache = created->opened.keep_pages;
   file.direct_io = created->opened.whole_writes;
@@ -188,7 +190,7 @@ void FuseSession::Kernel::listed(FuseRequest& request, NodeNumber directory,
       volume_.forget(found->number, 1);  // the kernel asks for it by name, and waits
       found.reset();
     }
-    if (found) entry = to_entry(*found);
+    if (found) entry = to_entry(*found, generation_);
     entry.attr.st_ino = item.inode;
     if (!found) entry.attr.st_mode = static_cast<mode_t>(DTTOIF(item.type));
     const auto offset = static_cast<off_t>(item.cookie);

@@ -15,6 +15,7 @@
 
 #include "fs/fuse_kernel.h"
 #include "fs/fuse_replay.h"
+#include "fs/host.h"
 #include "fs/mount_info.h"
 
 namespace rushfs::fs {
@@ -171,7 +172,8 @@ void FuseSession::Kernel::initialise(fuse_conn_info& connection) {
   const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK |
                           FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
                           FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO |
-                          FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL;
+                          FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL |
+                          FUSE_CAP_EXPORT_SUPPORT;
   const unsigned unwanted = FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
                             FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
                             FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV;
@@ -181,6 +183,7 @@ void FuseSession::Kernel::initialise(fuse_conn_info& connection) {
   connection.max_background = kBackground;
   connection.congestion_threshold = kBackground * 3 / 4;
   connection.time_gran = 1;
+  generation_ = static_cast<std::uint32_t>(random_number());
   initialised_ = true;
 }
 

@@ -130,11 +130,27 @@ InodeRef Inodes::find(NodeTag tag) const {
   return found == by_tag_.end() ? nullptr : found->second.lock();
 }
 
+InodeRef Inodes::recall(NodeNumber number) {
+  if (const auto inode = find(number)) return inode;
+  const NodeId* node = given_up_.find(number.value);
+  return node == nullptr ? nullptr : get(NodeId(*node));
+}
+
+// A file that is met again has the number it had.
+NodeNumber Inodes::number_for(const NodeId& node) {
+  const NodeNumber* before = given_up_numbers_.find(node);
+  if (before == nullptr) return {next_++};
+  const NodeNumber number = *before;
+  given_up_.erase(number.value);
+  given_up_numbers_.erase(node);
+  return number;
+}
+
 InodeRef Inodes::get(const NodeId& node) {
   auto& inode = by_node_[node];
   if (!inode) {
     inode = std::make_shared<Inode>();
-    inode->number = {next_++};
+    inode->number = number_for(node);
     inode->node = node;
     by_number_[inode->number.value] = inode;
     by_tag_[tag_of(node)] = inode;
@@ -207,8 +223,11 @@ void Inodes::sweep(const std::function<void(Inode&)>& gone) {
     gone(*found->second);
     const auto named = by_name_.find({found->second->parent, found->second->name});
     if (named != by_name_.end() && named->second.number == number) by_name_.erase(named);
-    by_tag_.erase(tag_of(found->second->node));
-    by_node_.erase(found->second->node);
+    const NodeId node = found->second->node;
+    given_up_.put(number.value, node);
+    given_up_numbers_.put(node, number);
+    by_tag_.erase(tag_of(node));
+    by_node_.erase(node);
     by_number_.erase(found);
   }
   candidates_ = std::move(still_needed);

@@ -22,6 +22,7 @@
 #include "fs/message_types.h"
 #include "fs/messages.h"
 #include "fs/notices.h"
+#include "fs/recent_map.h"
 #include "fs/remote.h"
 
 namespace rushfs::fs {
@@ -145,6 +146,9 @@ class Inodes {
   InodeRef find(NodeTag tag) const;
   /// The inode of this node id, made when new; `attributes` are not looked at.
   InodeRef get(const NodeId& node);
+  /// Also one that was given up: somebody may have a handle of it (name_to_handle_at(2)). Nothing
+  /// for what was given up long ago.
+  InodeRef recall(NodeNumber number);
   /// What was last seen under this name; nothing if unknown.
   InodeRef child(NodeNumber parent, const std::string& name) const;
   /// `asked`: the server said so when it was asked, and nothing has changed the folder since.
@@ -166,8 +170,14 @@ class Inodes {
  private:
   bool needed(const InodeRef& inode) const;
 
+  NodeNumber number_for(const NodeId& node);
+
+  static constexpr std::size_t kGivenUp = 16384;
+
   const LoopTime& time_;
   std::uint64_t next_ = kRootNode.value + 1;
+  RecentMap<std::uint64_t, NodeId> given_up_{kGivenUp};
+  RecentMap<NodeId, NodeNumber> given_up_numbers_{kGivenUp};  // the same the other way round
   std::unordered_map<std::uint64_t, InodeRef> by_number_;
   std::unordered_map<NodeId, InodeRef> by_node_;
   struct Named {

@@ -5,7 +5,18 @@
 
 namespace rushfs::fs {
 
+// The kernel had let go of it, and somebody has a handle.
+void Questions::find_again(NodeNumber node, Reply<NodeReference> reply) {
+  const auto inode = known_.inodes().recall(node);
+  if (!inode) return reply.fail(ESTALE);
+  attributes(node, [inode, reply = std::move(reply)](Result<Attributes> found) mutable {
+    if (!found) return reply.fail(found.error());
+    reply(reference_to(inode));
+  });
+}
+
 void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply) {
+  if (name == ".") return find_again(parent, std::move(reply));
   const auto directory = known_.inodes().find(parent);
   if (!directory) return reply.fail(ESTALE);
   if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
@@ -23,7 +34,7 @@ void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference>
         }
         known_.learn(*directory, (*heard)->directory, epoch);
         const auto& entry = (*heard)->entry;
-        const bool latest = directory->epoch <= epoch;
+        const bool latest = directory->epoch <= epoch && name != "..";
         if (entry && latest) known_.name_made(directory, name, *entry);
         if (entry) return reply(reference_to(known_.learn(*entry, directory->number, name, epoch)));
         if (latest) {

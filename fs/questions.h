@@ -31,6 +31,7 @@ class Questions {
 
  private:
   struct PathWalk;
+  void find_again(NodeNumber node, Reply<NodeReference> reply);
 
   Remote& remote_;
   Known& known_;

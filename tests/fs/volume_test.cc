@@ -165,6 +165,25 @@ TEST_CASE("who jumps back and forth in a folder finds the same entries, without 
   CHECK(world.calls.empty());
 }
 
+TEST_CASE("who has a handle of a file finds it when nobody remembers its name") {
+  World world;
+  write_file(world.exported() / "clip", "bytes");
+  const auto number = world.find("clip");
+  REQUIRE(number);
+  const auto by_handle = [&world, &number] {
+    world.volume().forget(*number, 1);
+    world.run_for(5s);
+    return world.await<NodeReference>(
+        [&](auto reply) { world.volume().lookup(*number, ".", std::move(reply)); });
+  };
+  const auto found = by_handle();
+  REQUIRE(found);
+  CHECK(found->number == *number);
+  CHECK(found->attributes.size == 5);
+  std::filesystem::remove(world.exported() / "clip");
+  CHECK(by_handle().error().value() == ESTALE);
+}
+
 TEST_CASE("creating, writing and closing a file takes one round trip") {
   World world;
   world.calls.clear();

@@ -748,6 +748,40 @@ def removed_files_live_until_they_are_closed(folder):
 
 
 @row
+def files_are_found_by_handle_when_no_cache_has_them(folder):
+    class Handle(ctypes.Structure):
+        _fields_ = [("size", ctypes.c_uint), ("kind", ctypes.c_int), ("bytes", ctypes.c_uint8 * 128)]
+
+    def handle_of(path):
+        handle, mount = Handle(128), ctypes.c_int()
+        checked(LIBC.name_to_handle_at(AT_FDCWD, os.fsencode(path), ctypes.byref(handle),
+                                       ctypes.byref(mount), 0))
+        return handle
+
+    def use(handle, action):
+        fd = checked(LIBC.open_by_handle_at(top, ctypes.byref(handle), os.O_RDONLY))
+        try:
+            return action(fd)
+        finally:
+            os.close(fd)
+
+    below = folder / "one" / "two"
+    below.mkdir(parents=True)
+    kept = [handle_of(put(below / str(number), b"%d" % number)) for number in range(20)]
+    gone, deep = handle_of(put(below / "gone", b"gone")), handle_of(below)
+    (below / "gone").unlink()
+    (below / "7").rename(folder / "moved")
+    top = os.open(folder, os.O_RDONLY)
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as caches:
+        caches.write("2")  # files and names nobody uses
+    time.sleep(2.5)  # whoever the kernel tells of that has forgotten them, too
+    seen = [attempt(use, handle, lambda fd: os.pread(fd, 10, 0)) for handle in [*kept, gone]]
+    seen.append(attempt(use, deep, lambda fd: sorted(os.listdir(fd))))
+    os.close(top)
+    return seen
+
+
+@row
 def reading_shows_in_the_access_time(folder):
     """docs/semantics.md, "Access times". What moves by less is the server's clock beside ours."""
     path, link = put(folder / "file", b"content"), folder / "link"
