@@ -111,6 +111,9 @@ struct Inode {
   std::optional<KnownRanges> data_ranges;
   bool copied_into = false;               // on the server, and perhaps not on its disk yet
   std::shared_ptr<Listing> listing;       // of a folder
+  AbsentNames absent;                     // from it
+  std::uint32_t names_asked = 0;          // since its listing was last asked for with one
+  bool crowded = false;                   // too many names for that
   std::optional<std::string> target;      // of a symlink: never changes
   std::deque<Version> our_versions;       // earlier ones that only our own changes led away from
   NodeNumber parent;                      // where it was seen last, with `name`: for people
@@ -119,6 +122,9 @@ struct Inode {
   bool known() const { return server.mode != 0; }
   bool regular() const;
   bool directory() const;
+  /// `listing` is what the folder held when we last heard of it.
+  bool listed() const { return listing && listing->version == server.version; }
+  void forget_names() { listing.reset(), absent = {}; }
   /// As programs see it.
   Attributes view() const;
   std::uint64_t size() const { return local.size.apply(server.size); }

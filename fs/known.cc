@@ -48,6 +48,7 @@ void Known::noticed(Inode& inode) {
   inode.epoch = epoch_;
   inode.suspect = true;
   if (inode.listing) inode.listing->version = {};
+  inode.absent = {};
   // What we wrote is older than that, and so is the time that we wrote it.
   if (inode.local.operations == 0) inode.local.unstamped = false;
   if (inode.regular()) {
@@ -88,7 +89,7 @@ void Known::ours_moved(const InodeRef& inode, const std::optional<Attributes>& t
   } else if (inodes_.child(inode->parent, inode->name) == inode) {
     const auto parent = inodes_.find(inode->parent);
     inodes_.drop_name(inode->parent, inode->name);
-    if (parent) parent->listing.reset();  // something else may have the name by now
+    if (parent) parent->forget_names();  // something else may have the name by now
   }
   inode->validated = {};
   inode->kernel_pages_stale = true;

@@ -74,6 +74,8 @@ class Known {
   void directory_changed(const InodeRef& directory, const Change& change);
   void name_made(const InodeRef& directory, const std::string& name, const Entry& entry);
   void name_gone(const InodeRef& directory, const std::string& name);
+  /// It was looked for, and this version of the folder has nothing of the name.
+  void name_absent(const InodeRef& directory, const std::string& name, const Version& version);
   /// What we made, and nobody else has seen yet.
   void learn_made(Inode& inode, const Attributes& attributes);
   /// The same of an open file, which the server holds for us.
@@ -104,6 +106,7 @@ class Known {
   /// The server has to tell us of every change since we last heard of it.
   bool told_of_changes(const Inode& inode) const;
   void met(Inode& inode);
+  bool known_absent(const Inode& directory, const std::string& name) const;
 
   ClientParts parts_;
   KernelSide& kernel_;

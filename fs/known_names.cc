@@ -13,15 +13,24 @@ std::optional<InodeRef> Known::fresh_name(const Inode& directory, const std::str
     const auto inode = inodes_.child(directory.number, name);
     if (inode && fresh(*inode)) return inode;
   }
-  const auto& listing = directory.listing;
-  if (!listing || !fresh(directory) || listing->version != directory.server.version) return {};
-  if (name == "." || name == "..") return {};
-  const auto entry = listing->entries.find(name);
-  if (entry == listing->entries.end()) return InodeRef();
+  if (!fresh(directory) || name == "." || name == "..") return {};
+  if (known_absent(directory, name)) return InodeRef();
+  if (!directory.listed()) return {};
+  const auto entry = directory.listing->entries.find(name);
+  if (entry == directory.listing->entries.end()) return InodeRef();
   if (!entry->second.entry) return {};
   const auto inode = inodes_.find(entry->second.entry->node);
   if (!inode || !fresh(*inode)) return {};
   return inode;
+}
+
+bool Known::known_absent(const Inode& directory, const std::string& name) const {
+  const AbsentNames& absent = directory.absent;
+  const auto asked = absent.asked.find(name);
+  if (asked == absent.asked.end() || absent.version != directory.server.version) return false;
+  const auto age = parts_.time.now - asked->second;
+  return age < kValidity ||
+         (promised_ && asked->second >= promised_since_ && age < kPromisedValidity);
 }
 
 std::optional<InodeRef> Known::last_known_name(const Inode& directory, const std::string& name) {
@@ -51,19 +60,28 @@ void Known::keep_listing(const InodeRef& directory, Listing listing, std::uint64
 }
 
 void Known::directory_changed(const InodeRef& directory, const Change& change) {
-  auto* listing = directory->listing.get();
-  const bool followed = listing && listing->version == change.before;
+  const auto follow = [&](Version& version) {
+    version = version == change.before ? change.after.version : Version{};
+  };
   attributes_changed(*directory, change);
-  if (listing) listing->version = followed ? change.after.version : Version{};
+  follow(directory->absent.version);
+  if (directory->listing) follow(directory->listing->version);
 }
 
 void Known::name_made(const InodeRef& directory, const std::string& name, const Entry& entry) {
+  directory->absent.asked.erase(name);
   if (directory->listing) directory->listing->add(name, entry);
 }
 
 void Known::name_gone(const InodeRef& directory, const std::string& name) {
   inodes_.drop_name(directory->number, name);
   if (directory->listing) directory->listing->entries.erase(name);
+}
+
+void Known::name_absent(const InodeRef& directory, const std::string& name,
+                        const Version& version) {
+  name_gone(directory, name);
+  directory->absent.add(name, version, parts_.time.now);
 }
 
 // A folder of our own making is empty. (A call repeated after a crash of the server may find one

@@ -11,12 +11,19 @@ namespace {
 
 /// About 40 MiB with their attributes.
 constexpr std::size_t kMostEntries = 100'000;
+constexpr std::size_t kMostAbsent = 4'000;  // of one folder
 
 }  // namespace
 
 void Listing::add(const std::string& name, const Entry& entry) {
   entries[name] = {0, entry.attributes.inode,
                    static_cast<std::uint8_t>(IFTODT(entry.attributes.mode)), name, entry};
+}
+
+void AbsentNames::add(const std::string& name, const Version& folder, transport::TimePoint now) {
+  if (version != folder || asked.size() >= kMostAbsent) asked.clear();
+  version = folder;
+  asked[name] = now;
 }
 
 bool ListingDraft::add(std::uint64_t cookie, const ReadDirectoryReply& page) {

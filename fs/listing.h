@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "fs/messages.h"
+#include "transport/units.h"
 
 namespace rushfs::fs {
 
@@ -19,6 +20,15 @@ struct Listing {
   Version version;
 
   void add(const std::string& name, const Entry& entry);
+};
+
+/// Names that a folder has not, as the server said when it was asked for them.
+struct AbsentNames {
+  std::unordered_map<std::string, transport::TimePoint> asked;
+  Version version;  // of the folder at that time
+
+  /// Of more than some thousand names the earlier ones are forgotten.
+  void add(const std::string& name, const Version& folder, transport::TimePoint now);
 };
 
 /// Puts a listing together from its pages.

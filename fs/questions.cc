@@ -5,6 +5,15 @@
 
 namespace rushfs::fs {
 
+namespace {
+
+/// A name asked for in a folder may be the only one; a second seldom is.
+constexpr std::uint32_t kNamesBeforeListing = 2;
+/// Some eighty entries, a packet or a dozen.
+constexpr std::uint32_t kListingBytes = 16 << 10;
+
+}  // namespace
+
 // The kernel had let go of it, and somebody has a handle.
 void Questions::find_again(NodeNumber node, Reply<NodeReference> reply) {
   const auto inode = known_.inodes().recall(node);
@@ -15,6 +24,23 @@ void Questions::find_again(NodeNumber node, Reply<NodeReference> reply) {
   });
 }
 
+// Nobody waits for it, and it is in nobody's way.
+void Questions::fetch_listing(const InodeRef& directory) {
+  if (directory->listed() || directory->crowded) return;
+  if (++directory->names_asked < kNamesBeforeListing) return;
+  directory->names_asked = 0;
+  ask(
+      remote_, Priority::ahead, ReadDirectory{directory->node, 0, kListingBytes, true},
+      [this, directory, epoch = known_.epoch()](Result<Answer<ReadDirectoryReply>> answer) {
+        if (!answer) return;
+        known_.learn(*directory, (*answer)->directory, epoch);
+        ListingDraft draft;
+        directory->crowded = !draft.add(0, answer->reply);
+        if (!directory->crowded) known_.keep_listing(directory, draft.take(), epoch);
+      },
+      Patience::glance);
+}
+
 void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply) {
   if (name == ".") return find_again(parent, std::move(reply));
   const auto directory = known_.inodes().find(parent);
@@ -23,6 +49,7 @@ void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference>
   if (const auto fresh = known_.fresh_name(*directory, name)) return reply(reference_to(*fresh));
   const auto old = known_.last_known_name(*directory, name);
   if (old && !remote_.reachable()) return reply(reference_to(*old));
+  if (remote_.attached()) fetch_listing(directory);
   ask(
       remote_, Priority::urgent, Lookup{directory->node, name},
       [this, directory, name, epoch = known_.epoch(),
@@ -38,7 +65,7 @@ void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference>
         if (entry && latest) known_.name_made(directory, name, *entry);
         if (entry) return reply(reference_to(known_.learn(*entry, directory->number, name, epoch)));
         if (latest) {
-          known_.name_gone(directory, name);
+          known_.name_absent(directory, name, (*heard)->directory.version);
         } else {
           known_.inodes().drop_name(directory->number, name);
         }

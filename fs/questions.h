@@ -33,6 +33,8 @@ class Questions {
   struct PathWalk;
   void find_again(NodeNumber node, Reply<NodeReference> reply);
 
+  void fetch_listing(const InodeRef& directory);
+
   Remote& remote_;
   Known& known_;
   AccessTimes& access_times_;

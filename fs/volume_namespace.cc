@@ -197,7 +197,7 @@ void Volume::moved(const Renaming& renaming, const RenameReply& done) {
   // A file renamed over another name of itself keeps both (rename(2)).
   const bool nothing_done = done.replaced && done.replaced->node == done.moved.node;
   if (!nothing_done) known_.name_gone(renaming.from_directory, renaming.from);
-  if (leaves_whiteout(renaming.mode)) renaming.from_directory->listing.reset();
+  if (leaves_whiteout(renaming.mode)) renaming.from_directory->forget_names();
   inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
   known_.name_made(renaming.to_directory, renaming.to, done.moved);
   if (renaming.mode == RenameMode::exchange && done.replaced) {

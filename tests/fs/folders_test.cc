@@ -77,6 +77,51 @@ TEST_CASE("who takes his time over a listing need not look up what it told") {
   world.volume().release_directory(folder);
 }
 
+TEST_CASE("a name looked for in vain is not asked for again before its folder changes") {
+  if (geteuid() != 0) return;
+  World world(with_notices());
+  CHECK(world.find("clip").error().value() == ENOENT);
+  world.run_for(3s);
+  world.calls.clear();
+  CHECK(world.find("clip").error().value() == ENOENT);
+  CHECK(world.calls["lookup"] == 0);
+  world.choose(1);
+  REQUIRE(world.write_file("clip", "theirs"));
+  REQUIRE(world.drain());
+  world.choose(0);
+  CHECK(world.read_file("clip").value() == "theirs");
+}
+
+TEST_CASE("without promises a name looked for in vain is asked for again after a second") {
+  World world;
+  fill(world);  // too many for a listing to come along
+  CHECK(world.find("other").error().value() == ENOENT);
+  world.calls.clear();
+  CHECK(world.find("other").error().value() == ENOENT);
+  CHECK(world.calls["lookup"] == 0);
+  write_file(world.exported() / "other", "theirs");
+  world.run_for(1s);
+  CHECK(world.find("other"));
+  REQUIRE(world.write_file("ours", "1"));
+  CHECK(world.read_file("ours").value() == "1");
+}
+
+TEST_CASE("the second name asked for brings the names of a small folder") {
+  if (geteuid() != 0) return;
+  World world(with_notices());
+  std::filesystem::create_directory(world.exported() / "day");
+  write_file(world.exported() / "day" / "clip 1", "take");
+  REQUIRE(world.find("day/clip 1"));
+  CHECK(world.calls["readdir"] <= 1);  // the root's
+  CHECK(world.find("day/clip 2").error().value() == ENOENT);
+  world.run_for(3s);
+  world.calls.clear();
+  CHECK(world.find("day/clip 3").error().value() == ENOENT);
+  CHECK(all_calls(world) == 0);
+  REQUIRE(world.write_file("day/clip 3", "ours"));
+  CHECK(world.read_file("day/clip 3").value() == "ours");
+}
+
 TEST_CASE("what others change while a listing is read is looked up, and nothing else") {
   if (geteuid() != 0) return;
   World world(with_notices());

@@ -43,6 +43,16 @@ class RoundTripTest(harness.TestCase):
         self.assertLessEqual(cost, 110)
         self.assert_same_tree(source, back)
 
+    def test_cp_into_a_small_folder_costs_one(self):
+        source = self.place.path("clip")
+        source.write_bytes(os.urandom(100_000))
+        mount = self.mount()
+        self.assertFalse((mount.folder / "other").exists())
+        time.sleep(0.3)  # the folder's listing comes along
+        cost = self.spent(mount, lambda: self.run_on("cp", source, mount.folder / "clip"))
+        print("cp of a file:", cost)
+        self.assertLessEqual(cost, 1)
+
     def test_names_cost_one_each(self):
         mount = self.mount()
         (mount.folder / "day").mkdir()
