@@ -31,8 +31,8 @@ class Questions {
 
  private:
   struct PathWalk;
-  void find_again(NodeNumber node, Reply<NodeReference> reply);
 
+  void find_again(NodeNumber node, Reply<NodeReference> reply);
   void fetch_listing(const InodeRef& directory);
 
   Remote& remote_;

@@ -7,14 +7,19 @@ namespace rushfs::transport {
 
 namespace {
 
-constexpr Duration kMinAllowance = std::chrono::milliseconds(3);
-constexpr Duration kMaxAllowance = std::chrono::milliseconds(10);
-// Flows of this bandwidth get a tenth of a round trip; others scale by the square root, as in
-// Swift (SIGCOMM 2020, section 3.2).
+// A tenth of a round trip, within limits that are close to each other: of two who share a queue,
+// the one who allows less of it yields until it has little.
+constexpr Duration kMinAllowance = std::chrono::milliseconds(4);
+constexpr Duration kMaxAllowance = std::chrono::microseconds(5500);
+// Or a tenth of a round trip, if that is longer: however slow a flow is.
+constexpr Duration kMostAllowed = std::chrono::milliseconds(5);
+// For flows of this bandwidth; others scale by the square root, as in Swift (SIGCOMM 2020,
+// section 3.2).
 constexpr double kReferenceBandwidth = 50e6 / 8;
 constexpr double kMinScale = 0.25;
 constexpr double kMaxScale = 4;
 constexpr double kLowScale = 0.2;
+constexpr Duration kMuchJitter = std::chrono::milliseconds(10);
 constexpr Duration kMaxJitter = std::chrono::milliseconds(200);
 // Of standard deviations; an even spread has 3.5. What a line fits is not seen in short epochs.
 constexpr double kRange = 4.2;
@@ -69,7 +74,7 @@ void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
   const Duration least = epoch.least_round_trip;
   // Jitter hides the base; what several flows do to a queue looks like a little of it.
   const bool hidden =
-      jitter_ > std::max(base_ / 4, kMaxAllowance) && least <= base_ + 3 * jitter_ / 2;
+      jitter_ > std::max(base_ / 4, kMuchJitter) && least <= base_ + 3 * jitter_ / 2;
   if (least <= base_ || hidden) {
     longer_dips_ = 0;
     base_ = last_dip_ = least;
@@ -91,14 +96,14 @@ void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
 }
 
 Duration QueueModel::allowance(double bandwidth, RatePolicy policy) const {
-  const Duration base = known() ? base_ : kMaxAllowance;
-  const Duration plain = std::clamp(base / 10, kMinAllowance, kMaxAllowance);
-  double scale = bandwidth > 0
-                     ? std::clamp(std::sqrt(kReferenceBandwidth / bandwidth), kMinScale, kMaxScale)
-                     : 1.0;
-  if (policy == RatePolicy::high) scale *= 2;
-  if (policy == RatePolicy::low) scale = kLowScale;  // however small a share that leaves
-  return std::chrono::duration_cast<Duration>(plain * scale);
+  const Duration tenth = known() ? base_ / 10 : Duration::zero();
+  const double plain = seconds(std::clamp(tenth, kMinAllowance, kMaxAllowance));
+  if (policy == RatePolicy::low) return from_seconds(plain * kLowScale);  // however little it gets
+  const double scale =
+      bandwidth > 0 ? std::clamp(std::sqrt(kReferenceBandwidth / bandwidth), kMinScale, kMaxScale)
+                    : 1.0;
+  const Duration fair = std::min(from_seconds(plain * scale), std::max(kMostAllowed, tenth));
+  return policy == RatePolicy::high ? 2 * fair : fair;
 }
 
 }  // namespace rushfs::transport

@@ -1,6 +1,7 @@
 #include "transport/rate_control.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "transport/received_packets.h"
 
@@ -27,6 +28,10 @@ constexpr double kMinWindow = 4;    // packets
 // startup and after it.
 constexpr std::uint32_t kEpochPackets = 40;
 constexpr std::uint32_t kSteadyEpochPackets = 100;
+// The greatest of many rates is that of packets of which few were lost by chance; so many standard
+// deviations less is what the path gives. Probes are few.
+constexpr double kLuck = 1.75;
+constexpr double kLuckOfProbes = 1;
 constexpr double kCarriesTarget = 0.95;
 // With fewer packets than this in flight for so long a connection counts as idle, pings or not.
 constexpr Duration kIdle = std::chrono::seconds(10);
@@ -142,7 +147,7 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
   const double rate = sample.bytes_per_second;
   if (rate > 0 && !outcome.after_silence &&
       (!sample.application_limited || rate > bandwidth_.maximum())) {
-    bandwidth_.update(rate);
+    bandwidth_.update(without_luck(sample));
     competition_.on_delivered(rate, now);
     lately_ += (rate - lately_) * (lately_ > 0 ? 0.1 : 1);
   }
@@ -165,6 +170,16 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
     }
   }
   update_rates();
+}
+
+double RateControl::without_luck(const RateSample& sample) const {
+  const double rate = sample.bytes_per_second;
+  // Of what reaches the target no more is sent, whatever luck it had.
+  if (!startup_over_ || rate * 8 >= limits_.target.bits_per_second) return rate;
+  const bool probe = phase_ == RatePhase::up || phase_ == RatePhase::down;
+  const double packets = std::max(rate * seconds(sample.interval) / datagram_, 1.0);
+  const double luck = (probe ? kLuckOfProbes : kLuck) * std::sqrt(loss_.value() / packets);
+  return rate * (1 - std::min(luck, loss_.value()));
 }
 
 void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {

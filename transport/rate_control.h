@@ -87,6 +87,7 @@ class RateControl {
 
  private:
   void count(const LossOutcome& outcome);
+  double without_luck(const RateSample& sample) const;
   void on_round_end(std::uint64_t next_number, TimePoint now);
   void judge(const Epoch& epoch, TimePoint now);
   void judge_startup(const Epoch& epoch);

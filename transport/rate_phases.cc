@@ -25,9 +25,10 @@ constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: 
 constexpr Duration kLongCruise = std::chrono::seconds(10);  // probes whatever the queue
 constexpr int kShortCruiseRounds = 4;
 constexpr std::uint32_t kProbePackets = 40;
-constexpr int kBadEpochs = 2;         // one may be a burst
-constexpr double kYieldedMuch = 0.5;  // to a queue that stays: a dip should say whose it is
-constexpr double kForgiven = 1.02;    // of the yielding, by an epoch without a queue
+constexpr double kLimitGrowth = 1.25;  // of what may be in flight, by a probe that lost no more
+constexpr int kBadEpochs = 2;          // one may be a burst
+constexpr double kYieldedMuch = 0.5;   // to a queue that stays: a dip should say whose it is
+constexpr double kForgiven = 1.02;     // of the yielding, by an epoch without a queue
 constexpr Duration kDipInterval = std::chrono::seconds(5);  // where the queue is not seen gone
 constexpr int kDipIntervalRounds = 25;
 constexpr int kSooner = 5;          // times as often where something is to be told apart
@@ -159,7 +160,10 @@ void RateControl::judge_early(TimePoint now) {
 }
 
 void RateControl::judge_up(const Epoch& epoch, TimePoint now) {
-  if (!loss_.excessive(epoch)) return;
+  if (!loss_.excessive(epoch)) {
+    if (epoch.resolved() >= kProbePackets) inflight_limit_ *= kLimitGrowth;
+    return;
+  }
   inflight_limit_ = std::max(window_ / gain(), path_volume());
   if (phase_ == RatePhase::up) enter(RatePhase::down, now);
 }

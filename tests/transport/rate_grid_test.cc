@@ -55,9 +55,10 @@ void check(const Link& link) {
   INFO(describe(link));
   CHECK(cell.sum >= least);
   CHECK(cell.worst >= (link.loss > 0.1 ? 0.85 : 0.92));
-  // A buffer of nine packets cannot tell its own losses from others by a dip.
-  const bool tiny = link.rate * link.buffer < 15000_B;
-  CHECK(cell.waste <= (tiny ? 1.15 : link.loss > 0.1 ? 1.05 : 1.03));
+  // Of a buffer of nine packets, what it drops is soon less than chance.
+  const bool tiny = link.rate * link.buffer < 15000_B && link.loss > 0.05;
+  const bool lossy = link.loss > 0.1;
+  CHECK(cell.waste <= (tiny ? (lossy ? 1.12 : 1.06) : lossy ? 1.05 : 1.03));
   CHECK(cell.queue <= std::max(5.0, seconds(link.round_trip) * 100));
 }
 
@@ -75,6 +76,14 @@ TEST_CASE("the link is full at any rate, distance and loss, and the queue stays 
       for (const double loss : losses) check(path(rate, round_trip, loss));
     }
   }
+}
+
+TEST_CASE("what a probe once lost in a shallow buffer does not hold the rate down for good") {
+  Link link = path(100_Mbps, 100ms);
+  link.buffer = 10ms;
+  const Figures figures = steady(link, first_seed(), 10s, 30s);
+  CHECK(figures.utilisation >= 0.95);
+  CHECK(figures.waste <= 1.03);
 }
 
 TEST_CASE("random loss that stops BBRv3 and CUBIC does not stop us") {
