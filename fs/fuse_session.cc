@@ -16,6 +16,7 @@
 #include "fs/fuse_kernel.h"
 #include "fs/fuse_replay.h"
 #include "fs/host.h"
+#include "fs/mount_guard.h"
 #include "fs/mount_info.h"
 
 namespace rushfs::fs {
@@ -109,6 +110,9 @@ void FuseSession::Kernel::mount(absl::AnyInvocable<void() &&> ended) {
   names_.start();
   if (options_.replay) {
     replay_ = std::make_unique<FuseReplay>(loop_, *this, *options_.replay, options_.mount_point);
+  }
+  if (const auto mounted = mount_at(options_.mount_point); mounted && options_.guard) {
+    options_.guard->watch(mounted->device_minor);
   }
   wait_readable();
 }

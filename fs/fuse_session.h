@@ -19,6 +19,7 @@
 
 namespace rushfs::fs {
 
+class MountGuard;
 class ReplayProcess;
 
 struct FuseOptions {
@@ -28,6 +29,7 @@ struct FuseOptions {
   bool read_only = false;
   std::vector<std::string> options;  // further ones of mount(8): noexec, nodev ...
   ReplayProcess* replay = nullptr;   // tells watchers of changes by others; outlives the session
+  MountGuard* guard = nullptr;       // outlives the session
 };
 
 class FuseSession : public KernelCache {

@@ -13,6 +13,7 @@
 #include "fs/asio_loop.h"
 #include "fs/fuse_session.h"
 #include "fs/host.h"
+#include "fs/mount_guard.h"
 #include "fs/mount_memory.h"
 #include "fs/path_keeper.h"
 #include "fs/replay_process.h"
@@ -40,11 +41,8 @@ constexpr std::uint64_t kRefusalsBelieved = 3;
 /// How long a farewell may take: it is one datagram.
 constexpr auto kFarewell = 500ms;
 
-cache::WriteQueue::Options queue_options(const MountConfig& config) {
-  // A queue without a limit of its own is limited by the disk alone.
-  constexpr std::uint64_t kUnlimited = 1ULL << 62;
-  return {config.cache_directory / "queue", config.queue_size ? config.queue_size : kUnlimited};
-}
+/// A queue without a limit of its own is limited by the disk alone.
+constexpr std::uint64_t kUnlimited = 1ULL << 62;
 
 }  // namespace
 
@@ -79,7 +77,8 @@ class Mount::Implementation {
   void finish();
 
   MountConfig config_;
-  std::unique_ptr<ReplayProcess> replay_;  // forked before there are files and threads
+  MountGuard guard_;  // forked, as the next, before there are files and threads
+  std::unique_ptr<ReplayProcess> replay_;
   LoopTime time_;
   cache::BlockCache blocks_;
   cache::WriteQueue queue_;
@@ -112,7 +111,8 @@ Mount::Implementation::Implementation(MountConfig config)
       replay_(config_.tell_watchers ? new ReplayProcess(config_.mount_point) : nullptr),
       blocks_((make_cache_folder(config_.cache_directory),
                cache::BlockCache::Options{config_.cache_directory / "blocks", config_.cache_size})),
-      queue_(queue_options(config_)),
+      queue_({config_.cache_directory / "queue",
+              config_.queue_size ? config_.queue_size : kUnlimited}),
       queue_capacity_(config_.queue_size),
       carrier_(config_.servers, judge()) {
   claim_cache_folder(config_.cache_directory, config_.export_name, queue_.stats().operations > 0);
@@ -279,8 +279,8 @@ bool Mount::Implementation::connect(std::chrono::milliseconds patience) {
 void Mount::Implementation::start() {
   std::string source = config_.server_name + ":/" + config_.export_name;
   if (!config_.subdirectory.empty()) source += "/" + config_.subdirectory;
-  FuseOptions options{config_.mount_point, source,               config_.allow_other,
-                      config_.read_only,   config_.fuse_options, replay_.get()};
+  FuseOptions options{config_.mount_point,  source,         config_.allow_other, config_.read_only,
+                      config_.fuse_options, replay_.get(), &guard_};
   fuse_ = std::make_unique<FuseSession>(file_context, *volume, options, [this] { refresh(); });
   volume->set_kernel(fuse_.get());
   fuse_->mount([this] { leave(); });

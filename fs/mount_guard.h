@@ -1,0 +1,33 @@
+// A process that ends the kernel's side of a mount when the mount's process dies, however it dies.
+// The kernel does that by itself once the last thread is gone; but a thread that has the kernel
+// drop a name or pages may wait there for somebody who waits for an answer of ours: killed in that
+// moment, neither would ever end. docs/decisions/0003.
+//
+// It needs root, or /sys/fs/fuse/connections, as systemd mounts it; without, it does nothing.
+#pragma once
+
+#include <sys/types.h>
+
+#include "fs/descriptor.h"
+
+namespace rushfs::fs {
+
+class MountGuard {
+ public:
+  /// Forks: to be made before the first thread is, by the thread that lives as long as the mount.
+  /// Throws std::system_error.
+  MountGuard();
+  /// The mount has ended as it should.
+  ~MountGuard();
+  MountGuard(const MountGuard&) = delete;
+  MountGuard& operator=(const MountGuard&) = delete;
+
+  /// `device_minor`: of the mount, once it is there; its connection's number.
+  void watch(unsigned device_minor);
+
+ private:
+  Descriptor channel_;
+  pid_t process_ = 0;
+};
+
+}  // namespace rushfs::fs
