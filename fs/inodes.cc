@@ -107,7 +107,6 @@ void Inodes::set_root(const NodeId& node, const Attributes& attributes) {
     root->number = kRootNode;
     root->node = node;
     root->lookups = 1;
-    root->names_asked = 1;  // who mounts looks for something in it
     by_number_[kRootNode.value] = root;
     by_node_[node] = root;
     by_tag_[tag_of(node)] = root;

@@ -112,7 +112,7 @@ struct Inode {
   bool copied_into = false;               // on the server, and perhaps not on its disk yet
   std::shared_ptr<Listing> listing;       // of a folder
   AbsentNames absent;                     // from it
-  std::uint32_t names_asked = 0;          // since its listing was last asked for with one
+  bool listing_asked = false;             // for a name that was looked for in vain
   bool crowded = false;                   // too many names for that
   std::optional<std::string> target;      // of a symlink: never changes
   std::deque<Version> our_versions;       // earlier ones that only our own changes led away from

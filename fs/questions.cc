@@ -7,8 +7,6 @@ namespace rushfs::fs {
 
 namespace {
 
-/// A name asked for in a folder may be the only one; a second seldom is.
-constexpr std::uint32_t kNamesBeforeListing = 2;
 /// Some eighty entries, a packet or a dozen.
 constexpr std::uint32_t kListingBytes = 16 << 10;
 
@@ -24,14 +22,15 @@ void Questions::find_again(NodeNumber node, Reply<NodeReference> reply) {
   });
 }
 
-// Nobody waits for it, and it is in nobody's way.
+// Who looks for a name in vain is often about to make it, and others after it. Nobody waits for
+// this, and it is in nobody's way: who only reads would have it before his first byte.
 void Questions::fetch_listing(const InodeRef& directory) {
-  if (directory->listed() || directory->crowded) return;
-  if (++directory->names_asked < kNamesBeforeListing) return;
-  directory->names_asked = 0;
+  if (directory->listed() || directory->crowded || directory->listing_asked) return;
+  directory->listing_asked = true;
   ask(
       remote_, Priority::ahead, ReadDirectory{directory->node, 0, kListingBytes, true},
       [this, directory, epoch = known_.epoch()](Result<Answer<ReadDirectoryReply>> answer) {
+        directory->listing_asked = false;
         if (!answer) return;
         known_.learn(*directory, (*answer)->directory, epoch);
         ListingDraft draft;
@@ -49,7 +48,6 @@ void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference>
   if (const auto fresh = known_.fresh_name(*directory, name)) return reply(reference_to(*fresh));
   const auto old = known_.last_known_name(*directory, name);
   if (old && !remote_.reachable()) return reply(reference_to(*old));
-  if (remote_.attached()) fetch_listing(directory);
   ask(
       remote_, Priority::urgent, Lookup{directory->node, name},
       [this, directory, name, epoch = known_.epoch(),
@@ -66,6 +64,7 @@ void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference>
         if (entry) return reply(reference_to(known_.learn(*entry, directory->number, name, epoch)));
         if (latest) {
           known_.name_absent(directory, name, (*heard)->directory.version);
+          fetch_listing(directory);
         } else {
           known_.inodes().drop_name(directory->number, name);
         }
