@@ -99,8 +99,8 @@ class Acting {
   }
   void act(const Rename& request) {
     if (!renamed_before(request)) {
-      // What somebody has put there since we looked is not what was meant.
-      if (!call_.first) return fail(errno_code(ENOENT));
+      // A program on the server may have put something else there since we looked.
+      if (!look_again(request.from_name)) return fail(errno_code(ENOENT));
       if (replaces(request.mode)) keep_if_last(call_.second);
       auto done = store_.rename(node(0), request.from_name, node(1), request.to_name, request.mode);
       if (!done) return fail(done.error());

@@ -18,25 +18,47 @@ std::shared_ptr<const Store> open_store(const TemporaryFolder& folder) {
   return open_directory_store(options);
 }
 
-TEST_CASE("a rename of nothing moves nothing, whatever has got the name since we looked") {
+/// A call to rename `source` to `target`, looked at; a program on the server is not asleep.
+struct Renaming {
+  Renaming() {
+    write_file(folder / "source", "ours");
+    write_file(folder / "target", "old");
+    store = open_store(folder);
+    root = store->root()->node;
+    Rename request;
+    request.from_directory = request.to_directory = root->id();
+    request.from_name = "source";
+    request.to_name = "target";
+    call.request = request;
+    call.nodes = {root, root};
+    call.orphans = {false, false};
+    REQUIRE(look(*store, call));
+  }
+
   const TemporaryFolder folder;
-  write_file(folder / "target", "old");
-  const auto store = open_store(folder);
-  const NodeRef root = store->root()->node;
+  std::shared_ptr<const Store> store;
+  NodeRef root;
   NameCall call;
-  Rename request;
-  request.from_directory = request.to_directory = root->id();
-  request.from_name = "source";
-  request.to_name = "target";
-  call.request = request;
-  call.nodes = {root, root};
-  call.orphans = {false, false};
-  REQUIRE(look(*store, call));
-  write_file(folder / "source", "of a program on the server");
-  const NameOutcome outcome = act(*store, call, nullptr);
+};
+
+TEST_CASE("a rename tells what it moved, also where that came since we looked") {
+  Renaming renaming;
+  write_file(renaming.folder / "other", "theirs");
+  std::filesystem::rename(renaming.folder / "other", renaming.folder / "source");
+  const NodeId other = renaming.store->lookup(*renaming.root, "source")->node->id();
+  const NameOutcome outcome = act(*renaming.store, renaming.call, nullptr);
+  CHECK(outcome.changed);
+  CHECK(decode_reply<RenameReply>(outcome.reply)->moved.node == other);
+  CHECK(read_file(renaming.folder / "target") == "theirs");
+}
+
+TEST_CASE("a rename of what is gone since we looked moves nothing") {
+  Renaming renaming;
+  std::filesystem::remove(renaming.folder / "source");
+  const NameOutcome outcome = act(*renaming.store, renaming.call, nullptr);
   CHECK_FALSE(outcome.changed);
   CHECK(decode_reply<RenameReply>(outcome.reply).error().value() == ENOENT);
-  CHECK(read_file(folder / "target") == "old");
+  CHECK(read_file(renaming.folder / "target") == "old");
 }
 
 }  // namespace
