@@ -50,13 +50,16 @@ std::uint64_t Locking::acquire(const InodeRef& inode, HandleNumber number, const
           lock(number, wanted, std::move(reply));
           return;
         }
-        acquired(inode, *held, epoch, std::move(reply));
+        acquired(inode, number, *held, epoch, std::move(reply));
       });
 }
 
-void Locking::acquired(const InodeRef& inode, const LockReply& held, std::uint64_t epoch,
-                       Reply<void> reply) {
-  notice_order_.after(held.notices, [this, inode, epoch, held, reply = std::move(reply)]() mutable {
+void Locking::acquired(const InodeRef& inode, HandleNumber number, const LockReply& held,
+                       std::uint64_t epoch, Reply<void> reply) {
+  notice_order_.after(held.notices, [this, inode, number, epoch, held,
+                                     reply = std::move(reply)]() mutable {
+    const Handle* handle = handles_.find(number);
+    if (handle && handle->lost) return reply.fail(EIO);
     // A notice beyond those may tell of a change after the attributes were looked up.
     const bool nothing_since = notice_order_.heard_count() == held.notices;
     known_.learn(*inode, held.attributes, nothing_since ? known_.epoch() : epoch);

@@ -55,8 +55,8 @@ class Locking {
 
   std::uint64_t acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
                         Reply<void> reply);
-  void acquired(const InodeRef& inode, const LockReply& held, std::uint64_t epoch,
-                Reply<void> reply);
+  void acquired(const InodeRef& inode, HandleNumber number, const LockReply& held,
+                std::uint64_t epoch, Reply<void> reply);
   void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
   void unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
   void after_unlocks(const InodeRef& inode, absl::AnyInvocable<void() &&> then);

@@ -16,8 +16,10 @@ class NoticeOrder {
  public:
   explicit NoticeOrder(Known& known) : known_(known) {}
 
-  /// At every attach: counts anew. What waited for notices of the last connection runs now.
+  /// At every attach: counts anew.
   void attached();
+  /// Runs what waited for notices of connections that are gone: what else went with them is known.
+  void release();
   /// One more, which Known has been told of.
   void heard();
   std::uint64_t heard_count() const { return heard_; }
@@ -25,11 +27,12 @@ class NoticeOrder {
   void after(std::uint64_t count, absl::AnyInvocable<void() &&> then);
 
  private:
-  void serve(bool all);
+  using Waiting = std::deque<std::pair<std::uint64_t, absl::AnyInvocable<void() &&>>>;
 
   Known& known_;
   std::uint64_t heard_ = 0;  // on this connection
-  std::deque<std::pair<std::uint64_t, absl::AnyInvocable<void() &&>>> waiting_;
+  Waiting waiting_;
+  Waiting left_;  // by connections that are gone
 };
 
 }  // namespace rushfs::fs

@@ -64,6 +64,7 @@ void Volume::attached(const AttachReply& reply, bool restarted) {
   const bool again = restarted || locking_.any();
   if (locking_.any()) writeback_.hold_back();
   locking_.reclaim([this, max_write = reply.max_write, again] {
+    notice_order_.release();  // those whose locks are lost know it by now
     writeback_.attached(max_write, again);
   });
 }

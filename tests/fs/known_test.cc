@@ -126,6 +126,8 @@ TEST_CASE("notices that will never come are not waited for, and nothing is belie
     story.order.after(1, [&] { given = true; });
     CHECK(story.fresh());
     story.order.attached();
+    CHECK_FALSE(given);  // before its lock is known to be held still
+    story.order.release();
   }
   SECTION("they are more than can be on their way") {
     story.order.after(kMaxWaitingNotices + 1, [&] { given = true; });
