@@ -8,6 +8,7 @@
 #include "cache/database.h"
 #include "cache/queue_log.h"
 #include "cache/write_queue.h"
+#include "tests/cache/all_queued.h"
 #include "tests/cache/bytes.h"
 #include "tests/temporary_folder.h"
 
@@ -76,7 +77,7 @@ void damage(Buffer& bytes, std::mt19937_64& random) {
 // Whatever the queue gives out is what was put in. Returns how many operations it still has.
 std::uint64_t judge(WriteQueue& queue) {
   std::set<std::uint64_t> numbers;
-  for (const Operation& operation : queue.next(0, kPlenty)) {
+  for (const Operation& operation : all_queued(queue)) {
     const bool is_write = operation.kind == OperationKind::write;
     const std::uint64_t number =
         (is_write ? operation.offset_bytes : operation.size_bytes.value()) / kStep;

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "cache/write_queue.h"
+#include "tests/cache/all_queued.h"
 #include "tests/cache/bytes.h"
 #include "tests/temporary_folder.h"
 
@@ -79,7 +80,7 @@ void judge(const std::filesystem::path& folder, Promises& told) {
   std::uint64_t last = told.completed;
   std::optional<std::uint64_t> first;
   std::map<std::string, std::uint64_t> previous;
-  for (const Operation& operation : queue.next(0, kPlenty)) {
+  for (const Operation& operation : all_queued(queue)) {
     const std::uint64_t number = operation.offset_bytes / kStep;
     REQUIRE(operation.node == node_of(number));
     REQUIRE(operation.data == data_of(number));

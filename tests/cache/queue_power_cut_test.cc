@@ -4,6 +4,7 @@
 #include <random>
 
 #include "cache/write_queue.h"
+#include "tests/cache/all_queued.h"
 #include "tests/cache/bytes.h"
 #include "tests/cache/power_cut.h"
 #include "tests/temporary_folder.h"
@@ -29,7 +30,7 @@ Buffer data_of(std::uint64_t number) {
 
 Contents contents_of(WriteQueue& queue) {
   Contents contents;
-  for (const Operation& operation : queue.next(0, kPlenty)) {
+  for (const Operation& operation : all_queued(queue)) {
     const std::uint64_t number = operation.offset_bytes / kStep;
     REQUIRE(operation.node == node_of(number));
     REQUIRE(operation.data == data_of(number));
