@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "fs/descriptor.h"
 #include "tools/error.h"
 
 namespace rushfs::tools {
@@ -70,17 +71,12 @@ class NamesLock {
  public:
   explicit NamesLock(const std::filesystem::path& directory)
       : descriptor_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
-        held_(descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX) == 0) {}
-  ~NamesLock() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  NamesLock(const NamesLock&) = delete;
-  NamesLock& operator=(const NamesLock&) = delete;
+        held_(descriptor_ && ::flock(descriptor_.get(), LOCK_EX) == 0) {}
 
   bool held() const { return held_; }
 
  private:
-  int descriptor_;
+  fs::Descriptor descriptor_;
   bool held_;
 };
 

@@ -13,6 +13,8 @@
 #include <string>
 #include <utility>
 
+#include "tests/temporary_folder.h"
+
 namespace rushfs::tools {
 namespace {
 
@@ -20,12 +22,6 @@ namespace file = std::filesystem;
 
 /// A runtime directory of its own, and one loop for the servers in it.
 struct RuntimeDirectory {
-  RuntimeDirectory() {
-    std::string name = (file::temp_directory_path() / "rushfs-control-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~RuntimeDirectory() { file::remove_all(path); }
-
   /// Answers everybody with its name.
   std::optional<ControlServer> listen(const std::string& socket, const std::string& name) {
     return std::optional<ControlServer>(std::in_place, loop, path / socket,
@@ -55,7 +51,7 @@ struct RuntimeDirectory {
   }
 
   boost::asio::io_context loop;
-  file::path path;
+  testing::TemporaryFolder path;
 };
 
 TEST_CASE("a mount that ends late leaves the socket to the one that got its device number") {
@@ -67,7 +63,7 @@ TEST_CASE("a mount that ends late leaves the socket to the one that got its devi
   first.reset();
   CHECK(directory.who_answers("0-50.sock") == "second");
   second.reset();
-  CHECK(file::is_empty(directory.path));
+  CHECK(file::is_empty(directory.path.path()));
 }
 
 TEST_CASE("a socket left by a killed process is taken away, one that lives stays") {
