@@ -87,6 +87,7 @@ class Acting {
     if (!removed_before(call_.first, call_.intent.first)) {
       keep_if_last(call_.first);
       if (auto done = store_.unlink(node(0), request.name); !done) return fail(done.error());
+      keep_no_longer_if_named(call_.first);
     }
     removed();
   }
@@ -104,6 +105,7 @@ class Acting {
       if (replaces(request.mode)) keep_if_last(call_.second);
       auto done = store_.rename(node(0), request.from_name, node(1), request.to_name, request.mode);
       if (!done) return fail(done.error());
+      keep_no_longer_if_named(call_.second);
     } else {
       std::swap(call_.first, call_.second);  // as before the first attempt
     }
@@ -119,8 +121,8 @@ class Acting {
 
   void act(const SetXattr& request) {
     auto done = store_.set_xattr(node(0), request.name, request.value, request.mode);
-    const bool before = call_.interrupted && !done &&
-                        done.error() == errno_code(request.value ? EEXIST : ENODATA);
+    const bool before =
+        call_.interrupted && !done && done.error() == errno_code(request.value ? EEXIST : ENODATA);
     changed(before ? Result<void>() : done);
   }
   void act(const Allocate& request) {
@@ -132,8 +134,8 @@ class Acting {
   void act(const CopyRange& request) {
     auto from = store_.open(node(1), false);
     if (!from) return fail(from.error());
-    auto copied = store_.copy_range(**from, request.from_offset, *file_, request.to_offset,
-                                    request.length);
+    auto copied =
+        store_.copy_range(**from, request.from_offset, *file_, request.to_offset, request.length);
     if (!copied) return fail(copied.error());
     if (auto change = change_of(0)) succeed(CopyRangeReply{*copied, *change});
   }
@@ -239,10 +241,20 @@ class Acting {
   }
 
   void keep_if_last(const std::optional<Found>& losing) {
-    if (!call_.keep || !losing || losing->attributes.links != 1) return;
+    if (!call_.keep || !losing) return;
+    const auto now = store_.attributes(*losing->node);
+    if (!now || now->links != 1) return;
     const std::string name = orphan_name(losing->node->id());
     auto kept = store_.keep_orphan(*losing->node, name);
     if (kept || kept.error() == errno_code(EEXIST)) outcome_.orphan = name;
+  }
+  // A program on the server gave the name to another file in the last moment.
+  void keep_no_longer_if_named(const std::optional<Found>& losing) {
+    if (outcome_.orphan.empty() || !losing) return;
+    const auto now = store_.attributes(*losing->node);
+    if (!now || now->links <= 1) return;
+    store_.drop_orphan(outcome_.orphan);
+    outcome_.orphan.clear();
   }
 
   /// As it is after it lost a name; none: it is gone for good.

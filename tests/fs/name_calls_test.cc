@@ -61,5 +61,18 @@ TEST_CASE("a rename of what is gone since we looked moves nothing") {
   CHECK(read_file(renaming.folder / "target") == "old");
 }
 
+TEST_CASE("what was to be replaced, and is moved away first, has its own names only") {
+  Renaming renaming;
+  renaming.call.keep = true;  // somebody has it open
+  std::filesystem::rename(renaming.folder / "target", renaming.folder / "away");
+  write_file(renaming.folder / "target", "theirs");
+  const NameOutcome outcome = act(*renaming.store, renaming.call, nullptr);
+  CHECK(outcome.changed);
+  CHECK(outcome.orphan.empty());
+  CHECK(decode_reply<RenameReply>(outcome.reply)->replaced->attributes.links == 1);
+  CHECK(std::filesystem::hard_link_count(renaming.folder / "away") == 1);
+  CHECK(read_file(renaming.folder / "target") == "ours");
+}
+
 }  // namespace
 }  // namespace rushfs::fs
