@@ -82,7 +82,10 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   if (inode->unlinked || inode->local.operations == 0 || !(gone || (changed && data))) {
     return resume(inode);
   }
+  // It had no name when ours were made, and whoever had it open ended with the mount before.
+  if (gone && base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
   inode->rescuing = true;
+  inode->server = base;
   ++inode->changes_in_flight;
   keep_apart({inode, base, gone ? std::nullopt : theirs});
 }

@@ -173,7 +173,7 @@ void Folders::fetch_page(const std::shared_ptr<Directory>& directory, std::uint6
 bool Folders::serve_last_known(Directory& directory) {
   if (!directory.inode->listing) return false;
   auto entries = std::make_shared<std::vector<DirectoryEntry>>();
-  for (const auto& [name, entry] : directory.inode->listing->entries) {
+  for (const auto& [name, entry] : directory.inode->listing->entries()) {
     entries->push_back(entry);
     entries->back().cookie = entries->size();
     if (entry.entry) known_.remembered_entry(directory.inode->number, entry);

@@ -58,7 +58,7 @@ Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
 
 void hear_outdated(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
   const bool newer = sent_epoch >= inode.own_epoch && sent_epoch >= inode.shown_epoch;
-  if (!inode.suspect || !newer) return;
+  if (!newer) return;
   const Version content = inode.server.version;
   inode.server = attributes;
   inode.server.version = content;

@@ -24,8 +24,8 @@ bool overtaken(Inode& inode, const Attributes& attributes);
 Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
            const LoopTime& time);
 
-/// Of an uncertain reply: others changed the file after we asked, perhaps after it was sent. It is
-/// still newer than what we knew, and shown until we have asked again.
+/// Of an uncertain reply: others changed the file after we asked, perhaps after it was sent, or
+/// untold. It is still newer than what we knew, and shown until we have asked again.
 void hear_outdated(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
 
 /// The outcome of a change of ours. `same`: content outside what we changed is still good, under

@@ -5,10 +5,12 @@
 
 namespace rushfs::fs {
 
-// While changes of ours wait, ours is the view; asking could not make it newer. A file without
-// a name belongs to its handles.
+// While changes of ours wait, ours is the view; asking could not make it newer, unless others may
+// have changed what they were made to while there was no link.
 bool Known::ours(const Inode& inode) const {
-  return inode.known() && (inode.local.operations > 0 || inode.changes_in_flight > 0);
+  const bool missed_news = promised_ && inode.validated < promised_since_;
+  return inode.known() && (inode.local.operations > 0 || inode.changes_in_flight > 0) &&
+         !missed_news;
 }
 
 bool Known::told_of_changes(const Inode& inode) const {
@@ -116,7 +118,10 @@ void Known::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent
   // What may be a change of ours may as well be one that nobody had to tell us of.
   const bool perhaps = heard == Heard::uncertain && !told;
   if (heard == Heard::changed || perhaps) content_changed(inode);
-  if (heard == Heard::uncertain) hear_outdated(inode, attributes, sent_epoch);
+  // What is being kept apart from theirs stays as it is.
+  if (!inode.rescuing && (perhaps || (heard == Heard::uncertain && inode.suspect))) {
+    hear_outdated(inode, attributes, sent_epoch);
+  }
 }
 
 InodeRef Known::learn(const Entry& entry, NodeNumber parent, const std::string& name,
@@ -125,7 +130,11 @@ InodeRef Known::learn(const Entry& entry, NodeNumber parent, const std::string& 
   learn(*inode, entry.attributes, sent_epoch);
   if (name != "." && name != ".." && inode->number != kRootNode) {
     const auto folder = inodes_.find(parent);
-    inodes_.set_name(*inode, parent, name, folder && folder->epoch <= sent_epoch);
+    // A page of a listing may be from before a change of ours.
+    const std::uint64_t* ours = recently_named_.find(name_key(parent, name));
+    if (ours == nullptr || *ours <= sent_epoch) {
+      inodes_.set_name(*inode, parent, name, folder && folder->epoch <= sent_epoch);
+    }
   }
   return inode;
 }

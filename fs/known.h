@@ -107,6 +107,7 @@ class Known {
   bool told_of_changes(const Inode& inode) const;
   void met(Inode& inode);
   bool known_absent(const Inode& directory, const std::string& name) const;
+  static std::string name_key(NodeNumber directory, const std::string& name);
 
   ClientParts parts_;
   KernelSide& kernel_;
@@ -118,6 +119,7 @@ class Known {
   bool promised_ = false;
   transport::TimePoint promised_since_{};
   RecentMap<NodeTag, std::uint64_t> recently_noticed_{65536};  // epochs, also of strangers
+  RecentMap<std::string, std::uint64_t> recently_named_{65536};  // epochs of our own changes
 };
 
 }  // namespace rushfs::fs

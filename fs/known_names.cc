@@ -16,10 +16,10 @@ std::optional<InodeRef> Known::fresh_name(const Inode& directory, const std::str
   if (!fresh(directory) || name == "." || name == "..") return {};
   if (known_absent(directory, name)) return InodeRef();
   if (!directory.listed()) return {};
-  const auto entry = directory.listing->entries.find(name);
-  if (entry == directory.listing->entries.end()) return InodeRef();
-  if (!entry->second.entry) return {};
-  const auto inode = inodes_.find(entry->second.entry->node);
+  const DirectoryEntry* listed = directory.listing->find(name);
+  if (listed == nullptr) return InodeRef();
+  if (!listed->entry) return {};
+  const auto inode = inodes_.find(listed->entry->node);
   if (!inode || !fresh(*inode)) return {};
   return inode;
 }
@@ -39,10 +39,10 @@ std::optional<InodeRef> Known::last_known_name(const Inode& directory, const std
     return child;
   }
   if (!directory.listing) return {};
-  const auto entry = directory.listing->entries.find(name);
-  if (entry == directory.listing->entries.end()) return InodeRef();
-  if (!entry->second.entry) return {};
-  return remembered_entry(directory.number, entry->second);
+  const DirectoryEntry* listed = directory.listing->find(name);
+  if (listed == nullptr) return InodeRef();
+  if (!listed->entry) return {};
+  return remembered_entry(directory.number, *listed);
 }
 
 InodeRef Known::remembered_entry(NodeNumber directory, const DirectoryEntry& entry) {
@@ -59,6 +59,10 @@ void Known::keep_listing(const InodeRef& directory, Listing listing, std::uint64
   listings_.keep(directory, std::move(listing));
 }
 
+std::string Known::name_key(NodeNumber directory, const std::string& name) {
+  return std::to_string(directory.value) + '/' + name;
+}
+
 void Known::directory_changed(const InodeRef& directory, const Change& change) {
   const auto follow = [&](Version& version) {
     version = version == change.before ? change.after.version : Version{};
@@ -69,13 +73,16 @@ void Known::directory_changed(const InodeRef& directory, const Change& change) {
 }
 
 void Known::name_made(const InodeRef& directory, const std::string& name, const Entry& entry) {
+  inodes_.set_name(*inodes_.get(entry.node), directory->number, name);
+  recently_named_.put(name_key(directory->number, name), directory->own_epoch);
   directory->absent.asked.erase(name);
-  if (directory->listing) directory->listing->add(name, entry);
+  if (directory->listing) directory->listing->put(name, entry);
 }
 
 void Known::name_gone(const InodeRef& directory, const std::string& name) {
   inodes_.drop_name(directory->number, name);
-  if (directory->listing) directory->listing->entries.erase(name);
+  recently_named_.put(name_key(directory->number, name), directory->own_epoch);
+  if (directory->listing) directory->listing->erase(name);
 }
 
 void Known::name_absent(const InodeRef& directory, const std::string& name,
@@ -95,34 +102,18 @@ void Known::folder_made(const InodeRef& inode) {
   Listing listing;
   listing.version = attributes.version;
   for (const auto* name : {".", ".."}) {
-    listing.entries[name] = {0, attributes.inode, DT_DIR, name, std::nullopt};
+    listing.put({0, attributes.inode, DT_DIR, name, std::nullopt});
   }
   listings_.keep(inode, std::move(listing));
 }
 
-namespace {
-
-/// What is known of a file outlives its inode in the folder it was listed in, or the listing would
-/// tell of it as it was before our own changes.
-void keep_in_listing(const Inodes& inodes, const Inode& inode) {
-  const auto folder = inodes.find(inode.parent);
-  if (!folder || !folder->listing || !inode.known()) return;
-  auto& entries = folder->listing->entries;
-  const auto keep = [&](DirectoryEntry& listed) {
-    if (listed.entry && listed.entry->node == inode.node) listed.entry->attributes = inode.server;
-  };
-  if (inode.server.links > 1) {
-    for (auto& [name, listed] : entries) keep(listed);
-  } else if (const auto listed = entries.find(inode.name); listed != entries.end()) {
-    keep(listed->second);
-  }
-}
-
-}  // namespace
-
+// What is known of a file outlives its inode in the folder it was listed in, or the listing would
+// tell of it as it was before our own changes.
 void Known::sweep() {
   inodes_.sweep([this](Inode& inode) {
-    keep_in_listing(inodes_, inode);
+    const auto folder = inodes_.find(inode.parent);
+    const bool listed = folder && folder->listing;
+    if (listed && inode.known()) folder->listing->heard(inode.node, inode.server);
     reader_.forget(inode);
   });
 }

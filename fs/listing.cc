@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "fs/inodes.h"
 
 namespace rushfs::fs {
@@ -15,9 +17,41 @@ constexpr std::size_t kMostAbsent = 4'000;  // of one folder
 
 }  // namespace
 
-void Listing::add(const std::string& name, const Entry& entry) {
-  entries[name] = {0, entry.attributes.inode,
-                   static_cast<std::uint8_t>(IFTODT(entry.attributes.mode)), name, entry};
+const DirectoryEntry* Listing::find(const std::string& name) const {
+  const auto found = entries_.find(name);
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+void Listing::put(DirectoryEntry entry) {
+  DirectoryEntry& kept = entries_[entry.name];
+  unlink(kept);
+  kept = std::move(entry);
+  if (kept.entry) by_node_.emplace(tag_of(kept.entry->node), &kept);
+}
+
+void Listing::put(const std::string& name, const Entry& entry) {
+  const auto type = static_cast<std::uint8_t>(IFTODT(entry.attributes.mode));
+  put({0, entry.attributes.inode, type, name, entry});
+}
+
+void Listing::erase(const std::string& name) {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return;
+  unlink(found->second);
+  entries_.erase(found);
+}
+
+void Listing::unlink(DirectoryEntry& entry) {
+  if (!entry.entry) return;
+  const auto [first, last] = by_node_.equal_range(tag_of(entry.entry->node));
+  const auto found =
+      std::find_if(first, last, [&](const auto& kept) { return kept.second == &entry; });
+  if (found != last) by_node_.erase(found);
+}
+
+void Listing::heard(const NodeId& node, const Attributes& attributes) {
+  const auto [first, last] = by_node_.equal_range(tag_of(node));
+  for (auto kept = first; kept != last; ++kept) kept->second->entry->attributes = attributes;
 }
 
 void AbsentNames::add(const std::string& name, const Version& folder, transport::TimePoint now) {
@@ -31,7 +65,7 @@ bool ListingDraft::add(std::uint64_t cookie, const ReadDirectoryReply& page) {
   if (cookie == 0) {
     listing_ = {};
     listing_.version = version;
-  } else if (cookie != next_ || listing_.entries.empty()) {
+  } else if (cookie != next_ || listing_.entries().empty()) {
     next_ = 0;
     listing_ = {};
     return false;
@@ -39,15 +73,15 @@ bool ListingDraft::add(std::uint64_t cookie, const ReadDirectoryReply& page) {
   if (listing_.version != version) listing_.version = {};
   for (const auto& entry : page.entries) {
     next_ = entry.cookie;
-    listing_.entries[entry.name] = entry;
+    listing_.put(entry);
   }
-  if (listing_.entries.size() > kMostEntries) listing_ = {};
-  return (page.end || page.entries.empty()) && !listing_.entries.empty();
+  if (listing_.entries().size() > kMostEntries) listing_ = {};
+  return (page.end || page.entries.empty()) && !listing_.entries().empty();
 }
 
 void Listings::keep(const std::shared_ptr<Inode>& directory, Listing listing) {
   const bool listed_before = directory->listing != nullptr;
-  const std::size_t count = listing.entries.size();
+  const std::size_t count = listing.entries().size();
   directory->listing = std::make_shared<Listing>(std::move(listing));
   if (listed_before) return;  // counted as it was then; folders seldom grow by much
   kept_.push_back(directory);

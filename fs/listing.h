@@ -8,18 +8,39 @@
 #include <unordered_map>
 
 #include "fs/messages.h"
+#include "fs/notices.h"
 #include "transport/units.h"
 
 namespace rushfs::fs {
 
 struct Inode;
 
-struct Listing {
-  std::unordered_map<std::string, DirectoryEntry> entries;  // all of them
+class Listing {
+ public:
+  using Entries = std::unordered_map<std::string, DirectoryEntry>;
+
+  Listing() = default;
+  Listing(Listing&&) = default;
+  Listing& operator=(Listing&&) = default;
+
+  const Entries& entries() const { return entries_; }
+  /// Null: it is not in it.
+  const DirectoryEntry* find(const std::string& name) const;
+  /// In the place of what had the name.
+  void put(DirectoryEntry entry);
+  void put(const std::string& name, const Entry& entry);
+  void erase(const std::string& name);
+  /// The file was heard of, whatever its names here are.
+  void heard(const NodeId& node, const Attributes& attributes);
+
   /// The folder's, when this is exactly what it holds; 0: others have changed it since.
   Version version;
 
-  void add(const std::string& name, const Entry& entry);
+ private:
+  void unlink(DirectoryEntry& entry);
+
+  Entries entries_;
+  std::unordered_multimap<NodeTag, DirectoryEntry*> by_node_;  // those that tell of one
 };
 
 /// Names that a folder has not, as the server said when it was asked for them.

@@ -87,7 +87,6 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
     with.known_.directory_changed(folder, made.directory);
     copy = with.known_.inodes().get(made.entry.node);
     with.known_.learn_made(*copy, made.entry.attributes);
-    with.known_.inodes().set_name(*copy, folder->number, name);
     with.known_.name_made(folder, name, made.entry);
     copy->content.disk_known = true;
     with.begun_.emplace(inode, copy);

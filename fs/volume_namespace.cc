@@ -23,7 +23,6 @@ void Volume::entry_made(const InodeRef& directory, const std::string& name, cons
   known_.directory_changed(directory, made.directory);
   const auto inode = inodes_.get(made.entry.node);
   known_.renamed(*inode, made.entry.attributes);
-  inodes_.set_name(*inode, directory->number, name);
   inode->unlinked = inode->abandoned = false;  // link() may have given it its first name
   known_.name_made(directory, name, made.entry);
   reply(reference_to(inode));
@@ -198,12 +197,10 @@ void Volume::moved(const Renaming& renaming, const RenameReply& done) {
   const bool nothing_done = done.replaced && done.replaced->node == done.moved.node;
   if (!nothing_done) known_.name_gone(renaming.from_directory, renaming.from);
   if (leaves_whiteout(renaming.mode)) renaming.from_directory->forget_names();
-  inodes_.set_name(*moved, renaming.to_directory->number, renaming.to);
   known_.name_made(renaming.to_directory, renaming.to, done.moved);
   if (renaming.mode == RenameMode::exchange && done.replaced) {
     const auto other = inodes_.get(done.replaced->node);
     known_.renamed(*other, done.replaced->attributes);
-    inodes_.set_name(*other, renaming.from_directory->number, renaming.from);
     known_.name_made(renaming.from_directory, renaming.from, *done.replaced);
   } else if (!nothing_done && renaming.replaced != moved) {
     name_removed(renaming.replaced, done.replaced);

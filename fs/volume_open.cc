@@ -50,7 +50,6 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
         const auto& made = answer->reply;
         known_.directory_changed(directory, made.directory);
         const auto inode = known_.file_made(made);
-        inodes_.set_name(*inode, directory->number, name);
         known_.name_made(directory, name, made.entry);
         open_created(inode, flags, std::move(reply));
       });

@@ -89,3 +89,25 @@ TEST_CASE("twice cut off before we hear that a change of ours has arrived: no co
   CHECK((get(story.file) == story.ours()));
   CHECK(story.copies(world.exported() / "reel").empty());
 }
+
+TEST_CASE("we removed it, wrote on, cut off, and were killed: it is gone, no copy") {
+  Story story;
+  auto& world = story.world;
+  const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  const auto folder = world.find("reel").value();
+  REQUIRE(world.await<void>([&](auto reply) {
+    world.volume().unlink(folder, "clip.mov", std::move(reply));
+  }));
+  world.run_for(3s);
+  story.cut();
+  REQUIRE(world.write(opened.handle, 1000, "OURS"));
+  REQUIRE(world.await<void>([&](auto reply) {
+    world.volume().flush(opened.handle, std::move(reply));
+  }));
+  world.kill_client();
+  world.start_client_unattached();
+  story.come_back();
+  CHECK(!std::filesystem::exists(story.file));
+  CHECK(story.copies(world.exported() / "reel").empty());
+  CHECK(world.volume().queue_status().operations == 0);
+}

@@ -105,6 +105,20 @@ TEST_CASE("a name that was gone when asked for is not in the listing known befor
   CHECK(known.contains("new.mov"));
 }
 
+TEST_CASE("what we wrote is shown under every name the file was listed with") {
+  World world;
+  put(world.exported() / "old name", "1");
+  REQUIRE(list(world));
+  std::filesystem::rename(world.exported() / "old name", world.exported() / "new name");
+  world.run_for(3s);
+  REQUIRE(world.write_file("new name", "22"));
+  REQUIRE(world.drain());
+  world.run_for(10s);  // nobody needs it any more
+  lose_server(world);
+  CHECK(world.stat("new name")->size == 2);
+  CHECK(world.stat("old name")->size == 2);
+}
+
 TEST_CASE("what was read before is opened and read while the server is away") {
   World world;
   put(world.exported() / "clip.mov", std::string(700'000, 'c'));
@@ -143,6 +157,23 @@ TEST_CASE("news are seen again once the server is back") {
   world.run_for(10s);
   CHECK(list(world)->size() == 2);
   CHECK(world.stat("b")->size == 2);
+}
+
+TEST_CASE("news of a short cut are seen through a change of ours made after it") {
+  WorldOptions options;
+  options.notices = true;
+  World world(options);
+  put(world.exported() / "a", std::string(1000, 'a'));
+  const auto opened = world.open("a", {.read = true, .write = true}).value();
+  world.run_for(3s);
+  world.cut_link();
+  put(world.exported() / "a", "theirs");  // before anybody could tell us
+  world.calls.clear();
+  REQUIRE(world.run_until([&] { return world.calls["attach"] > 0; }));
+  world.run_for(3s);
+  REQUIRE(world.write(opened.handle, 0, "o"));
+  CHECK(world.stat("a")->size == 6);
+  CHECK(world.read(opened.handle, 0, 100).value() == "oheirs");
 }
 
 TEST_CASE("a silent link delays what is known by five seconds, the rest by the timeout") {
