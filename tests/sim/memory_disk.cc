@@ -257,6 +257,7 @@ void MemoryDisk::set_bytes(File& file, std::string bytes) {
   file.bytes = std::make_shared<const std::string>(std::move(bytes));
   file.mtime = stamp();
   change(file);
+  content_changed();
 }
 
 void MemoryDisk::write(File& file, std::uint64_t offset, std::string_view data) {

@@ -84,6 +84,8 @@ class MemoryDisk {
   using Watcher = std::function<void(const File&, const std::string& name)>;
   void watch(Watcher watcher) { watcher_ = std::move(watcher); }
   bool beside = false;
+  /// After each change of what a file holds, also within an operation.
+  std::function<void()> content_changed = [] {};
 
  private:
   fs::Timestamp stamp();

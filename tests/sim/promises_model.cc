@@ -50,14 +50,7 @@ PromisesModel::PromisesModel(const ModelOptions& options)
       conflicts_(kMounts),
       heard_again_(kMounts),
       ready_(kMounts) {
-  world_.served = [this] {
-    for (const FileKey key : history_.look(now())) {
-      if (!tracing()) break;
-      const FileState& state = history_.file(key).back();
-      std::fprintf(stderr, "  server: #%lu has %u links, %s\n", key.inode, state.links,
-                   state.bytes ? brief(*state.bytes).c_str() : "gone");
-    }
-  };
+  disk_->content_changed = world_.served = [this] { look_at_server(); };
   world_.delivered = [this](int client, const fs::Buffer& body) {
     const std::int64_t when[] = {now().time_since_epoch().count(), client};
     digest(when, sizeof when);
@@ -75,6 +68,15 @@ PromisesModel::PromisesModel(const ModelOptions& options)
 PromisesModel::~PromisesModel() {
   for (Program& program : programs_) ++program.life;
   world_owner_.reset();
+}
+
+void PromisesModel::look_at_server() {
+  for (const FileKey key : history_.look(now())) {
+    if (!tracing()) break;
+    const FileState& state = history_.file(key).back();
+    std::fprintf(stderr, "  server: #%lu has %u links, %s\n", key.inode, state.links,
+                 state.bytes ? brief(*state.bytes).c_str() : "gone");
+  }
 }
 
 std::optional<std::string> PromisesModel::run() {

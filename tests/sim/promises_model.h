@@ -94,6 +94,7 @@ class PromisesModel {
   }
 
   // promises_model.cc: what happens, and when
+  void look_at_server();
   void step();
   bool names_in_use(std::size_t client, bool to_change) const;
   void act(std::size_t program);

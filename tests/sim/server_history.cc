@@ -87,12 +87,20 @@ std::vector<Tag> ServerHistory::cut_power(transport::TimePoint now) {
       const bool kept = file->bytes->find(cell(tag)) != std::string::npos;
       const auto arrived = arrived_.find(tag);
       if (kept || arrived == arrived_.end() || arrived->second != key) continue;
-      arrived_.erase(arrived);
       lost.push_back(tag);
     }
   }
   look(now);
+  std::erase_if(lost, [&](Tag tag) { return held_somewhere(tag); });  // in a conflict copy
+  for (const Tag tag : lost) arrived_.erase(tag);
   return lost;
+}
+
+bool ServerHistory::held_somewhere(Tag tag) const {
+  return std::any_of(files_.begin(), files_.end(), [&](const auto& file) {
+    const FileState& now = file.second.back();
+    return now.bytes && now.bytes->find(cell(tag)) != std::string::npos;
+  });
 }
 
 std::vector<FileKey> ServerHistory::look(transport::TimePoint now) {

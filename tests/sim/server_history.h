@@ -65,6 +65,7 @@ class ServerHistory {
 
  private:
   void note_file(const MemoryDisk::File& file, transport::TimePoint now);
+  bool held_somewhere(Tag tag) const;
   void note_folder(const MemoryDisk::File& folder, transport::TimePoint now);
 
   MemoryDisk& disk_;
