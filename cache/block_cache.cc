@@ -155,13 +155,13 @@ std::optional<std::size_t> BlockCache::read_into(std::string_view node, std::uin
   return length;
 }
 
-std::vector<bool> BlockCache::which(std::string_view node, std::uint64_t version,
-                                    std::uint64_t first, std::uint64_t count) const {
-  std::vector<bool> present(count, false);
+std::vector<std::uint64_t> BlockCache::blocks_of(std::string_view node,
+                                                 std::uint64_t version) const {
+  std::vector<std::uint64_t> numbers;
   const BlockIndex::File* file = state_->index.find(node);
-  if (file == nullptr || file->version != version) return present;
-  for (std::uint64_t i = 0; i < count; ++i) present[i] = file->blocks.contains(first + i);
-  return present;
+  if (file == nullptr || file->version != version) return numbers;
+  for (const auto& [number, block] : file->blocks) numbers.push_back(number);
+  return numbers;
 }
 
 void BlockCache::put(std::string_view node, std::uint64_t version, std::uint64_t index,
@@ -170,6 +170,7 @@ void BlockCache::put(std::string_view node, std::uint64_t version, std::uint64_t
   assert(!bytes.empty() && bytes.size() <= kBlockBytes);
   State& state = *state_;
   set_version(node, version);
+  if (index > BlockIndex::kLargestIndex) return;
   // An older copy goes first, so that the disk never holds more than the budget.
   drop_range(node, index, 1);
   const std::uint64_t checksum = checksum_of(bytes);

@@ -54,12 +54,11 @@ class BlockCache {
   // returns the block's length.
   std::optional<std::size_t> read_into(std::string_view node, std::uint64_t version,
                                        std::uint64_t index, std::span<std::uint8_t> out);
-  // Element i tells whether block first + i is there. Not verified, and not counted as a use.
-  std::vector<bool> which(std::string_view node, std::uint64_t version, std::uint64_t first,
-                          std::uint64_t count) const;
+  // The numbers of the blocks that are there, in no order. Not verified, and not counted as a use.
+  std::vector<std::uint64_t> blocks_of(std::string_view node, std::uint64_t version) const;
 
-  // Keeps a block of 1 to kBlockBytes bytes. Blocks of the node under another version are
-  // discarded first.
+  // Keeps a block of 1 to kBlockBytes bytes, unless it lies beyond 16 TiB. Blocks of
+  // the node under another version are discarded first.
   void put(std::string_view node, std::uint64_t version, std::uint64_t index,
            std::span<const std::uint8_t> bytes);
 

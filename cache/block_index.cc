@@ -11,13 +11,6 @@
 #include "cache/sparse_file.h"
 
 namespace rushfs::cache {
-namespace {
-
-// Keeps every block's offset within what a file can hold.
-constexpr std::uint64_t kMaximumIndex =
-    static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / kBlockBytes - 1;
-
-}  // namespace
 
 std::uint64_t BlockIndex::space_of(std::uint64_t length_bytes, std::uint64_t checksum) {
   static const std::uint64_t zeros = [] {
@@ -76,7 +69,7 @@ void BlockIndex::load_file(const FileRow& row) {
 
 void BlockIndex::load_block(const BlockRow& row) {
   const auto file = by_id_.find(row.file);
-  if (file == by_id_.end() || row.index > kMaximumIndex || row.length_bytes == 0 ||
+  if (file == by_id_.end() || row.index > kLargestIndex || row.length_bytes == 0 ||
       row.length_bytes > kBlockBytes) {
     removed_blocks_.emplace_back(row.file, row.index);
     return;
@@ -129,7 +122,7 @@ void BlockIndex::set_version(File& file, std::uint64_t version) {
 
 void BlockIndex::put(File& file, std::uint64_t index, std::uint64_t length_bytes,
                      std::uint64_t checksum) {
-  assert(index <= kMaximumIndex && length_bytes > 0 && length_bytes <= kBlockBytes);
+  assert(index <= kLargestIndex && length_bytes > 0 && length_bytes <= kBlockBytes);
   auto [found, is_new] = file.blocks.try_emplace(index);
   if (is_new) {
     blocks_.push_front({&file, index, 0, 0, 0, false});

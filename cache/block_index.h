@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "cache/block_cache.h"
 #include "cache/block_table.h"
 #include "cache/result.h"
 
@@ -42,6 +43,9 @@ class BlockIndex {
   // Loads the table; a damaged one is replaced by an empty one, with a log line. Throws
   // DatabaseError when the file cannot be used.
   explicit BlockIndex(const std::filesystem::path& file);
+
+  // Data files are no longer than ext4 allows, 16 TiB less a page.
+  static constexpr std::uint64_t kLargestIndex = (16ULL << 40) / kBlockBytes - 2;
 
   // What a block counts against the budget: its pages. A whole block of zeros is a hole in its data
   // file; it counts one for its row.

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "cache/operation.h"
@@ -73,7 +74,7 @@ struct Extent;
 /// Reader.
 struct Content {
   std::map<std::uint64_t, std::shared_ptr<Extent>> extents;  // by offset, without overlap
-  std::vector<bool> on_disk;  // block i is in the block cache, as far as we know
+  std::unordered_set<std::uint64_t> on_disk;  // blocks in the block cache, as far as we know
   bool disk_known = false;
 };
 

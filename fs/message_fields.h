@@ -17,6 +17,9 @@ using In = std::conditional_t<A::kReads, M, const M>;
 template <class A>
 void fields(A& a, In<A, NodeId>& m) {
   a.text(m.bytes, kMaxNodeId);
+  if constexpr (A::kReads) {
+    if (m.bytes.empty()) a.fail();
+  }
 }
 template <class A>
 void fields(A& a, In<A, Version>& m) {
@@ -51,7 +54,7 @@ void fields(A& a, In<A, Attributes>& m) {
   a.number(m.gid);
   a.number(m.device_major);
   a.number(m.device_minor);
-  a.number(m.size);
+  a.number(m.size, kMaxOffset);
   a.number(m.blocks);
   a.number(m.block_size);
   fields(a, m.atime);
@@ -147,6 +150,9 @@ void fields(A& a, In<A, AttachReply>& m) {
   fields(a, m.instance);
   a.number(m.max_read, kMaxTransfer);
   a.number(m.max_write, kMaxTransfer);
+  if constexpr (A::kReads) {
+    if (m.max_read < kMinTransfer || m.max_write < kMinTransfer) a.fail();
+  }
   a.flag(m.read_only);
   a.flag(m.squashed);
   a.number(m.squash_uid);

@@ -27,6 +27,8 @@ inline constexpr std::size_t kMaxExportName = 255;
 inline constexpr std::size_t kMaxHostname = 255;
 /// Most data bytes in one message: kMaxMessage less ample room for everything beside the data.
 inline constexpr std::uint32_t kMaxTransfer = (4u << 20) - (16u << 10);
+/// Least that a server may offer: a reader's page.
+inline constexpr std::uint32_t kMinTransfer = 4096;
 /// No file is longer (off_t).
 inline constexpr std::uint64_t kMaxOffset = (std::uint64_t{1} << 63) - 1;
 /// What a server offers in AttachReply unless told otherwise: FUSE's largest request.

@@ -27,7 +27,7 @@ constexpr std::uint64_t kRoundTripsInFlight = 4;
 constexpr std::uint64_t kLargestWindow = 128 << 20;
 
 bool maybe_on_disk(const Content& content, std::uint64_t block) {
-  return !content.disk_known || (block < content.on_disk.size() && content.on_disk[block]);
+  return !content.disk_known || content.on_disk.contains(block);
 }
 
 }  // namespace
@@ -45,16 +45,17 @@ void Reader::prepare(const InodeRef& inode, Loop::Job done) {
     inode->content.disk_known = true;
     return std::move(done)();
   }
-  const std::uint64_t blocks = (inode->server.size + kBlock - 1) / kBlock;
   parts_.blocks_loop.run(
-      [&cache = parts_.blocks, node = inode->node, version = inode->server.version, blocks] {
-        return cache.which(node.bytes, version.value, 0, blocks);
+      [&cache = parts_.blocks, node = inode->node, version = inode->server.version] {
+        return cache.blocks_of(node.bytes, version.value);
       },
       [inode, version = inode->server.version,
-       done = std::move(done)](std::vector<bool> found) mutable {
+       done = std::move(done)](std::vector<std::uint64_t> found) mutable {
         if (!inode->content.disk_known) {
           inode->content.disk_known = true;
-          if (inode->server.version == version) inode->content.on_disk = std::move(found);
+          if (inode->server.version == version) {
+            inode->content.on_disk.insert(found.begin(), found.end());
+          }
         }
         std::move(done)();
       });
@@ -160,8 +161,7 @@ void Reader::look_on_disk(const InodeRef& inode, const ExtentRef& extent, std::u
       },
       [this, inode, extent, block](std::optional<cache::Buffer> bytes) {
         if (!bytes) {
-          auto& on_disk = inode->content.on_disk;
-          if (block < on_disk.size()) on_disk[block] = false;
+          inode->content.on_disk.erase(block);
           status_.hits -= std::min(status_.hits, extent->length);
           status_.misses += extent->length;
           return ask_server(inode, extent);
@@ -307,9 +307,7 @@ void Reader::store_block(Inode& inode, std::uint64_t block, Slices parts) {
   const bool slow = storing_took_ > kStoringPatience;
   if (being_stored_ + bytes > (slow ? kLittleBeingStored : kMostBeingStored)) return;
   being_stored_ += bytes;
-  auto& on_disk = inode.content.on_disk;
-  if (on_disk.size() <= block) on_disk.resize(block + 1);
-  on_disk[block] = true;
+  inode.content.on_disk.insert(block);
   parts_.blocks_loop.run(
       [&cache = parts_.blocks, node = inode.node, version = inode.server.version, block,
        parts = std::move(parts)] {
@@ -359,10 +357,8 @@ void Reader::changed_range(Inode& inode, Version before, std::uint64_t from, std
   }
   const std::uint64_t first = from / kBlock;
   const std::uint64_t count = to <= from ? 0 : (to - 1) / kBlock - first + 1;
-  for (std::uint64_t block = first; block < content.on_disk.size() && block < first + count;
-       ++block) {
-    content.on_disk[block] = false;
-  }
+  std::erase_if(content.on_disk,
+                [&](std::uint64_t block) { return block >= first && block - first < count; });
   parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, before,
                           after = inode.server.version, first, count] {
     if (count > 0) cache.drop_range(node.bytes, first, count);

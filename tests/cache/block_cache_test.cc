@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 #include <fstream>
+#include <set>
 
 #include "tests/cache/bytes.h"
 #include "tests/temporary_folder.h"
@@ -36,6 +37,12 @@ std::filesystem::path only_data_file(const std::filesystem::path& folder) {
   return {};
 }
 
+std::set<std::uint64_t> blocks_of(const BlockCache& cache, std::string_view node,
+                                  std::uint64_t version) {
+  const auto numbers = cache.blocks_of(node, version);
+  return {numbers.begin(), numbers.end()};
+}
+
 }  // namespace
 
 TEST_CASE("a block comes back as it was put, under its version only") {
@@ -50,7 +57,7 @@ TEST_CASE("a block comes back as it was put, under its version only") {
   CHECK_FALSE(cache.read("clip", 8, 3));
   CHECK_FALSE(cache.read("clip", 7, 2));
   CHECK_FALSE(cache.read("other", 7, 3));
-  CHECK(cache.which("clip", 7, 2, 4) == std::vector<bool>{false, true, true, false});
+  CHECK(blocks_of(cache, "clip", 7) == std::set<std::uint64_t>{3, 4});
   CHECK(cache.stats().hits == 2);
   CHECK(cache.stats().misses == 3);
   Buffer memory(kBlockBytes);
@@ -118,7 +125,7 @@ TEST_CASE("our own change keeps the blocks under the new version") {
     cache.retag("clip", 7, 8);
   }
   BlockCache cache({folder.path(), kPlenty});
-  CHECK(cache.which("clip", 8, 0, 4) == std::vector<bool>{true, false, false, true});
+  CHECK(blocks_of(cache, "clip", 8) == std::set<std::uint64_t>{0, 3});
   CHECK(cache.read("clip", 8, 3) == block);
   cache.retag("clip", 9, 10);
   CHECK(cache.stats().blocks == 0);
@@ -140,13 +147,22 @@ TEST_CASE("the budget is real disk space, holds at all times, and the least rece
     }
     CHECK(cache.stats().evictions > 100);
     CHECK(cache.stats().used_bytes > budget * 3 / 4);
-    CHECK(cache.which("two", 1, 299, 1) == std::vector<bool>{true});
-    CHECK(cache.which("two", 1, 1, 1) == std::vector<bool>{false});
+    CHECK(blocks_of(cache, "two", 1).contains(299));
+    CHECK_FALSE(blocks_of(cache, "two", 1).contains(1));
   }
   BlockCache smaller({folder.path(), budget / 4});
   CHECK(smaller.stats().used_bytes <= budget / 4);
   CHECK(used_on_disk(folder.path()) <= budget / 4);
   CHECK(smaller.read("loved", 1, 0) == block);
+}
+
+TEST_CASE("a block beyond what a data file can hold is not kept") {
+  const TemporaryFolder folder;
+  BlockCache cache({folder.path(), kPlenty});
+  const std::uint64_t last = (16ULL << 40) / kBlockBytes - 1;
+  cache.put("sparse", 1, last - 1, bytes_from_seed(1, kBlockBytes));
+  cache.put("sparse", 1, last, bytes_from_seed(2, 1));
+  CHECK(blocks_of(cache, "sparse", 1) == std::set<std::uint64_t>{last - 1});
 }
 
 TEST_CASE("the order of use survives a restart") {
@@ -159,7 +175,8 @@ TEST_CASE("the order of use survives a restart") {
   }
   BlockCache cache({folder.path(), 32 * kBlockBytes});
   for (std::uint64_t i = 0; i < 5; ++i) cache.put("new", 1, i, block);
-  CHECK(cache.which("clip", 1, 0, 2) == std::vector<bool>{true, false});
+  CHECK(blocks_of(cache, "clip", 1).contains(0));
+  CHECK_FALSE(blocks_of(cache, "clip", 1).contains(1));
 }
 
 TEST_CASE("a block that is not what was put is dropped and counted") {
@@ -174,7 +191,7 @@ TEST_CASE("a block that is not what was put is dropped and counted") {
   }
   CHECK_FALSE(cache.read("clip", 1, 0));
   CHECK(cache.stats().checksum_failures == 1);
-  CHECK(cache.which("clip", 1, 0, 2) == std::vector<bool>{false, true});
+  CHECK(blocks_of(cache, "clip", 1) == std::set<std::uint64_t>{1});
   CHECK(cache.read("clip", 1, 1));
 }
 

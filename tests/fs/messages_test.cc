@@ -186,6 +186,19 @@ TEST_CASE("a read reply that was filled in place is an ordinary one, also when s
   }
 }
 
+TEST_CASE("what would lead a client astray is malformed: a node of no name, no bytes at a time") {
+  CHECK(std::holds_alternative<DecodeError>(decode_request(encode(GetAttributes{{""}}))));
+  Attributes endless = attributes();
+  endless.size = kMaxOffset + 1;
+  CHECK(decode_reply<AttributesReply>(encode_reply(AttributesReply{endless})).has_error());
+  for (const std::uint32_t bytes : {0u, kMinTransfer - 1}) {
+    AttachReply reply{node('r'), attributes(), {99}, bytes, 1 << 20, false, false, 0, 0, 0, 0};
+    CHECK(decode_reply<AttachReply>(encode_reply(reply)).has_error());
+    std::swap(reply.max_read, reply.max_write);
+    CHECK(decode_reply<AttachReply>(encode_reply(reply)).has_error());
+  }
+}
+
 TEST_CASE("names and node ids beyond their limits are malformed") {
   CHECK(std::holds_alternative<Request>(
       decode_request(encode(Lookup{{std::string(160, 'n')}, std::string(255, 'x')}))));
@@ -196,9 +209,9 @@ TEST_CASE("names and node ids beyond their limits are malformed") {
 }
 
 TEST_CASE("a number has one form only") {
-  // GetAttributes with an empty node id, its length written as 80 00 instead of 00.
-  CHECK(std::holds_alternative<Request>(decode_request(Buffer{4, 0})));
-  CHECK(std::holds_alternative<DecodeError>(decode_request(Buffer{4, 0x80, 0})));
+  // GetAttributes with a node id of one byte, its length written as 81 00 instead of 01.
+  CHECK(std::holds_alternative<Request>(decode_request(Buffer{4, 1, 'n'})));
+  CHECK(std::holds_alternative<DecodeError>(decode_request(Buffer{4, 0x81, 0, 'n'})));
 }
 
 TEST_CASE("no bit flip makes the decoder read what is not there") {

@@ -367,3 +367,13 @@ TEST_CASE("a hole that was told of before a write of ours was answered does not 
   story.read(20 * kBlock, 10);
   CHECK_FALSE(story.remote.waiting<Read>().empty());
 }
+
+TEST_CASE("reading far out in a sparse file costs what reading costs") {
+  constexpr std::uint64_t kSize = kMaxOffset;
+  Story story(kSize);
+  story.hole_to = kSize;
+  story.reader.prepare(story.inode, [] {});
+  story.read(kSize - 4096, 4096);
+  story.answer_all();
+  CHECK(story.text == std::string(4096, '\0'));
+}

@@ -50,6 +50,7 @@ struct Story {
     REQUIRE(carrier.sent.back().token == 0);
     AttachReply reply;
     reply.root = {"root"};
+    reply.max_read = reply.max_write = kDefaultTransfer;
     reply.instance = {instance};
     carrier.sent.clear();
     session->answered(0, encode_reply(reply));

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """docs/semantics.md, "Space and holes": what was never written neither crosses the link nor takes
 space on either disk, however it is read."""
+import os
+import shutil
+import tempfile
 import time
 
 import harness
@@ -69,6 +72,29 @@ class SparseTest(harness.TestCase):
         time.sleep(1)  # what was read is put into the cache afterwards
         self.assertEqual(len(self.cached()), 1)
         self.assertEqual(space(*self.cached()), 0)
+
+
+class HugeFileTest(harness.TestCase):
+    """What tmpfs, xfs and btrfs allow, a sparse file of exabytes, costs what its data do."""
+
+    def setUp(self):
+        self.memory = tempfile.mkdtemp(prefix="rushfs-huge-", dir="/dev/shm")
+        self.addCleanup(shutil.rmtree, self.memory, ignore_errors=True)
+        self.server_exports = [f"files={self.memory}"]
+        super().setUp()
+
+    def test_a_page_far_out_is_read_and_written(self):
+        far = (1 << 62) - 4096
+        with open(self.memory + "/sparse", "wb") as file:
+            file.truncate(1 << 62)
+        mount = self.mount()
+        with open(mount.folder / "sparse", "r+b", buffering=0) as file:
+            self.assertEqual(os.pread(file.fileno(), 4096, far), bytes(4096))
+            self.assertEqual(os.pwrite(file.fileno(), b"x" * 4096, far), 4096)
+            os.fsync(file.fileno())
+        with open(self.memory + "/sparse", "rb") as file:
+            self.assertEqual(os.pread(file.fileno(), 4096, far), b"x" * 4096)
+        mount.unmount()
 
 
 harness.main()
