@@ -203,6 +203,8 @@ class Volume : private WritebackListener {
   void open_unasked(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
+  /// Nobody here may change anything.
+  bool nothing_to_sync(const Inode& inode) const;
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
 
   ClientParts parts_;

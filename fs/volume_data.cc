@@ -67,6 +67,13 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
   if (handle.inode->known_pages && through == Through::pages && handle.uses_pages()) {
     handle.inode->known_pages->written(offset, data);
   }
+  // Of what does not go through its pages the kernel takes no such bits away.
+  const bool drops = handle.flags.drop_set_id && !handle.uses_pages();
+  if (const auto left = drops ? without_set_id(handle.inode->view().mode) : std::nullopt) {
+    AttributeChange change;
+    change.mode = *left;
+    log_.set_attributes(handle.inode, change, [](Result<void>) {});  // what fails it, fails both
+  }
   if (handle.flags.append) return log_.append(handle.inode, std::move(data), std::move(done));
   log_.write(handle.inode, offset, std::move(data), std::move(done));
 }

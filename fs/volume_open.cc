@@ -8,17 +8,12 @@
 
 namespace rushfs::fs {
 
-namespace {
-
-/// What a change of content by somebody else than root leaves of a mode; none: all of it.
 std::optional<std::uint32_t> without_set_id(std::uint32_t mode) {
   std::uint32_t left = mode & 07777 & ~std::uint32_t{S_ISUID};
   if ((mode & S_IXGRP) != 0) left &= ~std::uint32_t{S_ISGID};
   if (left == (mode & 07777)) return std::nullopt;
   return left;
 }
-
-}  // namespace
 
 // What the kernel reads from its own pages, it does not tell. Where that would leave an access time
 // it gives them up; a long file's are worth more than its access time.
@@ -167,15 +162,21 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   log_.flush(std::move(reply));
 }
 
+bool Volume::nothing_to_sync(const Inode& inode) const {
+  return (options_.read_only || server_read_only_) && inode.local.operations == 0;
+}
+
 void Volume::sync(HandleNumber number, Reply<void> reply) {
   const auto handle = handles_.usable(number);
   if (!handle) return reply.fail(handle.error());
+  if (nothing_to_sync(*(*handle)->inode)) return reply.ok();
   log_.sync((*handle)->inode, std::move(reply));
 }
 
 void Volume::sync_directory(NodeNumber node, Reply<void> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
+  if (nothing_to_sync(*inode)) return reply.ok();
   writeback_.sync(inode->node,
                   [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
 }

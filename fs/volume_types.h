@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "fs/inodes.h"
@@ -20,7 +21,7 @@ struct OpenFlags {
   bool append = false;    // each write goes to the end
   bool truncate = false;
   bool exclusive = false; // create only
-  bool drop_set_id = false;  // truncating takes set-id bits away: the caller is no root
+  bool drop_set_id = false;  // changing content takes set-id bits away: the caller is no root
   bool sync = false;      // O_SYNC, O_DSYNC: a write is answered when the server has it on disk
   bool untouched = false; // O_NOATIME: what is read leaves no access time
 };
@@ -34,6 +35,9 @@ struct Created {
   NodeReference found;
   Opened opened;
 };
+
+/// What a change of content by somebody else than root leaves of a mode; none: all of it.
+std::optional<std::uint32_t> without_set_id(std::uint32_t mode);
 
 /// How the kernel reads and writes: by its cached pages, past them, or since a program has changed
 /// them through a mapping.

@@ -49,7 +49,11 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
     std::getline(in, line);
     const auto request = nlohmann::json::parse(line, nullptr, false);
     if (!request.is_object()) return write({{"error", "not a JSON object"}});
-    handler_(request, [self = shared_from_this()](nlohmann::json reply) { self->write(reply); });
+    try {
+      handler_(request, [self = shared_from_this()](nlohmann::json reply) { self->write(reply); });
+    } catch (const nlohmann::json::exception& error) {
+      write({{"error", error.what()}});
+    }
   }
 
   void write(const nlohmann::json& reply) {

@@ -14,7 +14,8 @@ namespace rushfs::tools {
 class ControlServer {
  public:
   using Reply = absl::AnyInvocable<void(nlohmann::json) &&>;
-  /// Called on the loop; the reply may be given later, also after the ControlServer is gone.
+  /// Called on the loop; the reply may be given later, also after the ControlServer is gone. Throws
+  /// nlohmann::json::exception, before it replies, for fields that are not what they should be.
   using Handler = std::function<void(const nlohmann::json& request, Reply reply)>;
 
   /// Listens at `path` with mode 0600, in a directory of mode 0700 that it makes; a socket left by

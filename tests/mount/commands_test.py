@@ -228,6 +228,14 @@ class LifeTest(harness.TestCase):
         (mount.folder / "a").write_text("3")
         self.assertNotIn("nodev", harness.mount_of(mount.folder).split(" - ")[0])
 
+    def test_fsync_of_what_nobody_may_write_is_done_at_once(self):
+        (self.server.folder / "a").write_text("1")
+        mount = self.mount(options="ro")
+        for path in (mount.folder, mount.folder / "a"):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
     def test_set_id_and_devices_of_the_server_mean_nothing_unless_asked_for(self):
         self.assertIn("nosuid,nodev", harness.mount_of(self.mount("plain").folder))
         for words in ("suid,dev", "allow_suid,allow_dev"):

@@ -67,6 +67,24 @@ class OpenModesTest(harness.TestCase):
         expected = "old " + "".join(f"one {n};two {n};" for n in range(50))
         self.assertEqual(self.on_server("log").decode(), expected)
 
+    def test_another_user_who_writes_takes_set_user_id_away_also_at_the_end(self):
+        self.place.folder.chmod(0o755)
+        mount = self.mount(options="allow_other,allow_suid")
+        for name, flags in (("written", os.O_WRONLY), ("appended", os.O_WRONLY | os.O_APPEND)):
+            path = mount.folder / name
+            path.write_bytes(b"#!/bin/sh\n")
+            path.chmod(0o4777)
+            child = os.fork()
+            if child == 0:
+                os.setgid(1000)
+                os.setuid(1000)
+                os.write(os.open(path, flags), b"mine\n")
+                os._exit(0)
+            self.assertEqual(os.waitpid(child, 0)[1], 0)
+            mount.wait()
+            for seen in (path, self.server.folder / name):
+                self.assertEqual(seen.stat().st_mode & 0o7777, 0o777, seen)
+
     def test_many_processes_append_without_losing_a_record(self):
         mount = self.mount()
         (mount.folder / "log").touch()

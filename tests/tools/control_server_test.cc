@@ -30,24 +30,29 @@ struct RuntimeDirectory {
                                         });
   }
 
-  /// Who answers there; nobody: empty.
-  std::string who_answers(const std::string& socket) {
+  /// The answer to this request; nobody there: nothing.
+  nlohmann::json ask(const std::string& socket, const std::string& request) {
     const int caller = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::strcpy(address.sun_path, (path / socket).c_str());
-    std::string answer;
+    nlohmann::json answer = nlohmann::json::object();
+    const std::string line = request + "\n";
+    const auto size = static_cast<ssize_t>(line.size());
     if (::connect(caller, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
-        ::send(caller, "{}\n", 3, MSG_NOSIGNAL) == 3) {
+        ::send(caller, line.data(), line.size(), MSG_NOSIGNAL) == size) {
       loop.restart();
       loop.run_for(std::chrono::milliseconds(200));
       char text[200] = {};
-      if (::recv(caller, text, sizeof text, MSG_DONTWAIT) > 0) {
-        answer = nlohmann::json::parse(text).at("name");
-      }
+      if (::recv(caller, text, sizeof text, MSG_DONTWAIT) > 0) answer = nlohmann::json::parse(text);
     }
     ::close(caller);
     return answer;
+  }
+
+  /// Who answers there; nobody: empty.
+  std::string who_answers(const std::string& socket) {
+    return ask(socket, "{}").value("name", "");
   }
 
   boost::asio::io_context loop;
@@ -78,6 +83,17 @@ TEST_CASE("a socket left by a killed process is taken away, one that lives stays
   CHECK_FALSE(file::exists(directory.path / "0-51.sock"));
   auto next = directory.listen("0-53.sock", "next");
   CHECK(directory.who_answers("0-52.sock") == "alive");
+}
+
+TEST_CASE("a request with a number where a word should be is answered with an error") {
+  RuntimeDirectory directory;
+  const auto demanding = [](const nlohmann::json& request, ControlServer::Reply reply) {
+    std::move(reply)({{"name", request.at("name").get<std::string>()}});
+  };
+  const ControlServer server(directory.loop, directory.path / "0-50.sock", demanding);
+  CHECK(directory.ask("0-50.sock", R"({"name": "one"})").at("name") == "one");
+  CHECK(directory.ask("0-50.sock", R"({"name": 1})").contains("error"));
+  CHECK(directory.ask("0-50.sock", R"({})").contains("error"));
 }
 
 }  // namespace
