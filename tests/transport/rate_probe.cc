@@ -5,7 +5,7 @@
 //              [policer=MS] [pause=MS every=MS]
 //              [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
 //              [control=ours,cubic,bbr1,bbr3] [target=MBPS] [policy=fair] [seed=N] [trace=S]
-//              [at=S rate2= rtt2= loss2=]
+//              [at=S rate2= rtt2= loss2= [back=S] [settle=S]]
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -89,6 +89,20 @@ void print_state(Simulation& simulation, std::size_t flows, std::vector<std::uin
   std::printf("\n");
 }
 
+// The path becomes another, and with back= what it was. Returns when the last of it happened.
+double change(Simulation& simulation) {
+  const Link before = simulation.link();
+  const double at = number("at", 10);
+  simulation.run_until(from_seconds(at));
+  if (options.count("rate2")) simulation.link().rate = {number("rate2", 0) * 1e6};
+  if (options.count("rtt2")) simulation.link().round_trip = milliseconds("rtt2", 0);
+  if (options.count("loss2")) simulation.link().loss = number("loss2", 0) / 100;
+  if (!options.count("back")) return at;
+  simulation.run_until(from_seconds(number("back", 20)));
+  simulation.link() = before;
+  return number("back", 20);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -127,13 +141,7 @@ int main(int argc, char** argv) {
   }
   const double length = number("seconds", 30);
   double warm = number("warm", 8);
-  if (options.count("at")) {
-    simulation.run_until(from_seconds(number("at", 10)));
-    if (options.count("rate2")) simulation.link().rate = {number("rate2", 0) * 1e6};
-    if (options.count("rtt2")) simulation.link().round_trip = milliseconds("rtt2", 0);
-    if (options.count("loss2")) simulation.link().loss = number("loss2", 0) / 100;
-    warm = number("at", 10) + number("settle", 10);
-  }
+  if (options.count("at")) warm = change(simulation) + number("settle", 10);
   simulation.run_until(from_seconds(warm));
   simulation.mark();
   std::fill(before.begin(), before.end(), 0);
