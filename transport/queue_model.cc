@@ -7,12 +7,13 @@ namespace rushfs::transport {
 
 namespace {
 
-// A tenth of a round trip, within limits that are close to each other: of two who share a queue,
-// the one who allows less of it yields until it has little.
-constexpr Duration kMinAllowance = std::chrono::milliseconds(4);
-constexpr Duration kMaxAllowance = std::chrono::microseconds(5500);
-// Or a tenth of a round trip, if that is longer: however slow a flow is.
+// The same for near and far: of two who share a queue, the one who allows less of it yields until
+// it has little.
+constexpr Duration kAllowance = std::chrono::milliseconds(4);
+// However slow a flow is, so much or a tenth of a round trip is the most; and on a short path less,
+// for a buffer that is full shows only as long a queue as it holds.
 constexpr Duration kMostAllowed = std::chrono::milliseconds(5);
+constexpr Duration kMostAllowedNear = std::chrono::milliseconds(3);  // and that tenth
 // For flows of this bandwidth; others scale by the square root, as in Swift (SIGCOMM 2020,
 // section 3.2).
 constexpr double kReferenceBandwidth = 50e6 / 8;
@@ -97,12 +98,13 @@ void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
 
 Duration QueueModel::allowance(double bandwidth, RatePolicy policy) const {
   const Duration tenth = known() ? base_ / 10 : Duration::zero();
-  const double plain = seconds(std::clamp(tenth, kMinAllowance, kMaxAllowance));
+  const double plain = seconds(kAllowance);
   if (policy == RatePolicy::low) return from_seconds(plain * kLowScale);  // however little it gets
   const double scale =
       bandwidth > 0 ? std::clamp(std::sqrt(kReferenceBandwidth / bandwidth), kMinScale, kMaxScale)
                     : 1.0;
-  const Duration fair = std::min(from_seconds(plain * scale), std::max(kMostAllowed, tenth));
+  const Duration most = std::min(kMostAllowedNear + tenth, std::max(kMostAllowed, tenth));
+  const Duration fair = std::min(from_seconds(plain * scale), most);
   return policy == RatePolicy::high ? 2 * fair : fair;
 }
 

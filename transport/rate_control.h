@@ -6,8 +6,8 @@
 //   drain    0.5, until the queue of startup is gone
 //   cruise   1.0 for two to three seconds, longer while there is a queue; bounded when delay or
 //            excess loss shows
-//   refill   1.0 for a round trip, bounds lifted
-//   up       1.25 while more is delivered and neither queue nor excess loss shows
+//   refill   1.0 for a round trip, with all in flight that up may have
+//   up       1.25, bounds lifted, while more is delivered and neither queue nor excess loss shows
 //   down     0.9 until the queue of up is gone, then cruise
 //   dip      0.5 for long enough to see the empty path and the loss that is not ours; all who share
 //            a queue dip together
@@ -108,6 +108,7 @@ class RateControl {
   bool dip_due(TimePoint now) const;
   Duration dip_duration() const;
   Duration dip_interval() const;
+  void note_probe();
   Duration cruise_duration();
   double gain() const;
   double queue_response() const;
@@ -145,8 +146,9 @@ class RateControl {
   double full_bandwidth_ = 0;  // the growth of startup and up is measured against this
   int rounds_without_growth_ = 0;
   int rounds_of_growth_ = 0;
-  std::uint64_t growth_judged_ = 0;  // packets up to this number were
-  double bandwidth_before_up_ = 0;
+  std::uint64_t growth_judged_ = 0;           // packets up to this number were
+  double before_probe_ = 0;                   // the rate, and
+  double bandwidth_before_up_ = 0;            // the most it might have been
   bool probe_sent_ = false;                   // up has sent a round trip's worth
   bool found_more_ = false;                   // the last probe did: probe again soon
   double initial_rate_ = 0;                   // pacing before anything is known

@@ -22,6 +22,7 @@ constexpr double kLeastDistance = 0.4;  // of that
 constexpr double kMostDistance = 1.5;
 constexpr double kFoundMore = 1.1;       // in one probe: the next one follows soon
 constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: no queue matters
+constexpr double kMostGain = 1.25;       // by one probe that met a queue
 constexpr Duration kLongCruise = std::chrono::seconds(10);  // probes whatever the queue
 constexpr int kShortCruiseRounds = 4;
 constexpr std::uint32_t kProbePackets = 40;
@@ -36,6 +37,7 @@ constexpr double kLossDips = 1.25;  // intervals: dips that show the base come f
 constexpr Duration kFirstDip = std::chrono::milliseconds(50);  // after startup
 constexpr int kFirstDipRounds = 5;
 constexpr double kLossWorthADip = 0.005;
+constexpr double kMuchLoss = 0.05;
 constexpr double kDipPackets = 400;
 constexpr double kDipPacketsBesideOthers = 200;  // who take what we do not send
 constexpr Duration kDipPacketsTime = std::chrono::milliseconds(250);  // to send them in, at most
@@ -58,20 +60,19 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
       cruise_ = found_more_ ? kShortCruiseRounds * queue_.base() : cruise_duration();
       break;
     case RatePhase::refill:
-      bandwidth_.lift();
       before_cut_ = 0;
       cut_for_loss_ = false;
       break;
     case RatePhase::up:
+      before_probe_ = bandwidth_.value();
+      bandwidth_.lift();
       probe_sent_ = false;
       full_bandwidth_ = bandwidth_.maximum();
       bandwidth_before_up_ = full_bandwidth_;
       rounds_without_growth_ = 0;
       break;
     case RatePhase::down:
-      found_more_ = bandwidth_.maximum() > kFoundMuchMore * bandwidth_before_up_ ||
-                    (bandwidth_.maximum() > kFoundMore * bandwidth_before_up_ &&
-                     queue_.recent_queue() <= allowed_queue());
+      note_probe();
       if (!limited) bandwidth_.advance();  // a probe that was not filled has found nothing out
       break;
     case RatePhase::dip:
@@ -82,6 +83,15 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
     default:
       break;
   }
+}
+
+void RateControl::note_probe() {
+  const double found = bandwidth_.maximum() / bandwidth_before_up_;
+  const bool queued = queue_.recent_queue() > allowed_queue();
+  found_more_ = found > kFoundMuchMore || (found > kFoundMore && !queued);
+  // What was delivered beside a queue others may have lost: they see it sooner than we, if nearer.
+  const double most = kMostGain * before_probe_;
+  if (queued && found <= kFoundMuchMore && most < bandwidth_.value()) bandwidth_.bound(most);
 }
 
 Duration RateControl::cruise_duration() {
@@ -244,7 +254,8 @@ void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
   const bool queued = !queue_.emptied(epoch, allowed);
   const bool lossy = loss_.excessive(epoch);
   const bool gone = queue_.gone(epoch);
-  if (gone || competing() || yielded_ < kYieldedMuch) {
+  const bool yielded = yielded_ < kYieldedMuch && queue_.standing() > allowed;
+  if (gone || competing() || yielded) {
     competition_.on_dip(queue_.standing(), queue_.standing(epoch), gone);
   }
   queue_.on_dip(epoch, lossy, now);
@@ -264,7 +275,10 @@ bool RateControl::dip_due(TimePoint now) const {
   // What startup saw of the loss may have been too little to judge by.
   if (suspicious_ && !dipped_)
     return since >= std::max<Duration>(kFirstDip, kFirstDipRounds * queue_.base());
-  if (loss_.recent() > kLossWorthADip && since > kLossDips * interval) return true;
+  // Where much is lost on its own a dip may have seen too little of it.
+  const bool doubtful = suspicious_ && loss_.value() > kMuchLoss;
+  const double loss_dips = doubtful ? kLossDips / kSooner : kLossDips;
+  if (loss_.recent() > kLossWorthADip && since > loss_dips * interval) return true;
   // All who share a queue saw it lowest at the same time. Counted from there their dips come
   // together and empty it, which shows the base to each.
   const Duration period = suspicious_ || competing() ? interval / kSooner : interval;

@@ -55,10 +55,7 @@ void check(const Link& link) {
   INFO(describe(link));
   CHECK(cell.sum >= least);
   CHECK(cell.worst >= (link.loss > 0.1 ? 0.85 : 0.92));
-  // Of a buffer of nine packets, what it drops is soon less than chance.
-  const bool tiny = link.rate * link.buffer < 15000_B && link.loss > 0.05;
-  const bool lossy = link.loss > 0.1;
-  CHECK(cell.waste <= (tiny ? (lossy ? 1.12 : 1.06) : lossy ? 1.05 : 1.03));
+  CHECK(cell.waste <= 1.03);
   CHECK(cell.queue <= std::max(5.0, seconds(link.round_trip) * 100));
 }
 
