@@ -31,6 +31,22 @@ Descriptor open_regular(int reached, int flags, mode_t needed) {
   return opened;
 }
 
+/// The error of the last call. What could not be written is clean to the kernel; ext4 then takes
+/// its blocks for written ones, and would lose what is written over them.
+boost::system::error_code not_written(int fd) {
+  const auto error = last_error();
+  static_cast<void>(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+  return error;
+}
+
+/// `length` 0: all from `offset` on.
+Result<void> start_writing(int fd, std::uint64_t offset, std::uint64_t length) {
+  const int failed = ::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(length),
+                                       SYNC_FILE_RANGE_WRITE);
+  if (failed != 0) return not_written(fd);
+  return boost::system::in_place_value;
+}
+
 }  // namespace
 
 Result<FileRef> DirectoryStore::open(const Node& node, bool for_writing) const {
@@ -82,20 +98,26 @@ Result<void> DirectoryStore::write(StoreFile& file, std::uint64_t offset,
   return boost::system::in_place_value;
 }
 
-void DirectoryStore::start_sync(StoreFile& file) const {
-  static_cast<void>(::sync_file_range(descriptor(file), 0, 0, SYNC_FILE_RANGE_WRITE));
+Result<void> DirectoryStore::start_sync(StoreFile& file) const {
+  return start_writing(descriptor(file), 0, 0);
 }
 
-void DirectoryStore::write_out(StoreFile& file, std::uint64_t offset, std::uint64_t length) const {
+Result<void> DirectoryStore::write_out(StoreFile& file, std::uint64_t offset,
+                                       std::uint64_t length) const {
   constexpr std::uint64_t kBehind = 16 << 20;  // bytes on their way to the disk
-  const auto range = [&](std::uint64_t from, std::uint64_t bytes, unsigned flags) {
-    static_cast<void>(::sync_file_range(descriptor(file), static_cast<off_t>(from),
-                                        static_cast<off_t>(bytes), flags));
-  };
-  range(offset, length, SYNC_FILE_RANGE_WRITE);
-  if (offset <= kBehind) return;
+  auto started = start_writing(descriptor(file), offset, length);
+  if (!started || offset <= kBehind) return started;
   const std::uint64_t from = offset - std::min(offset, 2 * kBehind);
-  range(from, offset - kBehind - from, SYNC_FILE_RANGE_WAIT_BEFORE);
+  // The kernel tells each open file of an error once, whoever waits: this one must not be the one
+  // that is synced later.
+  const Descriptor other(
+      open_untouched(AT_FDCWD, proc_path(descriptor(file)).c_str(), O_RDONLY | O_CLOEXEC));
+  if (other) {
+    static_cast<void>(::sync_file_range(other.get(), static_cast<off_t>(from),
+                                        static_cast<off_t>(offset - kBehind - from),
+                                        SYNC_FILE_RANGE_WAIT_BEFORE));
+  }
+  return started;
 }
 
 Result<void> DirectoryStore::sync(const Node& node, StoreFile* file, bool data_only,
@@ -107,7 +129,7 @@ Result<void> DirectoryStore::sync(const Node& node, StoreFile* file, bool data_o
   }
   if (file != nullptr) {
     const int failed = data_only ? ::fdatasync(descriptor(*file)) : ::fsync(descriptor(*file));
-    if (failed != 0) return last_error();
+    if (failed != 0) return not_written(descriptor(*file));
   }
   if (!name || !has_name(node)) return boost::system::in_place_value;
   // Where the name is: if it moves meanwhile, its mover's directory is what must be synced, and the

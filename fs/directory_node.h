@@ -87,8 +87,9 @@ class DirectoryStore final : public Store {
                            std::span<std::uint8_t> into) const override;
   Result<void> write(StoreFile& file, std::uint64_t offset, std::span<const std::uint8_t> data,
                      bool drop_set_id) const override;
-  void start_sync(StoreFile& file) const override;
-  void write_out(StoreFile& file, std::uint64_t offset, std::uint64_t length) const override;
+  Result<void> start_sync(StoreFile& file) const override;
+  Result<void> write_out(StoreFile& file, std::uint64_t offset,
+                         std::uint64_t length) const override;
   Result<void> sync(const Node& node, StoreFile* file, bool data_only, bool name) const override;
   bool has_name(const Node& node) const override;
 

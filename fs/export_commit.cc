@@ -17,6 +17,8 @@ struct Part {
   SyncWanted wanted;
   bool name = false;  // its directory too
   std::shared_ptr<Job> job;
+  bool tried = false;
+  Result<void> synced{};
   Result<Attributes> outcome = errno_code(EIO);
 };
 
@@ -39,24 +41,31 @@ Result<void> reach(const Store& store, Job& job) {
   return boost::system::in_place_value;
 }
 
+/// On a worker.
+void sync_one(const Store& store, Part& part) {
+  const Node& node = *part.job->nodes[0];
+  part.tried = true;
+  if (part.synced) {
+    part.synced = store.sync(node, part.job->writing.get(), part.wanted.data_only, part.name);
+  }
+  if (part.synced) {
+    part.outcome = visible_attributes(store, node, part.job->orphans[0]);
+  } else {
+    part.outcome = part.synced.error();
+  }
+}
+
 /// On a worker: all data is under way before the first fsync waits for it.
 void sync_all(const Store& store, std::vector<Part>& parts) {
   for (Part& part : parts) {
     if (auto reached = reach(store, *part.job); !reached) {
       part.outcome = reached.error();
-    } else if (part.job->writing && parts.size() > 1) {
-      store.start_sync(*part.job->writing);
+      continue;
     }
+    if (part.job->writing && parts.size() > 1) part.synced = store.start_sync(*part.job->writing);
   }
   for (Part& part : parts) {
-    if (part.job->nodes.empty()) continue;
-    const Node& node = *part.job->nodes[0];
-    auto synced = store.sync(node, part.job->writing.get(), part.wanted.data_only, part.name);
-    if (synced) {
-      part.outcome = visible_attributes(store, node, part.job->orphans[0]);
-    } else {
-      part.outcome = synced.error();
-    }
+    if (!part.job->nodes.empty()) sync_one(store, part);
   }
 }
 
@@ -65,18 +74,26 @@ void sync_all(const Store& store, std::vector<Part>& parts) {
 void Export::Implementation::on(RequestContext context, Commit& request, Buffer,
                                 Responder respond) {
   if (context.read_only || options_.read_only) return std::move(respond)(encode_error(EROFS));
-  WriteOrder& order = clients_[context.client].order;
-  const std::uint64_t through = std::max(request.through, order.applied_through(request.node));
-  order.when_applied(
-      request.node, request.through,
-      [this, node = request.node, through, data_only = request.data_only, client = context.client,
-       respond = std::move(respond)](bool applied) mutable {
-        promises_.promise(client, node, promises_.clock());
-        if (!applied) return std::move(respond)(encode_error(ECANCELED));
-        meet(node, [this, node, data_only, through, respond = std::move(respond)]() mutable {
-          sync_later(node, data_only, through, std::move(respond));
-        });
-      });
+  meet(request.node,
+       [this, tag = context.client, request, respond = std::move(respond)]() mutable {
+         commit(tag, request, std::move(respond));
+       });
+}
+
+void Export::Implementation::commit(const ClientTag& tag, const Commit& request,
+                                    Responder respond) {
+  const auto client = clients_.find(tag);
+  if (client == clients_.end()) return std::move(respond)(encode_error(ECANCELED));
+  using Outcome = WriteOrder::Outcome;
+  auto then = [this, tag, request, respond = std::move(respond)](Outcome outcome) mutable {
+    promises_.promise(tag, request.node, promises_.clock());
+    if (outcome == Outcome::failed) return std::move(respond)(encode_error(ECANCELED));
+    if (outcome == Outcome::lost) return std::move(respond)(encode_error(EIO));
+    const auto applied = clients_[tag].order.applied_through(request.node);
+    sync_later(request.node, request.data_only,
+               {tag, std::max(request.through, applied), std::move(respond)});
+  };
+  client->second.order.when_applied(request.node, request.through, std::move(then));
 }
 
 /// A store that needs paths is asked to search for a node it has not met in this life: a batch of
@@ -89,8 +106,8 @@ void Export::Implementation::meet(const NodeId& node, Loop::Job then) {
       [then = std::move(then)](Job&) mutable { std::move(then)(); });
 }
 
-void Export::Implementation::sync_later(const NodeId& node, bool data_only, std::uint64_t through,
-                                        Responder respond) {
+void Export::Implementation::sync_later(const NodeId& node, bool data_only,
+                                        SyncWanted::Answer answer) {
   auto same = std::find_if(syncs_.begin(), syncs_.end(),
                            [&](const SyncWanted& wanted) { return wanted.node == node; });
   if (same == syncs_.end()) {
@@ -98,26 +115,22 @@ void Export::Implementation::sync_later(const NodeId& node, bool data_only, std:
     same = std::prev(syncs_.end());
   }
   same->data_only = same->data_only && data_only;
-  same->answers.emplace_back(through, std::move(respond));
+  same->answers.push_back(std::move(answer));
   start_syncs();
 }
 
-/// Data that could not be brought to the disk is gone from memory too: it must be written again.
-void Export::Implementation::note_sync(const NodeId& node, bool done) {
-  if (done) {
-    names_synced_.insert(node);
-    return;
-  }
-  for (auto& [tag, client] : clients_) client.order.forget(node);
-}
-
 void Export::Implementation::start_syncs() {
-  while (sync_jobs_ < kMaxSyncJobs && !syncs_.empty()) {
+  while (sync_jobs_ < kMaxSyncJobs) {
     std::vector<SyncWanted> batch;
-    while (!syncs_.empty() && batch.size() < kMaxSyncBatch) {
-      batch.push_back(std::move(syncs_.front()));
-      syncs_.pop_front();
+    for (auto each = syncs_.begin(); each != syncs_.end() && batch.size() < kMaxSyncBatch;) {
+      if (!syncing_.insert(each->node).second) {
+        ++each;
+        continue;
+      }
+      batch.push_back(std::move(*each));
+      each = syncs_.erase(each);
     }
+    if (batch.empty()) return;
     sync_batch(std::move(batch));
   }
 }
@@ -129,22 +142,50 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
   for (SyncWanted& wanted : batch) {
     const bool name = !names_synced_.contains(wanted.node);
     auto job = job_on({wanted.node});
-    parts->push_back({std::move(wanted), name, std::move(job), errno_code(EIO)});
+    parts->push_back({std::move(wanted), name, std::move(job)});
   }
   run(
       Priority::behind, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
-      [this, parts](Job&) {
+      [this, parts, instance = options_.instance](Job&) {
         --sync_jobs_;
+        const bool replaced = instance != options_.instance;  // meanwhile: it was another disk
         for (Part& part : *parts) {
-          note_sync(part.wanted.node, part.outcome.has_value());
-          for (auto& [through, respond] : part.wanted.answers) {
-            std::move(respond)(
-                part.outcome ? encode_reply(CommitReply{options_.instance, through, *part.outcome})
-                             : encode_error(part.outcome.error().value()));
+          syncing_.erase(part.wanted.node);
+          if (replaced) part.tried = false, part.outcome = errno_code(EIO);
+          if (part.tried && part.synced) synced(part.wanted);
+          if (part.tried && !part.synced) lost(part.wanted.node, part.synced.error().value());
+          for (auto& answer : part.wanted.answers) {
+            std::move(answer.respond)(part.outcome ? encode_reply(CommitReply{options_.instance,
+                                                                              answer.through,
+                                                                              *part.outcome})
+                                                   : encode_error(part.outcome.error().value()));
           }
         }
         start_syncs();
       });
+}
+
+void Export::Implementation::synced(const SyncWanted& wanted) {
+  names_synced_.insert(wanted.node);
+  for (const auto& answer : wanted.answers) {
+    const auto client = clients_.find(answer.client);
+    if (client != clients_.end()) client->second.order.settled(wanted.node, answer.through);
+  }
+}
+
+/// Data that could not be brought to the disk is gone from memory too: all clients must write it
+/// again. The next sync would find nothing amiss, so nobody may wait for that.
+void Export::Implementation::lost(const NodeId& node, int error) {
+  std::vector<WriteOrder::Told> told;
+  for (auto& [tag, client] : clients_) {
+    std::ranges::move(client.order.forget(node), std::back_inserter(told));
+  }
+  for (auto& waiter : told) std::move(waiter)();
+  const auto queued = std::ranges::find(syncs_, node, &SyncWanted::node);
+  if (queued == syncs_.end()) return;
+  auto answers = std::move(queued->answers);
+  syncs_.erase(queued);
+  for (auto& answer : answers) std::move(answer.respond)(encode_error(error));
 }
 
 }  // namespace rushfs::fs

@@ -68,9 +68,14 @@ struct Job {
 
 /// A file to be brought to stable storage, and who waits for it.
 struct SyncWanted {
+  struct Answer {
+    ClientTag client;
+    std::uint64_t through = 0;
+    Responder respond;
+  };
   NodeId node;
   bool data_only = false;
-  std::vector<std::pair<std::uint64_t, Responder>> answers;  // through, to whom
+  std::vector<Answer> answers;
 };
 
 class Export::Implementation {
@@ -178,11 +183,13 @@ class Export::Implementation {
   void pump(const ClientTag& tag, const NodeId& node);
   void apply(const ClientTag& tag, const NodeId& node, std::vector<QueuedOperation> run,
              std::uint64_t pass);
-  void sync_later(const NodeId& node, bool data_only, std::uint64_t through, Responder respond);
+  void commit(const ClientTag& tag, const Commit& request, Responder respond);
+  void sync_later(const NodeId& node, bool data_only, SyncWanted::Answer answer);
   void meet(const NodeId& node, Loop::Job then);
   void start_syncs();
-  void note_sync(const NodeId& node, bool done);
   void sync_batch(std::vector<SyncWanted> batch);
+  void synced(const SyncWanted& wanted);
+  void lost(const NodeId& node, int error);
 
   // What clients were told: export_notices.cc.
   std::uint64_t listen(const ClientTag& client, std::uint64_t features);
@@ -234,6 +241,7 @@ class Export::Implementation {
   std::map<ClientTag, Client> clients_;
 
   std::deque<SyncWanted> syncs_;
+  std::unordered_set<NodeId> syncing_;  // one after the other: each error is told once
   unsigned sync_jobs_ = 0;
   std::unordered_set<NodeId> names_synced_;  // their directories are on stable storage
 };

@@ -14,6 +14,7 @@ struct Applied {
   std::vector<Buffer> replies;  // one per operation; a failed one ends the run
   std::uint64_t through = 0;    // last operation that took effect
   bool failed = false;
+  bool lost = false;  // what was written before may not reach the disk
 };
 
 /// Each kind of queued operation, carried out. `file`: open for writing where needs_file() says so.
@@ -89,7 +90,7 @@ void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>&
     out.replies.push_back(encode_reply(ChangeReply{change}));  // WriteReply is laid out alike
   }
   if (written.worth_writing_out()) {
-    store.write_out(*job.writing, written.begin, written.end - written.begin);
+    out.lost = !store.write_out(*job.writing, written.begin, written.end - written.begin);
   }
 }
 
@@ -215,7 +216,8 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
         auto undone = client->second.order.finished(node, applied->through, applied->failed);
         for (Responder& respond : undone.operations) std::move(respond)(encode_error(ECANCELED));
         for (Responder& respond : undone.repeated) answer_applied(node, std::move(respond));
-        for (auto& waiter : undone.waiters) std::move(waiter)(false);
+        for (auto& told : undone.waiters) std::move(told)();
+        if (applied->lost) lost(node, EIO);
         pump(tag, node);
         tell();
       });

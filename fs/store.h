@@ -133,13 +133,17 @@ class Store {
   /// All of it or an error; on an error some of it may have been written.
   virtual Result<void> write(StoreFile& file, std::uint64_t offset,
                              std::span<const std::uint8_t> data, bool drop_set_id) const = 0;
-  /// Starts bringing the data to the disk, without waiting: before many sync() calls.
-  virtual void start_sync(StoreFile& file) const = 0;
+  /// Starts bringing the data to the disk, without waiting: before many sync() calls. Errors: as of
+  /// sync().
+  virtual Result<void> start_sync(StoreFile& file) const = 0;
   /// The same for a range that was just written. Waits for what was written in sequence well before
-  /// it, so that a disk slower than the writer is felt by him and not only by whoever syncs.
-  virtual void write_out(StoreFile& file, std::uint64_t offset, std::uint64_t length) const = 0;
+  /// it, so that a disk slower than the writer is felt by him and not only by whoever syncs; what
+  /// went wrong there is for sync() to tell.
+  virtual Result<void> write_out(StoreFile& file, std::uint64_t offset,
+                                 std::uint64_t length) const = 0;
   /// To stable storage: the file, and with `name` also the directory its name is in. `file` may be
-  /// null for what is not a regular file.
+  /// null for what is not a regular file. An error is told once: what was written before it may be
+  /// lost, and later calls know nothing of that.
   virtual Result<void> sync(const Node& node, StoreFile* file, bool data_only, bool name) const = 0;
   /// False: the file has lost its last name.
   virtual bool has_name(const Node& node) const = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace rushfs::fs {
 
@@ -64,11 +65,20 @@ WriteOrder::Undone WriteOrder::finished(const NodeId& node, std::uint64_t applie
   if (found == lines_.end()) return undone;  // dropped meanwhile
   Line& line = found->second;
   line.running = false;
-  line.applied = std::max(line.applied, applied);
+  const bool lost = std::exchange(line.running_lost, false);
+  if (lost) {
+    line.lost = std::max(line.lost, applied);
+  } else {
+    line.applied = std::max(line.applied, applied);
+  }
   highest_ = std::max(highest_, applied);
   for (auto each = line.again.begin(); each != line.again.end();) {
-    const bool repeated = each->first <= line.applied;
-    if (!repeated && !failed) break;
+    const bool came_before = lost && each->first <= applied && !line.held.contains(each->first);
+    const bool repeated = each->first <= line.applied || came_before;
+    if (!repeated && !failed) {
+      if (++each; lost) continue;
+      break;
+    }
     --held_;
     (repeated ? undone.repeated : undone.operations).push_back(std::move(each->second));
     each = line.again.erase(each);
@@ -81,32 +91,52 @@ WriteOrder::Undone WriteOrder::finished(const NodeId& node, std::uint64_t applie
     (repeated ? undone.repeated : undone.operations).push_back(std::move(each->second.respond));
     each = line.held.erase(each);
   }
-  std::vector<Waiter> waiters = std::move(line.waiters);
-  line.waiters.clear();
   const std::uint64_t now = reached(line);
-  for (Waiter& waiter : waiters) {
-    if (waiter.through <= now) {
-      std::move(waiter.call)(true);
-    } else if (failed) {
-      undone.waiters.push_back(std::move(waiter.call));
-    } else {
-      line.waiters.push_back(std::move(waiter));
-    }
+  if (failed || line.lost > now) {
+    undone.waiters = take_waiters(line, now, failed ? Outcome::failed : Outcome::lost);
+  }
+  for (auto each = line.waiters.begin(); each != line.waiters.end() && each->first <= now;) {
+    undone.waiters.push_back({std::move(each->second), Outcome::applied});
+    each = line.waiters.erase(each);
   }
   return undone;
 }
 
-void WriteOrder::when_applied(const NodeId& node, std::uint64_t through,
-                              absl::AnyInvocable<void(bool) &&> waiter) {
-  const auto found = lines_.find(node);
-  const std::uint64_t now = found == lines_.end() ? floor_ : reached(found->second);
-  if (through <= now) return std::move(waiter)(true);
-  lines_[node].waiters.push_back({through, std::move(waiter)});
+std::vector<WriteOrder::Told> WriteOrder::take_waiters(Line& line, std::uint64_t above,
+                                                       Outcome outcome) {
+  std::vector<Told> taken;
+  const auto first = line.waiters.upper_bound(above);
+  for (auto each = first; each != line.waiters.end(); ++each) {
+    taken.push_back({std::move(each->second), outcome});
+  }
+  line.waiters.erase(first, line.waiters.end());
+  return taken;
 }
 
-void WriteOrder::forget(const NodeId& node) {
+void WriteOrder::when_applied(const NodeId& node, std::uint64_t through, Waiter waiter) {
   const auto found = lines_.find(node);
-  if (found != lines_.end()) found->second.applied = 0;
+  const std::uint64_t now = found == lines_.end() ? floor_ : reached(found->second);
+  if (through <= now) return std::move(waiter)(Outcome::applied);
+  if (found != lines_.end() && found->second.lost > now) return std::move(waiter)(Outcome::lost);
+  lines_[node].waiters.emplace(through, std::move(waiter));
+}
+
+void WriteOrder::settled(const NodeId& node, std::uint64_t through) {
+  const auto found = lines_.find(node);
+  if (found == lines_.end()) return;
+  Line& line = found->second;
+  line.settled = std::max(line.settled, through);
+  line.applied = std::max(line.applied, through);
+}
+
+std::vector<WriteOrder::Told> WriteOrder::forget(const NodeId& node) {
+  const auto found = lines_.find(node);
+  if (found == lines_.end()) return {};
+  Line& line = found->second;
+  if (line.applied > line.settled) line.lost = std::max(line.lost, line.applied);
+  line.applied = line.settled;
+  line.running_lost = line.running;
+  return take_waiters(line, reached(line), Outcome::lost);
 }
 
 void WriteOrder::drop_held() {
@@ -127,7 +157,8 @@ std::uint64_t WriteOrder::applied_through(const NodeId& node) const {
 void WriteOrder::forget_settled() {
   std::erase_if(lines_, [this](const auto& entry) {
     const Line& line = entry.second;
-    return !line.running && line.held.empty() && line.waiters.empty() && line.applied <= floor_;
+    return !line.running && line.held.empty() && line.waiters.empty() &&
+           std::max(line.applied, line.lost) <= floor_;
   });
   forget_at_ = std::max<std::size_t>(1024, lines_.size() * 2);
 }

@@ -39,6 +39,15 @@ class WriteOrder {
     applied_before,  // not taken: answer that it is done
     too_many,        // not taken: EAGAIN
   };
+  /// What became of the operations somebody waits for.
+  enum class Outcome { applied, failed, lost };
+  using Waiter = absl::AnyInvocable<void(Outcome) &&>;
+  struct Told {
+    Waiter waiter;
+    Outcome outcome = Outcome::applied;
+    void operator()() && { std::move(waiter)(outcome); }
+  };
+
   /// `operation` is moved from only if queued. One that still waits may come again, the copy that
   /// was given up later than the other, for messages overtake each other: both are answered.
   Arrival arrive(const NodeId& node, QueuedOperation& operation);
@@ -52,17 +61,19 @@ class WriteOrder {
   struct Undone {
     std::vector<Responder> operations;
     std::vector<Responder> repeated;  // came again before they were applied: they took effect
-    std::vector<absl::AnyInvocable<void(bool applied) &&>> waiters;
+    std::vector<Told> waiters;        // to be called now
   };
   Undone finished(const NodeId& node, std::uint64_t applied, bool failed);
 
-  /// Calls `waiter` with true once operation `through` is applied (perhaps at once); with false if
-  /// one before it fails.
-  void when_applied(const NodeId& node, std::uint64_t through,
-                    absl::AnyInvocable<void(bool applied) &&> waiter);
+  /// Calls `waiter` once operation `through` is applied (perhaps at once), or cannot be.
+  void when_applied(const NodeId& node, std::uint64_t through, Waiter waiter);
 
-  /// What was applied to the node may be lost (a failed sync): repeats are applied again.
-  void forget(const NodeId& node);
+  /// A sync that began when `through` was applied has succeeded.
+  void settled(const NodeId& node, std::uint64_t through);
+  /// A sync has failed: what was applied to the node since the last one, also what is being
+  /// applied, may be lost. Repeats are applied again; until the client has sent them, waiting for
+  /// them is of no use. Returns who did.
+  std::vector<Told> forget(const NodeId& node);
 
   /// The connection is gone: what waits will be sent again.
   void drop_held();
@@ -72,17 +83,17 @@ class WriteOrder {
   std::size_t held_bytes() const { return held_bytes_; }
 
  private:
-  struct Waiter {
-    std::uint64_t through = 0;
-    absl::AnyInvocable<void(bool) &&> call;
-  };
   struct Line {
     std::uint64_t applied = 0;
+    std::uint64_t settled = 0;  // of these, on stable storage
+    std::uint64_t lost = 0;     // were applied once; above what is, they may be lost
     bool running = false;
+    bool running_lost = false;  // what is being applied may be lost too
     std::map<std::uint64_t, QueuedOperation> held;
     std::multimap<std::uint64_t, Responder> again;  // of those held or running; no bodies
-    std::vector<Waiter> waiters;
+    std::multimap<std::uint64_t, Waiter> waiters;   // by what they wait for
   };
+  static std::vector<Told> take_waiters(Line& line, std::uint64_t above, Outcome outcome);
   bool ready(const Line& line, const QueuePosition& position, std::uint64_t applied) const;
   std::uint64_t reached(const Line& line) const;
   void forget_settled();

@@ -353,7 +353,7 @@ bool World::step() {
   for (std::size_t i = 0; i < loops; ++i) {
     const std::size_t which = (first + i) % loops;
     if (which == 0 && server_loop_.step()) return true;
-    if (which == 1 && worker_loop_.step(options_.clients > 1 ? random_() : 0)) {
+    if (which == 1 && !workers_rest && worker_loop_.step(options_.clients > 1 ? random_() : 0)) {
       if (served) served();
       return true;
     }

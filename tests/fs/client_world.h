@@ -88,6 +88,8 @@ class World : public ConnectionOutput {
   std::map<std::string, transport::Duration> slow_calls, slow_answers;
   /// Called after each job of the server's workers: what is exported may have changed.
   std::function<void()> served;
+  /// The server's workers are busy: what they are given waits.
+  bool workers_rest = false;
   /// Called with each message that arrives, and who sent it: a client, or -1 for the server.
   std::function<void(int client, const Buffer& body)> delivered;
 

@@ -26,6 +26,16 @@ std::vector<std::uint64_t> next(WriteOrder& order) {
   return out;
 }
 using Numbers = std::vector<std::uint64_t>;
+using Outcome = WriteOrder::Outcome;
+
+void apply(WriteOrder& order, std::uint64_t sequence, std::uint64_t after) {
+  arrive(order, sequence, after);
+  REQUIRE(next(order) == Numbers{sequence});
+  order.finished(kFile, sequence, false);
+}
+void tell(std::vector<WriteOrder::Told> waiters) {
+  for (auto& told : waiters) std::move(told)();
+}
 
 }  // namespace
 
@@ -124,21 +134,70 @@ TEST_CASE(
 
 TEST_CASE("a commit waits for what it covers, and learns of a failure") {
   WriteOrder order;
-  std::optional<bool> told;
+  std::optional<Outcome> told;
   arrive(order, 1, 0);
   next(order);
-  order.when_applied(kFile, 1, [&](bool applied) { told = applied; });
+  order.when_applied(kFile, 1, [&](Outcome outcome) { told = outcome; });
   CHECK(!told);
   SECTION("applied") {
-    order.finished(kFile, 1, false);
-    CHECK(told == true);
+    tell(order.finished(kFile, 1, false).waiters);
+    CHECK(told == Outcome::applied);
   }
   SECTION("failed") {
-    auto undone = order.finished(kFile, 0, true);
-    REQUIRE(undone.waiters.size() == 1);
-    std::move(undone.waiters[0])(false);
-    CHECK(told == false);
+    tell(order.finished(kFile, 0, true).waiters);
+    CHECK(told == Outcome::failed);
   }
+  SECTION("lost while it is applied") {
+    CHECK(order.forget(kFile).size() == 1);
+    CHECK(order.finished(kFile, 1, false).waiters.empty());
+  }
+}
+
+TEST_CASE("what a failed sync may have lost is not taken for applied by a run that was under way") {
+  WriteOrder order;
+  apply(order, 1, 0);
+  arrive(order, 2, 1);
+  CHECK(next(order) == Numbers{2});  // on a worker, while another syncs
+  arrive(order, 2, 1);
+  order.forget(kFile);  // that sync fails: 1 may be gone
+  order.finished(kFile, 2, false);
+  CHECK(next(order).empty());
+  CHECK(arrive(order, 1, 0) == WriteOrder::Arrival::queued);  // the client sends all again
+  CHECK(next(order) == Numbers{1, 2});
+}
+
+TEST_CASE("a client that did not ask for the sync that failed is not left waiting") {
+  WriteOrder order;
+  apply(order, 1, 0);
+  apply(order, 2, 1);
+  std::optional<Outcome> told, again;
+  order.when_applied(kFile, 3, [&](Outcome outcome) { told = outcome; });
+  tell(order.forget(kFile));  // another client's commit has failed
+  CHECK(told == Outcome::lost);
+  const auto wait = [&](std::uint64_t through) {
+    again.reset();
+    order.when_applied(kFile, through, [&](Outcome outcome) { again = outcome; });
+    return again;
+  };
+  CHECK(wait(2) == Outcome::lost);
+  CHECK(wait(3) == Outcome::lost);  // 3 cannot be applied before 2 has come again
+  apply(order, 1, 0);
+  CHECK(wait(1) == Outcome::applied);
+  CHECK(wait(2) == Outcome::lost);
+  apply(order, 2, 1);
+  CHECK(wait(2) == Outcome::applied);
+  CHECK(!wait(3));
+}
+
+TEST_CASE("what was synced is not lost with what came later") {
+  WriteOrder order;
+  apply(order, 1, 0);
+  order.settled(kFile, 1);
+  apply(order, 2, 1);
+  order.forget(kFile);
+  CHECK(arrive(order, 1, 0) == WriteOrder::Arrival::applied_before);
+  CHECK(arrive(order, 2, 1) == WriteOrder::Arrival::queued);
+  CHECK(next(order) == Numbers{2});
 }
 
 TEST_CASE("what is held back is bounded") {

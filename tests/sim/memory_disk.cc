@@ -282,6 +282,24 @@ void MemoryDisk::set_times(File& file, const std::optional<fs::TimeChange>& atim
   change(file);
 }
 
+MemoryDisk::Result<void> MemoryDisk::sync(File& file, std::uint64_t& losses_known) {
+  if (file.regular() && failing_syncs > 0) {
+    --failing_syncs;
+    lose(file);
+  }
+  file.on_platter = file.bytes;
+  if (losses_known == file.losses) return boost::system::in_place_value;
+  losses_known = file.losses;
+  file.loss_told = true;
+  return errno_code(EIO);
+}
+
+void MemoryDisk::lose(File& file) {
+  set_bytes(file, *file.on_platter);
+  ++file.losses;
+  file.loss_told = false;
+}
+
 std::vector<MemoryDisk::FileRef> MemoryDisk::cut_power() {
   std::vector<FileRef> changed;
   for (auto& [inode, weak] : files_) {

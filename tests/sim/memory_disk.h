@@ -36,6 +36,8 @@ class MemoryDisk {
     bool unnamed = false;      // made without a name: may get one though it has no link
     fs::Timestamp atime, mtime, ctime, birth;
     std::shared_ptr<const std::string> bytes, on_platter;  // as it is; as it survives a power cut
+    std::uint64_t losses = 0;  // how often it could not be brought to the platter
+    bool loss_told = true;     // to anybody
     std::map<std::string, Name> names;
     std::uint64_t next_cookie = 3;
     std::weak_ptr<File> parent;  // of a folder
@@ -73,7 +75,15 @@ class MemoryDisk {
                  const std::optional<fs::TimeChange>& mtime);
   /// Attributes were changed by hand.
   void touched(File& file);
-  void sync(File& file) { file.on_platter = file.bytes; }
+  /// As Linux does it (lib/errseq.c): who has the file open is told once of each loss since then,
+  /// or since it was told; and who opens it, of the last one if nobody was told before.
+  static std::uint64_t losses_known_at_open(const File& file) {
+    return file.loss_told ? file.losses : 0;
+  }
+  Result<void> sync(File& file, std::uint64_t& losses_known);
+  /// What was not synced cannot be written, and is forgotten.
+  void lose(File& file);
+  int failing_syncs = 0;
   /// Data that was not synced is gone; names stay, as with a journal. Returns what lost some.
   std::vector<FileRef> cut_power();
 

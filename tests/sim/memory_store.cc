@@ -28,8 +28,10 @@ struct MemoryNode final : Node {
   File file;
 };
 struct MemoryFile final : StoreFile {
-  explicit MemoryFile(File f) : file(std::move(f)) {}
+  explicit MemoryFile(File f)
+      : file(std::move(f)), losses_known(MemoryDisk::losses_known_at_open(*file)) {}
   File file;
+  std::uint64_t losses_known;
 };
 
 const File& at(const Node& node) {
@@ -102,11 +104,13 @@ class MemoryStore final : public Store {
     disk_.write(at(file), offset, {reinterpret_cast<const char*>(data.data()), data.size()});
     return boost::system::in_place_value;
   }
-  void start_sync(StoreFile&) const override {}
-  void write_out(StoreFile&, std::uint64_t, std::uint64_t) const override {}
-  Result<void> sync(const Node& node, StoreFile*, bool, bool) const override {
-    disk_.sync(*at(node));
+  Result<void> start_sync(StoreFile&) const override { return boost::system::in_place_value; }
+  Result<void> write_out(StoreFile&, std::uint64_t, std::uint64_t) const override {
     return boost::system::in_place_value;
+  }
+  Result<void> sync(const Node& node, StoreFile* file, bool, bool) const override {
+    std::uint64_t none = 0;
+    return disk_.sync(*at(node), file ? static_cast<MemoryFile*>(file)->losses_known : none);
   }
   bool has_name(const Node& node) const override { return at(node)->links > 0; }
 

@@ -1,0 +1,87 @@
+// fsync(2) of the server's disk fails once, and what it was to write is lost:
+// docs/file-protocol.md, "Queued changes", 6.
+#include <catch2/catch.hpp>
+
+#include "tests/fs/client_world.h"
+#include "tests/sim/memory_disk.h"
+#include "tests/sim/memory_store.h"
+
+using namespace rushfs;
+using namespace rushfs::fs;
+using namespace rushfs::sim;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Story {
+  explicit Story(std::size_t clients, std::uint64_t seed = 1) {
+    fs::test::WorldOptions options;
+    options.seed = seed;
+    options.clients = clients;
+    options.shortest_delay = 1ms;
+    options.longest_delay = 20ms;
+    options.place = testing::TemporaryFolder::Place::memory;
+    options.store = [this](const LoopTime& time) {
+      if (!disk) disk = std::make_unique<MemoryDisk>(time);
+      return open_memory_store(*disk);
+    };
+    world = std::make_unique<fs::test::World>(options);
+  }
+  std::unique_ptr<MemoryDisk> disk;
+  std::unique_ptr<fs::test::World> world;
+  std::string on_platter() { return *disk->look_up(*disk->root(), "clip").value()->on_platter; }
+};
+
+}  // namespace
+
+TEST_CASE("a sync fails while more is being written: nothing is lost") {
+  Story story(1);
+  auto& world = *story.world;
+  const auto file = world.create("clip", {.write = true}).value();
+  std::string expected;
+  const auto write = [&](char byte) {
+    const std::string data(100'000, byte);
+    REQUIRE(world.write(file.opened.handle, expected.size(), data));
+    expected += data;
+  };
+  write('a');
+  world.run_for(100ms);  // applied, and not on the disk yet
+  story.disk->failing_syncs = 1;
+  world.workers_rest = true;
+  std::optional<bool> synced;
+  world.volume().sync(file.opened.handle,
+                      Reply<void>([&](Result<void> r) { synced = r.has_value(); }));
+  REQUIRE(world.run_until([&] { return world.calls["commit"] > 0; }));
+  write('b');
+  world.run_for(100ms);  // it has arrived
+  world.workers_rest = false;
+  REQUIRE(world.run_until([&] { return synced.has_value(); }));
+  CHECK_FALSE(*synced);
+  REQUIRE(world.close(file.opened.handle));
+  REQUIRE(world.drain());  // the mount says that all of it is on stable storage
+  CHECK(story.on_platter().size() == expected.size());
+  CHECK((story.on_platter() == expected));
+  CHECK(story.on_platter().find('a') == 0);
+}
+
+TEST_CASE("another mount's sync of the same file fails: ours are still answered") {
+  Story story(2);
+  auto& world = *story.world;
+  const auto first = world.create("clip", {.write = true}).value();
+  REQUIRE(world.write(first.opened.handle, 0, "first"));
+  REQUIRE(world.drain());
+  world.choose(1);
+  const auto second = world.open("clip", {.read = true, .write = true}).value();
+  REQUIRE(world.write(second.handle, 100, "second"));
+  world.run_for(200ms);  // applied and answered, not committed yet
+  world.choose(0);
+  REQUIRE(world.write(first.opened.handle, 200, "third"));
+  story.disk->failing_syncs = 1;
+  const auto failed = world.await<void>(
+      [&](Reply<void> reply) { world.volume().sync(first.opened.handle, std::move(reply)); });
+  CHECK_FALSE(failed);
+  world.choose(1);
+  std::optional<bool> synced;
+  world.volume().sync(second.handle, Reply<void>([&](Result<void> r) { synced = r.has_value(); }));
+  CHECK(world.run_until([&] { return synced.has_value(); }, 10min));
+}
