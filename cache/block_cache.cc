@@ -233,6 +233,12 @@ void BlockCache::flush() {
   state_->index.flush();
 }
 
+std::uint64_t BlockCache::give_way(std::uint64_t bytes) {
+  const std::uint64_t before = state_->index.used_bytes();
+  state_->evict(bytes);
+  return before - state_->index.used_bytes();
+}
+
 BlockCacheStats BlockCache::stats() const {
   BlockCacheStats stats = state_->stats;
   stats.used_bytes = state_->index.used_bytes();

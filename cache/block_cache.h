@@ -76,6 +76,10 @@ class BlockCache {
   // changes and on destruction; calling it every few seconds bounds what a crash makes cold.
   void flush();
 
+  // Gives up the least recently used: at least so many bytes, or all. Returns how many. For those
+  // whose data must not be lost and who share the disk.
+  std::uint64_t give_way(std::uint64_t bytes);
+
   BlockCacheStats stats() const;
 
  private:

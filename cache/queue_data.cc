@@ -1,6 +1,7 @@
 #include "cache/queue_data.h"
 
 #include <fmt/format.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cassert>
@@ -111,7 +112,18 @@ Result<QueueData::DataFile*> QueueData::current(std::uint64_t length_bytes) {
   return &file;
 }
 
+// A disk that is full to the last byte stops everything else on the machine; and what only root
+// may use is not for us either.
+bool QueueData::has_room(std::uint64_t bytes) const {
+  constexpr std::uint64_t kLeftToOthers = 256ULL << 20;
+  struct statvfs disk;
+  if (statvfs(folder_.c_str(), &disk) != 0) return true;
+  const std::uint64_t left = std::min(kLeftToOthers, disk.f_blocks * disk.f_frsize / 64);
+  return disk.f_bavail * disk.f_frsize >= left + bytes;
+}
+
 Result<DataPlace> QueueData::append(std::span<const std::uint8_t> bytes) {
+  if (!has_room(bytes.size())) return error_from_errno(ENOSPC);
   const Result<DataFile*> file = current(bytes.size());
   if (!file) return file.error();
   DataFile& data = **file;

@@ -37,7 +37,8 @@ class QueueData {
   // Start-up, after keep(): frees what the log does not refer to.
   void collect_garbage();
 
-  // On error nothing has changed.
+  // On error nothing has changed. ENOSPC: also when no more than 256 MiB, or a 64th of a small disk,
+  // would be left to others.
   Result<DataPlace> append(std::span<const std::uint8_t> bytes);
   Result<void> read(const DataPlace& place, std::uint64_t skip_bytes, std::span<std::uint8_t> out);
   // Everything appended is on the disk. A file whose sync failed once is never trusted again (the
@@ -57,6 +58,7 @@ class QueueData {
     std::map<std::uint64_t, std::uint64_t> live;  // begin to end
   };
 
+  bool has_room(std::uint64_t bytes) const;
   std::filesystem::path path_of(std::uint64_t file) const;
   Result<SparseFile*> open(std::uint64_t id, DataFile& file, SparseFile::Mode mode);
   Result<DataFile*> current(std::uint64_t length_bytes);

@@ -12,6 +12,9 @@ using Kind = cache::OperationKind;
 
 namespace {
 
+/// What the block cache gives up at once for a queue that has no room: some files of photographs.
+constexpr std::uint64_t kRoom = 64 << 20;
+
 void note_change(const Buffer& encoded, LocalChanges& local, Timestamp now) {
   const auto decoded = decode_request(encoded);
   const auto* request = std::get_if<Request>(&decoded);
@@ -104,10 +107,6 @@ void ChangeLog::append(Change change) {
   note(change);
   unflushed_ = true;  // a commit from here on comes behind it
   ++change.inode->appending;
-  struct Appended {
-    Change change;
-    Result<std::uint64_t> sequence;
-  };
   std::string name = inodes_.path(*change.inode);
   std::string base = base_of(change);
   const std::chrono::system_clock::time_point time(
@@ -121,9 +120,10 @@ void ChangeLog::append(Change change) {
         if (!sequence && sequence.error().value() == ENOSPC && queue.commit()) {
           sequence = put(queue, origin, change);
         }
-        return Appended{std::move(change), sequence};
+        const auto stats = queue.stats();
+        return Appended{std::move(change), sequence, stats.operations > stats.parked_operations};
       },
-      [this](Appended result) { appended(std::move(result.change), result.sequence); });
+      [this](Appended result) { appended(std::move(result)); });
 }
 
 // What the next process may compare the file with, should this one end before anything is sent.
@@ -149,11 +149,15 @@ void ChangeLog::note(const Change& change) {
   ++local.generation;
 }
 
-void ChangeLog::appended(Change change, Result<std::uint64_t> sequence) {
+void ChangeLog::appended(Appended result) {
+  Change& change = result.change;
+  const auto& sequence = result.sequence;
   --change.inode->appending;
-  if (!sequence && sequence.error().value() == EDQUOT) {
+  const int error = sequence ? 0 : sequence.error().value();
+  if (error == EDQUOT || error == ENOSPC) {
     undo(change.inode);  // noted again when it is its turn
     waiting_.push_back(std::move(change));
+    if (error == ENOSPC) make_room(result.others_queued);
     return;
   }
   if (!sequence) {
@@ -168,6 +172,27 @@ void ChangeLog::appended(Change change, Result<std::uint64_t> sequence) {
     writeback_.removed(change.inode->node);
   }
   change.reply.ok();
+}
+
+// What was read before gives way to what is written now.
+void ChangeLog::make_room(bool others_queued) {
+  if (std::exchange(making_room_, true)) return;
+  parts_.blocks_loop.run([&blocks = parts_.blocks] { return blocks.give_way(kRoom); },
+                         [this, others_queued](std::uint64_t freed) {
+                           making_room_ = false;
+                           if (freed > 0) return go_on();
+                           // Something will be sent, and leave its room.
+                           if (others_queued && parts_.remote.attached()) return;
+                           auto waiting = std::move(waiting_);
+                           waiting_.clear();
+                           for (auto& change : waiting) change.reply.fail(ENOSPC);
+                         });
+}
+
+void ChangeLog::go_on() {
+  auto waiting = std::move(waiting_);
+  waiting_.clear();
+  for (auto& change : waiting) append(std::move(change));
 }
 
 // The queue knows what is left of the file's changes; changes made meanwhile ask for another look.
@@ -222,9 +247,7 @@ void ChangeLog::discarded(const NodeId& node) {
 void ChangeLog::forgot(const NodeId& node) {
   forgotten_.insert(node);
   unflushed_ = true;
-  auto waiting = std::move(waiting_);
-  waiting_.clear();
-  for (auto& change : waiting) append(std::move(change));
+  go_on();
 }
 
 // As many are left that the file's size may be another without those that are gone. Should more be

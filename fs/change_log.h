@@ -22,7 +22,8 @@ class ChangeLog {
             transport::Duration timeout)
       : parts_(parts), inodes_(inodes), writeback_(writeback), timeout_(timeout) {}
 
-  /// Answered when the queue has the data; waits while the queue's budget is used up. Errors:
+  /// Answered when the queue has the data; waits while the queue's budget, or the local disk, is
+  /// used up and there is something to send to a server that is there. Errors:
   /// ENOSPC, EIO of the local disk, ETIMEDOUT; the file is then as before.
   void write(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
   /// The same, at what we believe to be the end; the server puts it where the end is.
@@ -72,7 +73,14 @@ class ChangeLog {
   void append(Change change);
   std::string base_of(const Change& change);
   void note(const Change& change);
-  void appended(Change change, Result<std::uint64_t> sequence);
+  struct Appended {
+    Change change;
+    Result<std::uint64_t> sequence;
+    bool others_queued = false;  // and not parked
+  };
+  void appended(Appended result);
+  void make_room(bool others_queued);
+  void go_on();
   void undo(const InodeRef& inode);
   void measure(const InodeRef& inode);
   void forgot(const NodeId& node);
@@ -85,6 +93,7 @@ class ChangeLog {
   std::deque<Change> waiting_;  // for room in the queue, in order
   bool unflushed_ = false;
   bool committing_ = false;
+  bool making_room_ = false;
   std::vector<Reply<void>> flushing_;  // to be answered by the next commit
   std::unordered_set<NodeId> forgotten_;        // since the last commit began
   std::unordered_set<NodeId> being_forgotten_;  // by the one under way

@@ -100,29 +100,48 @@ class DatagramTest(harness.TestCase):
 
 
 class FullDiskTest(harness.TestCase):
-    def test_a_full_cache_disk_is_told_to_the_writer_and_loses_nothing(self):
+    def mount_on_a_small_disk(self, options):
         disk = self.place.path("small-disk")
         disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48M", "tmpfs", str(disk)], check=True)
         self.place.expect_mount(disk)
         mount = harness.Mount(self.place, self.server)
         mount.cache = disk / "cache"
-        mount.options = "cache_size=8M"
+        mount.options = options
         mount.start()
+        return mount
+
+    def test_what_is_larger_than_the_cache_disk_is_copied_as_fast_as_it_is_sent(self):
+        mount = self.mount_on_a_small_disk("cache_size=32M,rate=200M")
+        harness.make_file(self.server.folder / "read before", 30 * MiB, 3)
+        self.assertEqual(len((mount.folder / "read before").read_bytes()), 30 * MiB)
+        piece = os.urandom(MiB)
+        with open(mount.folder / "footage", "wb", buffering=0) as file:
+            for _ in range(150):
+                self.assertEqual(file.write(piece), MiB)
+        mount.wait()
+        self.assertEqual((self.server.folder / "footage").read_bytes(), piece * 150)
+        mount.unmount()
+
+    def test_a_full_cache_disk_without_a_server_is_told_to_the_writer_and_loses_nothing(self):
+        mount = self.mount_on_a_small_disk("cache_size=8M")
+        files = {name: open(mount.folder / name, "wb", buffering=0)
+                 for name in (f"file{number}" for number in range(40))}
+        self.server.stop()
+        wait_until(lambda: mount.status()["link"]["state"] != "attached", 40, "the link is lost")
         accepted = {}
-        # Slow enough that the queue fills; every file is opened while the server still answers.
-        rushfs("set", str(mount.folder), "-o", "rate=8M")
         with self.assertRaises(OSError) as caught:
-            for number in range(40):
+            for name, file in files.items():
                 content = os.urandom(4 * MiB)
-                with open(mount.folder / f"file{number}", "wb", buffering=0) as file:
-                    view = memoryview(content)
-                    while view:
-                        view = view[file.write(view):]
-                accepted[f"file{number}"] = content
+                view = memoryview(content)
+                while view:
+                    view = view[file.write(view):]
+                accepted[name] = content
         self.assertEqual(caught.exception.errno, errno.ENOSPC)
         self.assertGreater(len(accepted), 2)
-        rushfs("set", str(mount.folder), "-o", "rate=1G")
+        for file in files.values():
+            file.close()
+        self.server.start()
         mount.wait()
         for name, content in accepted.items():
             self.assertEqual((self.server.folder / name).read_bytes(), content, name)
