@@ -37,7 +37,7 @@ class QueueData {
   // Start-up, after keep(): frees what the log does not refer to.
   void collect_garbage();
 
-  // On error nothing has changed. ENOSPC: also when no more than 256 MiB, or a 64th of a small disk,
+  // On error nothing has changed. ENOSPC: also when less than 256 MiB, or a 64th of a small disk,
   // would be left to others.
   Result<DataPlace> append(std::span<const std::uint8_t> bytes);
   Result<void> read(const DataPlace& place, std::uint64_t skip_bytes, std::span<std::uint8_t> out);

@@ -190,6 +190,8 @@ class Volume : private WritebackListener {
                   Reply<NodeReference>& reply);
   template <class Request>
   void make_entry(NodeNumber parent, Request request, Reply<NodeReference> reply);
+  static bool loses_content(const Renaming& renaming, const InodeRef& source);
+  void send(Renaming renaming, Reply<void> reply);
   void moved(const Renaming& renaming, const RenameReply& done);
   void name_removed(const InodeRef& target, const std::optional<Entry>& left);
   bool in_use(const Inode& inode) const;

@@ -160,6 +160,13 @@ bool leaves_whiteout(RenameMode mode) {
 
 }  // namespace
 
+bool Volume::loses_content(const Renaming& renaming, const InodeRef& source) {
+  const bool replaces =
+      renaming.mode == RenameMode::replace || renaming.mode == RenameMode::whiteout;
+  const auto& old = renaming.replaced;
+  return replaces && old && old != source && old->regular() && old->size() > 0;
+}
+
 void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_parent, std::string to,
                     RenameMode mode, Reply<void> reply) {
   Renaming renaming{inodes_.find(from_parent), inodes_.find(to_parent), std::move(from),
@@ -172,10 +179,32 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
     return reply.fail(ENAMETOOLONG);
   }
   renaming.replaced = inodes_.child(to_parent, renaming.to);
+  const auto source = inodes_.child(from_parent, renaming.from);
+  const bool queued = source && source->local.operations > 0;
+  if (!queued || !loses_content(renaming, source)) {
+    return send(std::move(renaming), std::move(reply));
+  }
+  // Who saves beside and renames over the old version has that until the new one is there; and so
+  // have others who read it.
+  log_.sync(source, [this, renaming = std::move(renaming),
+                     reply = std::move(reply)](Result<void> arrived) mutable {
+    const int error = arrived ? 0 : arrived.error().value();
+    const bool gone = error == ESTALE || error == ENOENT;  // the server says what that means
+    if (error != 0 && !gone) return reply.fail(error);
+    send(std::move(renaming), std::move(reply));
+  });
+}
+
+void Volume::send(Renaming renaming, Reply<void> reply) {
   const bool hold = renaming.replaced && in_use(*renaming.replaced);
   if (renaming.replaced) ++renaming.replaced->removals;
-  Rename request{{}, renaming.from_directory->node, renaming.from,
-                 renaming.to_directory->node, renaming.to, mode, hold};
+  Rename request{{},
+                 renaming.from_directory->node,
+                 renaming.from,
+                 renaming.to_directory->node,
+                 renaming.to,
+                 renaming.mode,
+                 hold};
   ask(parts_.remote, Priority::urgent, std::move(request),
       [this, renaming = std::move(renaming),
        reply = std::move(reply)](Result<Answer<RenameReply>> answer) mutable {

@@ -27,6 +27,25 @@ std::string footage(std::size_t length, char seed = 'a') {
 
 }  // namespace
 
+TEST_CASE("what is saved by renaming over the old version is never without its bytes") {
+  World world;
+  REQUIRE(world.write_file("document", "the old version"));
+  REQUIRE(world.drain());
+  const auto text = footage(3 << 20);
+  REQUIRE(world.write_file("document~", text));
+  std::optional<Result<void>> answer;
+  world.volume().rename(kRootNode, "document~", kRootNode, "document", RenameMode::replace,
+                        [&](Result<void> result) { answer = result; });
+  std::set<std::string> seen;
+  REQUIRE(world.run_until([&] {
+    seen.insert(read_file(world.exported() / "document"));
+    return answer.has_value();
+  }));
+  REQUIRE(*answer);
+  seen.insert(read_file(world.exported() / "document"));
+  CHECK((seen == std::set<std::string>{"the old version", text}));
+}
+
 TEST_CASE("a file renamed over another name of itself keeps both") {
   World world;
   REQUIRE(world.write_file("clip", "x"));
