@@ -51,6 +51,11 @@ void PromisesModel::check_attributes(std::size_t program, const fs::Attributes& 
                                      const MountModel::Asked& asked, const std::string& what) {
   Program& who = programs_[program];
   if (!S_ISREG(seen.mode)) return;
+  // "What waits in the queue for a file that we removed and nobody has open is dropped."
+  const bool open = std::any_of(programs_.begin(), programs_.end(), [&](const Program& other) {
+    return other.client == who.client && other.file && other.file->key == key;
+  });
+  if (seen.links == 0 && !open) return;
   std::string had;
   const bool fits = mount(who).may_show(
       key, asked, now(), [&](const FileState& state, const std::string& bytes) {
