@@ -255,7 +255,10 @@ RequestId Connection::request(Priority priority, Buffer body) {
 }
 
 void Connection::reply(RequestId id, Buffer body, TimePoint now) {
-  if (exchange_ && is_open()) exchange_->reply(id, std::move(body), now);
+  if (!exchange_ || !is_open()) return;
+  exchange_->reply(id, std::move(body), now);
+  if (exchange_->bytes_to_send() <= context_.config.owed_limit.count) return;
+  end({CloseCode::server_busy, false, "the peer asks for more than it takes"}, now);
 }
 
 void Connection::cancel(RequestId id, TimePoint now) {

@@ -149,6 +149,8 @@ Violation Connection::on_frame(const Frame& frame, const Address& from, TimePoin
             return {};
           },
           [&](const PathChallengeFrame& challenge) -> Violation {
+            // Answering it to an address that is not proven would be a way to flood that.
+            if (role_ == Role::server) return "a PATH_CHALLENGE, which is the server's to send";
             path_response_ = PendingResponse{from, challenge.data};
             return {};
           },

@@ -41,6 +41,7 @@ struct EndpointConfig {
   Duration handshake_timeout = std::chrono::seconds(10);
   Bytes largest_datagram = 8972_B;      // upper bound of path MTU search (UDP payload)
   Bytes credit_window_limit = 256_MiB;  // most a peer may have in flight towards us, all classes
+  Bytes owed_limit = 1024_MiB;  // of messages that wait for one peer, four times its credit
   std::size_t max_connections = 1024;
   // A server's, each way, shared fairly: docs/protocol.md, "Rate caps".
   BitRate max_rate = BitRate::infinite();            // of all clients together

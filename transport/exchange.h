@@ -85,6 +85,7 @@ class Exchange {
   /// The peer has all of a bulk request, or of one that follows bulk, and has not answered it.
   bool is_kept_waiting() const { return with_peer_ > 0; }
   std::size_t messages_to_send() const { return outbox_.size(); }
+  std::uint64_t bytes_to_send() const { return outbox_.bytes(); }
 
  private:
   /// A request of ours.

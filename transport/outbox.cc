@@ -35,6 +35,7 @@ std::size_t Outbox::lane_of(const Message& message) {
 
 void Outbox::add(MessageKind kind, RequestId id, Buffer body) {
   assert(body.size() <= kMaxMessage.count);
+  bytes_ += body.size();
   auto message = std::make_shared<Message>(kind, id, std::move(body), next_order_++);
   const bool added = messages_.emplace(key(kind, id), message).second;
   assert(added);
@@ -44,6 +45,7 @@ void Outbox::add(MessageKind kind, RequestId id, Buffer body) {
 
 void Outbox::forget(Messages::iterator message) {
   message->second->gone = true;
+  bytes_ -= message->second->body.size();
   message->second->body = {};
   messages_.erase(message);
 }

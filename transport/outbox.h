@@ -70,6 +70,8 @@ class Outbox {
   std::uint32_t on_lost(const SentFrame& frame);
 
   std::size_t size() const { return messages_.size(); }
+  /// Of all messages here.
+  std::uint64_t bytes() const { return bytes_; }
 
  private:
   static std::uint64_t key(MessageKind kind, RequestId id) {
@@ -132,6 +134,7 @@ class Outbox {
   std::array<Queues, kLanes> lanes_;
   unsigned lanes_in_use_ = 0;  // bit per lane: a lane without has empty queues
   std::array<std::size_t, kPriorities> open_{};  // requests of ours under way
+  std::uint64_t bytes_ = 0;
   std::uint64_t next_order_ = 0;
 };
 

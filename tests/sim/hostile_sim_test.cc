@@ -13,7 +13,10 @@ using namespace std::chrono_literals;
 namespace {
 
 struct Stage {
-  Stage() : world(seed_or(30)), server(world.add_server()), puppet(*server.endpoint, world.now()) {
+  explicit Stage(EndpointConfig config = {})
+      : world(seed_or(30)),
+        server(world.add_server(std::move(config))),
+        puppet(*server.endpoint, world.now()) {
     REQUIRE(puppet.connect());
   }
   /// The server closed the puppet's connection for this, with a sentence that contains `words`.
@@ -54,9 +57,36 @@ TEST_CASE("a correct puppet is served") {
   CHECK_FALSE(stage.puppet.closed);
 }
 
+TEST_CASE("a peer that asks for more than it takes is shown the door, and its replies are gone") {
+  EndpointConfig config;
+  config.owed_limit = 8_MiB;
+  Stage stage(std::move(config));
+  const Buffer body(10, 7);
+  for (std::uint64_t i = 0; i < 9; ++i) {
+    stage.puppet.send([&](FrameWriter& writer) { writer.message(request(i, 10, 0, body)); });
+  }
+  std::uint64_t replies = 0;
+  while (const auto event = stage.server.endpoint->poll()) {
+    const auto* asked = std::get_if<RequestArrived>(&event->body);
+    if (asked == nullptr) continue;
+    stage.server.endpoint->reply(event->connection, asked->id, Buffer(1 << 20));
+    stage.puppet.listen();
+    CHECK(stage.puppet.closed.has_value() == (++replies > 8));
+  }
+  REQUIRE(replies == 9);
+  CHECK(stage.puppet.closed->code == CloseCode::server_busy);
+}
+
 TEST_CASE("a peer that breaks the rules is told which, and the endpoint lives") {
   Stage stage;
   const Buffer part(1000, 7);
+  SECTION("a challenge, whose answer would go wherever it says it is") {
+    stage.puppet.address.ip[15] ^= 1;  // a victim's
+    const std::size_t before = stage.puppet.bytes_from_server;
+    stage.puppet.send([&](FrameWriter& writer) { writer.path_challenge({}); });
+    CHECK(stage.puppet.bytes_from_server - before < 1200);
+    stage.expect_violation("PATH_CHALLENGE");
+  }
   SECTION("more bytes than it has credit for") {
     for (std::uint64_t i = 0; i < 5 && !stage.puppet.closed; ++i) {
       stage.puppet.send([&](FrameWriter& writer) { writer.message(request(i, 4 << 20, 0, part)); });

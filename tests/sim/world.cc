@@ -34,8 +34,7 @@ Node& World::add(EndpointConfig config) {
   return *nodes_.back();
 }
 
-Node& World::add_server() {
-  EndpointConfig config;
+Node& World::add_server(EndpointConfig config) {
   config.accept_client = [](const PublicKey&, const Address&) { return true; };
   return add(std::move(config));
 }

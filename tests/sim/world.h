@@ -48,7 +48,7 @@ class World {
   Chance& chance() { return chance_; }
 
   Node& add(EndpointConfig config);
-  Node& add_server();
+  Node& add_server(EndpointConfig config = {});
   Node& add_client();
   /// A new endpoint with the same identity and address: the process was killed and started again.
   void restart(Node& node);
