@@ -13,9 +13,9 @@ namespace rushfs::fs {
 // the queue, it is asked. Later ones of the same kind then find their place behind the data.
 void Volume::allocate(HandleNumber number, std::uint32_t mode, std::uint64_t offset,
                       std::uint64_t length, Reply<void> reply) {
-  const Handle* handle = handles_.find(number);
-  if (!handle) return reply.fail(EBADF);
-  const auto inode = handle->inode;
+  const auto handle = handles_.usable(number);
+  if (!handle) return reply.fail(handle.error());
+  const auto inode = (*handle)->inode;
   Allocate change{CallNumber{}, inode->node, mode, offset, length};
   const bool queued = inode->local.operations > 0;
   if (queued && allocation_modes_.contains(mode)) {
@@ -42,20 +42,22 @@ void Volume::allocate(HandleNumber number, std::uint32_t mode, std::uint64_t off
 
 void Volume::seek(HandleNumber number, std::uint64_t offset, Seek what,
                   Reply<std::uint64_t> reply) {
-  const Handle* handle = handles_.find(number);
-  if (!handle) return reply.fail(EBADF);
-  data_search_.seek(handle->inode, offset, what, std::move(reply));
+  const auto handle = handles_.usable(number);
+  if (!handle) return reply.fail(handle.error());
+  data_search_.seek((*handle)->inode, offset, what, std::move(reply));
 }
 
 // What is queued of either file must have happened first. Where that takes too long, the kernel
 // copies by reading and writing, which needs no link.
 void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumber to,
                         std::uint64_t to_offset, std::uint64_t length, Reply<std::uint64_t> reply) {
-  const Handle *source = handles_.find(from), *target = handles_.find(to);
-  if (!source || !target) return reply.fail(EBADF);
-  access_times_.read(*source->inode);
-  CopyRange request{{}, source->inode->node, from_offset, target->inode->node, to_offset, length};
-  auto copy = [this, inode = target->inode, request,
+  const auto found_source = handles_.usable(from), found_target = handles_.usable(to);
+  if (!found_source) return reply.fail(found_source.error());
+  if (!found_target) return reply.fail(found_target.error());
+  const Handle &source = **found_source, &target = **found_target;
+  access_times_.read(*source.inode);
+  CopyRange request{{}, source.inode->node, from_offset, target.inode->node, to_offset, length};
+  auto copy = [this, inode = target.inode, request,
                reply = std::move(reply)](Result<void> drained) mutable {
     if (!drained) return reply.fail(EXDEV);
     ++inode->changes_in_flight;
@@ -78,8 +80,8 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
           reply((*answer)->copied);
         });
   };
-  log_.drain(source->inode,
-             [this, inode = target->inode, copy = std::move(copy)](Result<void> drained) mutable {
+  log_.drain(source.inode,
+             [this, inode = target.inode, copy = std::move(copy)](Result<void> drained) mutable {
                if (!drained) return copy(drained);
                log_.drain(inode, std::move(copy));
              });

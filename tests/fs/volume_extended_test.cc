@@ -301,3 +301,41 @@ TEST_CASE("a lock is free for the next who asks here when its descriptor was clo
     world.volume().release(opened->handle);
   }
 }
+
+TEST_CASE("who lost his locks cannot go on by any call on the file") {
+  WorldOptions options;
+  options.clients = 2;
+  World world(options);
+  REQUIRE(world.write_file("project", "old"));
+  REQUIRE(world.drain());
+  const OpenFlags flags{.read = true, .write = true};
+  LockAsk whole;
+  whole.owner = whole.process = 1;
+  whole.span.type = LockType::exclusive;
+  const auto lock = [&](HandleNumber handle) {
+    return world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, whole, std::move(reply)); });
+  };
+  const auto mine = world.open("project", flags).value().handle;
+  REQUIRE(lock(mine));
+  world.silence_link(true);
+  world.run_for(200s);  // the lease is over
+  world.choose(1);
+  REQUIRE(lock(world.open("project", flags).value().handle));
+  world.choose(0);
+  world.silence_link(false);
+  world.run_for(30s);
+  Volume& volume = world.volume();
+  const auto error = [](const auto& result) { return result ? 0 : result.error().value(); };
+  CHECK(error(world.read(mine, 0, 1)) == EIO);
+  CHECK(error(world.write(mine, 0, "x")) == EIO);
+  CHECK(error(world.await<void>([&](auto reply) {
+          volume.allocate(mine, 0, 0, 100, std::move(reply));
+        })) == EIO);
+  CHECK(error(world.await<std::uint64_t>([&](auto reply) {
+          volume.seek(mine, 0, Seek::data, std::move(reply));
+        })) == EIO);
+  CHECK(error(world.await<std::uint64_t>([&](auto reply) {
+          volume.copy_range(mine, 0, mine, 10, 3, std::move(reply));
+        })) == EIO);
+}
