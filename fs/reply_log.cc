@@ -26,6 +26,7 @@ constexpr std::size_t kHead = 4 + 8;
 constexpr std::size_t kFixed = 1 + 16 + 8 + 8;
 constexpr std::size_t kLargestRecord = 1 << 20;      // bytes; answers to changes are far smaller
 constexpr std::uint64_t kCompactAbove = 8ULL << 20;  // bytes; some 20,000 calls
+constexpr std::uint64_t kCompactGrowth = 2;          // and when it has grown so many times
 
 template <class T>
 void put(std::uint8_t* at, T value) {
@@ -44,7 +45,7 @@ struct Record {
   std::span<const std::uint8_t> body;
 };
 
-/// The record at the front; none at the end or where a kill tore the last one.
+/// The record at the front; none at the end, or where a kill or a full disk tore one.
 std::optional<Record> next_record(std::span<const std::uint8_t>& in) {
   if (in.size() < kHead + kFixed) return std::nullopt;
   const auto length = get<std::uint32_t>(in.data());
@@ -135,7 +136,12 @@ void ReplyLog::load() {
   std::ifstream file(path_, std::ios::binary);
   const Buffer all((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   std::span<const std::uint8_t> rest(all);
-  while (const auto record = next_record(rest)) {
+  while (!rest.empty()) {
+    const auto record = next_record(rest);
+    if (!record) {
+      rest = rest.subspan(1);  // what is behind a torn one is whole
+      continue;
+    }
     Client& client = clients_[record->call.client];
     if (record->kind == kForget || client.incarnation != record->call.incarnation) {
       client = Client();
@@ -168,6 +174,7 @@ void ReplyLog::compact() {
     }
   }
   std::filesystem::rename(fresh_path, path_);
+  compact_above_ = std::max(kCompactAbove, kCompactGrowth * fresh->size());
   file_ = std::move(fresh);
 }
 
@@ -233,7 +240,7 @@ std::vector<Responder> ReplyLog::finish(const ClientTag& tag, std::uint64_t numb
   call->second.reply = reply;
   std::vector<Responder> waiting = std::move(call->second.waiting);
   call->second.waiting.clear();
-  if (file_ && file_->size() > kCompactAbove) {
+  if (file_ && file_->size() > compact_above_) {
     try {
       compact();
     } catch (const std::exception& error) {

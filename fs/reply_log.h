@@ -112,6 +112,7 @@ class ReplyLog {
 
   std::filesystem::path path_;
   std::shared_ptr<ReplyFile> file_;
+  std::uint64_t compact_above_ = 0;  // bytes of the file
   std::map<ClientTag, Client> clients_;
 };
 

@@ -2,6 +2,9 @@
 // after the server was killed takes effect once and gets its first answer.
 #include <sys/stat.h>
 
+#include <fstream>
+#include <set>
+
 #include "fs/reply_log.h"
 #include "tests/fs/server_harness.h"
 
@@ -207,6 +210,40 @@ TEST_CASE("answers a client has are forgotten, and the file is cut to what is ne
   CHECK(error_of(anna.call(Unlink{{1, 1}, anna.root, "clip", false})) == EINVAL);  // long past
   studio.kill_and_restart();
   CHECK(files::file_size(studio.log()) < 4 << 20);
+}
+
+TEST_CASE("what is remembered behind a record that a full disk has torn is found") {
+  Studio studio;
+  const auto first = studio.anna.create("clip");
+  REQUIRE(studio.anna.call(first).has_value());
+  const std::string all = read_file(studio.log());
+  std::ofstream(studio.log(), std::ios::app) << all.substr(0, 30);
+  const auto second = studio.anna.create("take");
+  REQUIRE(studio.anna.call(second).has_value());
+  studio.kill_and_restart();
+  CHECK(studio.anna.call(first).has_value());
+  CHECK(studio.anna.call(second).has_value());
+}
+
+TEST_CASE("a client with many unanswered calls does not have the reply file written with each") {
+  TemporaryFolder folder;
+  const auto path = folder / "footage.replies";
+  ReplyLog log(path);
+  const ClientTag client;
+  log.attach(client, 1);
+  const Buffer reply(2000);
+  std::set<ino_t> files_seen;
+  for (std::uint64_t number = 1; number <= ReplyLog::kMaxCalls; ++number) {
+    Responder respond = [](Buffer) {};
+    REQUIRE(log.begin(client, {number, 1}, respond).state == ReplyLog::State::fresh);
+    log.file()->answer(log.name(client, number), reply);
+    log.finish(client, number, reply);
+    struct stat status {};
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    files_seen.insert(status.st_ino);
+  }
+  CHECK(files::file_size(path) > 15 << 20);
+  CHECK(files_seen.size() <= 3);
 }
 
 TEST_CASE("a torn or damaged reply file is read up to the damage") {
