@@ -107,6 +107,11 @@ class Export::Implementation {
     LockRequest request;
     Responder respond;
   };
+  struct EarlyLock {
+    RequestContext context;
+    Lock request;
+    Responder respond;
+  };
   struct OpenForWriting {
     FileRef file;
     TimePoint used;
@@ -236,7 +241,7 @@ class Export::Implementation {
   LockTable locks_;
   std::map<std::pair<ClientTag, std::uint64_t>, LockWaiter> lock_waiters_;  // by ticket
   TimePoint lock_grace_until_{};
-  std::vector<std::pair<ClientTag, Loop::Job>> after_grace_;  // who asked for new locks before then
+  std::vector<EarlyLock> after_grace_;  // new ones that were asked for before then
   ReplyLog replies_;
   std::map<ClientTag, Client> clients_;
 

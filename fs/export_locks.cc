@@ -1,4 +1,6 @@
 // Locks between clients: docs/file-protocol.md, "Locks".
+#include <algorithm>
+
 #include "fs/export_implementation.h"
 
 namespace rushfs::fs {
@@ -67,14 +69,7 @@ void Export::Implementation::on(RequestContext context, Lock& lock, Buffer, Resp
   }
   if (now_ < lock_grace_until_) {
     // Those who had locks before a restart of the server come first.
-    const ClientTag client = context.client;
-    after_grace_.emplace_back(client, [this, context = std::move(context), again = lock,
-                                       respond = std::move(respond)]() mutable {
-      if (context.cancelled && *context.cancelled) {
-        return std::move(respond)(encode_error(ECANCELED));
-      }
-      on(std::move(context), again, {}, std::move(respond));
-    });
+    after_grace_.push_back({std::move(context), lock, std::move(respond)});
     return;
   }
   const auto outcome = lock.wait ? locks_.set_or_wait(request, lock.ticket) : locks_.set(request);
@@ -110,6 +105,14 @@ void Export::Implementation::on(RequestContext context, CancelLock& cancel, Buff
     std::move(waiter->second.respond)(encode_error(EINTR));
     lock_waiters_.erase(waiter);
   }
+  const auto early = std::ranges::find_if(after_grace_, [&](const EarlyLock& each) {
+    return each.context.client == context.client && each.request.wait &&
+           each.request.ticket == cancel.ticket;
+  });
+  if (early != after_grace_.end()) {
+    std::move(early->respond)(encode_error(EINTR));
+    after_grace_.erase(early);
+  }
   std::move(respond)(encode_reply(EmptyReply{}));
 }
 
@@ -127,7 +130,7 @@ void Export::Implementation::wake_lock_waiters() {
 void Export::Implementation::stop_lock_waits(const ClientTag& client) {
   locks_.stop_waiting(client);
   std::erase_if(lock_waiters_, [&](const auto& entry) { return entry.first.first == client; });
-  std::erase_if(after_grace_, [&](const auto& entry) { return entry.first == client; });
+  std::erase_if(after_grace_, [&](const auto& each) { return each.context.client == client; });
 }
 
 void Export::Implementation::release_locks(const ClientTag& client) {
@@ -142,7 +145,14 @@ void Export::Implementation::tick_locks() {
   }
   wake_lock_waiters();
   if (now_ < lock_grace_until_) return;
-  for (auto& [client, job] : std::exchange(after_grace_, {})) std::move(job)();
+  for (EarlyLock& early : std::exchange(after_grace_, {})) {
+    const CancelFlag cancelled = early.context.cancelled;
+    if (cancelled && *cancelled) {
+      std::move(early.respond)(encode_error(ECANCELED));
+    } else {
+      on(std::move(early.context), early.request, {}, std::move(early.respond));
+    }
+  }
 }
 
 }  // namespace rushfs::fs

@@ -21,6 +21,7 @@ struct LockSpan {
   LockKind kind = LockKind::record;
   LockType type = LockType::none;
   std::uint64_t first = 0, last = kLockToEnd;  // bytes, both included; of `whole`: these
+  bool operator==(const LockSpan&) const = default;
 };
 
 struct LockReply {

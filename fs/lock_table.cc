@@ -1,6 +1,7 @@
 #include "fs/lock_table.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace rushfs::fs {
 namespace {
@@ -15,6 +16,12 @@ bool touch(const LockSpan& a, const LockSpan& b) {
 }
 
 }  // namespace
+
+std::size_t LockTable::OwnerHash::operator()(const LockOwner& owner) const {
+  std::uint64_t tag = 0;  // a digest as it is
+  std::memcpy(&tag, owner.client.bytes.data(), sizeof tag);
+  return static_cast<std::size_t>(tag ^ (owner.number * 0x9E3779B97F4A7C15ULL));
+}
 
 const LockTable::Held* LockTable::conflict(const Node& node, const LockRequest& request) {
   if (request.span.type == LockType::none) return nullptr;
@@ -58,7 +65,7 @@ bool LockTable::full(const LockRequest& request) const {
 }
 
 /// The owner's locks give way where the new one is, and join it where they are of its type.
-void LockTable::apply(Node& node, const LockRequest& request) {
+bool LockTable::apply(Node& node, const LockRequest& request) {
   Held made{request.owner, request.process, request.span};
   const auto gives_way = [&](const Held& held) {
     return held.owner == made.owner &&
@@ -89,6 +96,7 @@ void LockTable::apply(Node& node, const LockRequest& request) {
     count(made.owner.client, 1);
     node.held.push_back(made);
   }
+  return !given.empty();
 }
 
 /// Those who wait get their turn in order; one that still cannot be granted holds up nobody else.
@@ -102,7 +110,7 @@ void LockTable::grant(const NodeId& id) {
       if (conflict(node, each->request) != nullptr) continue;
       const Waiting waiting = std::move(*each);
       node.waiting.erase(each);
-      count(waiting.request.owner.client, -1);
+      end_wait(waiting.request);
       apply(node, waiting.request);
       granted_.push_back({waiting.request.owner.client, waiting.ticket});
       again = true;  // a shared lock in place of an exclusive one lets others in
@@ -114,43 +122,58 @@ void LockTable::grant(const NodeId& id) {
 
 LockTable::Outcome LockTable::set(const LockRequest& request) {
   Node& node = nodes_[request.node];
+  bool gave_up = false;
   // flock(2): changing a lock gives it up first, also when the new one cannot be had.
   if (request.span.kind == LockKind::whole && request.span.type != LockType::none) {
     LockRequest nothing = request;
     nothing.span.type = LockType::none;
-    if (!holds(request)) apply(node, nothing);
+    if (!holds(request)) gave_up = apply(node, nothing);
   }
   Outcome outcome = Outcome::granted;
   if (conflict(node, request) != nullptr) {
     outcome = Outcome::conflict;
   } else if (request.span.type != LockType::none && full(request)) {
     outcome = Outcome::too_many;
-  } else {
-    apply(node, request);
+  } else if (apply(node, request)) {
+    gave_up = true;
   }
-  grant(request.node);
+  if (gave_up || node.held.empty()) grant(request.node);
   return outcome;
+}
+
+void LockTable::begin_wait(const LockRequest& request, std::uint64_t ticket) {
+  nodes_[request.node].waiting.push_back({request, ticket});
+  waits_[request.owner].push_back(request);
+  count(request.owner.client, 1);
+}
+
+/// It is no longer among the node's.
+void LockTable::end_wait(const LockRequest& request) {
+  count(request.owner.client, -1);
+  const auto found = waits_.find(request.owner);
+  auto& waits = found->second;
+  waits.erase(std::ranges::find(waits, request));
+  if (waits.empty()) waits_.erase(found);
 }
 
 bool LockTable::would_deadlock(const LockRequest& request) const {
   std::set<LockOwner> seen;
   std::vector<LockRequest> behind{request};
+  std::size_t searched = 0;
   while (!behind.empty()) {
     const LockRequest waits = std::move(behind.back());
     behind.pop_back();
     const auto node = nodes_.find(waits.node);
     if (node == nodes_.end()) continue;
     for (const Held& held : node->second.held) {
+      if (++searched > kMaxSearched) return false;
       const bool exclusive =
           held.span.type == LockType::exclusive || waits.span.type == LockType::exclusive;
       if (held.owner == waits.owner || !exclusive || !overlap(held.span, waits.span)) continue;
       if (held.owner == request.owner) return true;
-      if (!seen.insert(held.owner).second) continue;
-      for (const auto& [id, other] : nodes_) {
-        for (const Waiting& waiting : other.waiting) {
-          if (waiting.request.owner == held.owner) behind.push_back(waiting.request);
-        }
-      }
+      const auto waiting = waits_.find(held.owner);
+      if (waiting == waits_.end() || !seen.insert(held.owner).second) continue;
+      behind.insert(behind.end(), waiting->second.begin(), waiting->second.end());
     }
   }
   return false;
@@ -162,8 +185,7 @@ LockTable::Outcome LockTable::set_or_wait(const LockRequest& request, std::uint6
   if (full(request)) return Outcome::too_many;
   // As on Linux, only record locks are looked at.
   if (request.span.kind == LockKind::record && would_deadlock(request)) return Outcome::deadlock;
-  nodes_[request.node].waiting.push_back({request, ticket});
-  count(request.owner.client, 1);
+  begin_wait(request, ticket);
   return Outcome::conflict;
 }
 
@@ -174,8 +196,9 @@ bool LockTable::cancel(const ClientTag& client, std::uint64_t ticket) {
           return each.request.owner.client == client && each.ticket == ticket;
         });
     if (waiting == node.waiting.end()) continue;
-    count(client, -1);
+    const LockRequest ended = waiting->request;
     node.waiting.erase(waiting);
+    end_wait(ended);
     if (node.held.empty() && node.waiting.empty()) nodes_.erase(id);
     return true;
   }
@@ -209,10 +232,11 @@ std::vector<LockRequest> LockTable::all() const {
 
 void LockTable::stop_waiting(const ClientTag& client) {
   for (auto& [id, node] : nodes_) {
-    const auto gone = std::erase_if(node.waiting, [&](const Waiting& each) {
-      return each.request.owner.client == client;
+    std::erase_if(node.waiting, [&](const Waiting& each) {
+      const LockRequest ended = each.request;
+      if (ended.owner.client == client) end_wait(ended);
+      return ended.owner.client == client;
     });
-    count(client, -static_cast<long>(gone));
   }
 }
 

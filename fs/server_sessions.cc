@@ -6,6 +6,7 @@
 #include <cassert>
 #include <cstring>
 #include <unordered_map>
+#include <utility>
 
 namespace rushfs::fs {
 namespace {
@@ -41,7 +42,8 @@ std::string printable(std::string text) {
 
 struct ServerSessions::Connection {
   PublicKey key;
-  Export* served = nullptr;  // null: not attached
+  Export* served = nullptr;  // null: not attached (any more, or yet)
+  Export* wanted = nullptr;  // what `served` is to become
   bool attaching = false;
   bool read_only = false;
   ClientTag client;
@@ -152,14 +154,17 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
   // The client came back before its old connection was missed.
   std::vector<ConnectionHandle> replaced;
   for (auto& [other_handle, other] : connections_) {
-    if (other_handle == handle || other->served != served->second || other->client != tag) continue;
+    const bool same = other->served == served->second || other->wanted == served->second;
+    if (other_handle == handle || !same || other->client != tag) continue;
     other->served = nullptr;
+    other->wanted = nullptr;
     replaced.push_back(other_handle);
   }
   for (const ConnectionHandle other : replaced) {
     close(other, transport::CloseCode::none, "the same mount has connected anew");
   }
   connection.attaching = true;
+  connection.wanted = served->second;
   connection.client = tag;
   connection.hostname = printable(request.hostname);
   connection.subpath = printable(request.subpath);
@@ -171,6 +176,7 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
                            const auto still = connections_.find(handle);
                            if (still == connections_.end()) return;
                            still->second->attaching = false;
+                           if (std::exchange(still->second->wanted, nullptr) == nullptr) return;
                            if (root) {
                              still->second->served = served;
                              still->second->root = std::move(*root);
@@ -197,7 +203,8 @@ void ServerSessions::on_closed(ConnectionHandle handle, TimePoint now) {
   const auto connection = std::move(found->second);
   connections_.erase(found);
   for (auto& [id, flag] : connection->revocable) *flag = true;
-  if (connection->served != nullptr) connection->served->detached(connection->client, now);
+  Export* left = connection->served != nullptr ? connection->served : connection->wanted;
+  if (left != nullptr) left->detached(connection->client, now);
 }
 
 void ServerSessions::tick(TimePoint now) {

@@ -132,3 +132,47 @@ TEST_CASE("a wait for a lock that began after a restart ends with its connection
   lock.wait = false;
   CHECK(studio.ben.call(lock).has_value());
 }
+
+TEST_CASE("a wait for a lock that began after a restart can be given up") {
+  Studio studio;
+  studio.server.reset();
+  studio.server = std::make_unique<ServerHarness>(studio.exported.path(), studio.state.path());
+  studio.anna.connect_and_attach(*studio.server);
+  Lock lock;
+  lock.node = studio.clip;
+  lock.owner = 1;
+  lock.span.type = LockType::exclusive;
+  lock.wait = true;
+  lock.ticket = 5;
+  const auto waits = studio.anna.send(lock);
+  REQUIRE(studio.anna.call(CancelLock{5}).has_value());
+  const auto answer = studio.anna.answer<Lock>(waits);
+  REQUIRE(answer.has_value());
+  CHECK(error_of(*answer) == EINTR);
+}
+
+TEST_CASE("who connects anew while the first Attach waits for a slow disk keeps the locks") {
+  TemporaryFolder exported, state;
+  ServerHarness server(exported.path(), state.path());
+  TestClient first(1), again(1), other(2);
+  Attach hello;
+  hello.export_name = "footage";
+  hello.client.bytes.fill(1);
+  hello.incarnation = 1;
+  first.connect(server);
+  first.send(hello);
+  server.settle_home();  // the disk has not answered
+  again.connect_and_attach(server);
+  other.connect_and_attach(server);
+  Lock lock;
+  lock.node = again.call(again.create("clip"))->entry.node;
+  lock.owner = 7;
+  lock.span.type = LockType::exclusive;
+  REQUIRE(again.call(lock).has_value());
+  first.disconnect();  // at last it is missed
+  for (int i = 0; i < 15; ++i) {
+    server.advance(std::chrono::seconds(5));
+    REQUIRE(again.call(GetAttributes{lock.node}).has_value());  // connected, and busy
+  }
+  CHECK_FALSE(other.call(lock).has_value());
+}
