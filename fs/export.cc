@@ -189,11 +189,7 @@ void Export::Implementation::tick(TimePoint now) {
   }
   drop(held_.expire(now));
   tick_locks();
-  std::vector<NodeId> idle;
-  for (const auto& [node, open] : writing_.all()) {
-    if (now - open.used >= kIdleWriteFile) idle.push_back(node);
-  }
-  for (const NodeId& node : idle) writing_.erase(node);
+  close_idle();
   sweep();
 }
 

@@ -15,7 +15,8 @@ constexpr std::size_t kMaxNamesSynced = 65536;  // remembered; some 8 MiB
 /// One file of a batch, and what becomes of it.
 struct Part {
   SyncWanted wanted;
-  bool name = false;  // its directory too
+  bool name = false;     // its directory too
+  bool written = false;  // since it was last synced
   std::shared_ptr<Job> job;
   bool tried = false;
   Result<void> synced{};
@@ -142,7 +143,8 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
   for (SyncWanted& wanted : batch) {
     const bool name = !names_synced_.contains(wanted.node);
     auto job = job_on({wanted.node});
-    parts->push_back({std::move(wanted), name, std::move(job)});
+    const bool written = unsynced_.erase(wanted.node) != 0;
+    parts->push_back({std::move(wanted), name, written, std::move(job)});
   }
   run(
       Priority::behind, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
@@ -152,6 +154,7 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
         for (Part& part : *parts) {
           syncing_.erase(part.wanted.node);
           if (replaced) part.tried = false, part.outcome = errno_code(EIO);
+          if (part.written && !part.tried && !replaced) unsynced_.insert(part.wanted.node);
           if (part.tried && part.synced) synced(part.wanted);
           if (part.tried && !part.synced) lost(part.wanted.node, part.synced.error().value());
           for (auto& answer : part.wanted.answers) {
@@ -170,6 +173,25 @@ void Export::Implementation::synced(const SyncWanted& wanted) {
   for (const auto& answer : wanted.answers) {
     const auto client = clients_.find(answer.client);
     if (client != clients_.end()) client->second.order.settled(wanted.node, answer.through);
+  }
+}
+
+void Export::Implementation::keep_writing(const NodeId& node, FileRef file) {
+  const auto closed = writing_.put(node, {std::move(file), now_});
+  if (closed && unsynced_.erase(*closed) != 0) lost(*closed, EIO);  // who knows
+}
+
+void Export::Implementation::close_idle() {
+  std::vector<NodeId> idle;
+  for (const auto& [node, open] : writing_.all()) {
+    if (now_ - open.used >= kIdleWriteFile) idle.push_back(node);
+  }
+  for (const NodeId& node : idle) {
+    if (unsynced_.contains(node)) {
+      sync_later(node, true, {{}, 0, [](Buffer) {}});
+    } else if (!syncing_.contains(node)) {
+      writing_.erase(node);
+    }
   }
 }
 

@@ -28,7 +28,8 @@ using transport::TimePoint;
 // Each node is one O_PATH descriptor, each file one more. Together with what is held they stay
 // below the 65,536 descriptors that `rushfs serve` asks for.
 inline constexpr std::size_t kMaxNodes = 4096;
-inline constexpr std::size_t kMaxOpenFiles = 1024;  // each, for reading and for writing
+inline constexpr std::size_t kMaxOpenFiles = 1024;     // for reading
+inline constexpr std::size_t kMaxWritingFiles = 8192;  // open until they were synced
 inline constexpr std::size_t kMaxRememberedNames =
     65536;                                        // about 20 MiB; only without file handles
 inline constexpr std::size_t kMaxClients = 4096;  // remembered, connected or not
@@ -195,6 +196,8 @@ class Export::Implementation {
   void sync_batch(std::vector<SyncWanted> batch);
   void synced(const SyncWanted& wanted);
   void lost(const NodeId& node, int error);
+  void keep_writing(const NodeId& node, FileRef file);
+  void close_idle();
 
   // What clients were told: export_notices.cc.
   std::uint64_t listen(const ClientTag& client, std::uint64_t features);
@@ -230,7 +233,10 @@ class Export::Implementation {
 
   RecentMap<NodeId, NodeRef> nodes_{kMaxNodes};
   RecentMap<NodeId, FileRef> reading_{kMaxOpenFiles};
-  RecentMap<NodeId, OpenForWriting> writing_{kMaxOpenFiles};
+  RecentMap<NodeId, OpenForWriting> writing_{kMaxWritingFiles};
+  // Of these, written to since they were last synced. The kernel tells of a failed write whoever
+  // had the file open then, so they are not closed before.
+  std::unordered_set<NodeId> unsynced_;
   RecentMap<NodeId, std::pair<NodeId, std::string>> names_{kMaxRememberedNames};
   // Searches for nodes without a known path: one at a time, for all that wait.
   std::vector<std::pair<NodeId, Loop::Job>> to_search_;

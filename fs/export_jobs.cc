@@ -154,7 +154,9 @@ void Export::Implementation::learn(Job& job) {
     if (i < job.nodes.size()) {
       nodes_.put(id, job.nodes[i]);
     } else if (job.error == ESTALE) {
+      const bool unsynced = unsynced_.contains(id);
       forget(id);
+      if (unsynced) lost(id, EIO);  // it may be found again
     }
   }
   for (const NodeRef& node : job.met) nodes_.put(node->id(), node);
@@ -165,13 +167,14 @@ void Export::Implementation::learn(Job& job) {
   }
   if (job.nodes.empty()) return;
   if (job.reading) reading_.put(job.nodes[0]->id(), job.reading);
-  if (job.writing) writing_.put(job.nodes[0]->id(), {job.writing, now_});
+  if (job.writing) keep_writing(job.nodes[0]->id(), job.writing);
 }
 
 void Export::Implementation::forget(const NodeId& node) {
   nodes_.erase(node);
   reading_.erase(node);
   writing_.erase(node);
+  unsynced_.erase(node);
 }
 
 std::optional<NamePath> Export::Implementation::remembered_path(const NodeId& node) {
@@ -196,6 +199,7 @@ void Export::Implementation::vanished() {
   nodes_.clear();
   reading_.clear();
   writing_.clear();
+  unsynced_.clear();
   names_.clear();
   try_to_reopen();
 }

@@ -109,7 +109,8 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
       nodes_.put(found.node->id(), found.node);
       names_synced_.erase(found.node->id());
     }
-    if (outcome.file) writing_.put(outcome.found[0].node->id(), {outcome.file, now_});
+    if (outcome.file) keep_writing(outcome.found[0].node->id(), outcome.file);
+    if (needs_file(call.request)) unsynced_.insert(call.nodes[0]->id());
     if (const auto* create = std::get_if<Create>(&call.request);
         create != nullptr && create->hold) {
       held_.hold(holder(naming->context.client), outcome.found[0].node);

@@ -201,6 +201,7 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
       [this, tag, node, pass, batch, applied](Job& job) {
         gates_.leave(pass);
         if (applied->through != 0) promises_.changed(node, tag);
+        if (applied->through != 0 && job.writing) unsynced_.insert(node);
         promise(tag, job);
         if (job.error != 0) {
           applied->failed = true;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <list>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -20,16 +21,19 @@ class RecentMap {
     order_.splice(order_.begin(), order_, found->second);
     return &found->second->second;
   }
-  void put(const Key& key, Value value) {
+  /// Returns what had to go for it.
+  std::optional<Key> put(const Key& key, Value value) {
     if (Value* present = find(key)) {
       *present = std::move(value);
-      return;
+      return std::nullopt;
     }
     order_.emplace_front(key, std::move(value));
     index_.emplace(key, order_.begin());
-    if (order_.size() <= limit_) return;
-    index_.erase(order_.back().first);
+    if (order_.size() <= limit_) return std::nullopt;
+    std::optional<Key> gone(order_.back().first);
+    index_.erase(*gone);
     order_.pop_back();
+    return gone;
   }
   void erase(const Key& key) {
     const auto found = index_.find(key);

@@ -146,6 +146,7 @@ class Writeback {
     std::uint64_t uncommitted = 0;     // bytes sent and not committed
     std::uint64_t committed = 0;       // the server said: through here
     std::optional<CallId> commit;
+    std::uint64_t lost = 0;            // a commit failed: through here the server may know nothing
     bool open = false;                 // somebody may write on
     std::uint64_t append_through = 0;  // highest append taken up for sending
     bool after_append = false;         // what comes next waits for the answer to an append
@@ -160,6 +161,7 @@ class Writeback {
 
     bool wanted_urgently() const;
     std::uint64_t sent_through() const;
+    std::uint64_t commit_through() const;
     bool idle() const;
     void note_unsent(std::uint64_t sequence);
     bool append_under_way() const;

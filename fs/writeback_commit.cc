@@ -19,9 +19,15 @@ constexpr transport::Duration kCommitInterval = 5s;
 
 }  // namespace
 
+// What the server has lost it must have again before it is asked to commit it.
+std::uint64_t Writeback::Node::commit_through() const {
+  if (committed >= lost) return sent_through();
+  return reported == 0 ? committed : std::max(committed, sent[reported - 1].last);
+}
+
 void Writeback::consider_commit(const NodeId& id, Node& node) {
   if (node.commit || node.parked || node.retry_at || node.sent.empty()) return;
-  const std::uint64_t through = node.sent_through();
+  const std::uint64_t through = node.commit_through();
   if (through <= node.committed) return;
   const bool all_sent = node.unsent.empty() && node.last <= through;
   const bool waited_for =
@@ -36,7 +42,7 @@ void Writeback::consider_commit(const NodeId& id, Node& node) {
 }
 
 void Writeback::send_commit(const NodeId& id, Node& node) {
-  const std::uint64_t through = node.sent_through();
+  const std::uint64_t through = node.commit_through();
   node.commit = ask(
       parts_.remote, node.wanted_urgently() ? Priority::demand : Priority::behind,
       Commit{id, through, false},
@@ -60,6 +66,7 @@ void Writeback::committed(const NodeId& id, std::uint64_t through, Result<Change
     settling_.insert(id);
     // What it was to cover failed, and says so itself.
     if (error == ECANCELED || node.sent.empty()) return;
+    node.lost = std::max(node.lost, node.sent_through());
     refused(id, node, 0, error);
     return pump();
   }
@@ -135,7 +142,8 @@ void Writeback::settle(const NodeId& id, Node& node, bool connected) {
   }
   const bool all_answered = node.reported == node.sent.size() && node.unsent.empty();
   const bool pauses = all_answered && parts_.time.now - node.active >= kCommitPause;
-  if (pauses || parts_.time.now - node.sent.front().since >= kCommitInterval) {
+  const bool any = node.commit_through() > node.committed;
+  if (any && (pauses || parts_.time.now - node.sent.front().since >= kCommitInterval)) {
     settling_.erase(id);
     send_commit(id, node);
   }

@@ -110,6 +110,26 @@ TEST_CASE("the queue forgets what the server has committed, and nothing before")
   CHECK(story.writeback.status().operations == 0);
 }
 
+TEST_CASE("after a commit that failed all is sent again, and committed once it was answered") {
+  Story story;
+  story.open("clip");
+  story.append("clip", 0, "one");
+  story.append("clip", 100, "two");
+  story.writeback.closed({"clip"});
+  story.answer_write();
+  story.answer_write();
+  story.remote.answer<Commit>(errno_code(EIO));
+  CHECK(story.remote.waiting<Write>().empty());
+  story.pass(2s);
+  CHECK(story.offsets() == std::vector<std::uint64_t>{0, 100});
+  CHECK(story.remote.waiting<Commit>().empty());
+  story.answer_write();
+  for (const auto& commit : story.remote.waiting<Commit>()) CHECK(commit.through < story.last);
+  story.answer_write();
+  while (!story.remote.waiting<Commit>().empty()) story.answer_commit();
+  CHECK(story.queue.stats().operations == 0);
+}
+
 TEST_CASE("a file whose writer never pauses is committed all the same") {
   Story story;
   story.open("log");

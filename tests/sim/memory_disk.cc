@@ -286,8 +286,9 @@ MemoryDisk::Result<void> MemoryDisk::sync(File& file, std::uint64_t& losses_know
   if (file.regular() && failing_syncs > 0) {
     --failing_syncs;
     lose(file);
+    set_bytes(file, *file.on_platter);  // who looks sees it too
   }
-  file.on_platter = file.bytes;
+  if (file.bytes != file.lost) file.on_platter = file.bytes;
   if (losses_known == file.losses) return boost::system::in_place_value;
   losses_known = file.losses;
   file.loss_told = true;
@@ -295,7 +296,7 @@ MemoryDisk::Result<void> MemoryDisk::sync(File& file, std::uint64_t& losses_know
 }
 
 void MemoryDisk::lose(File& file) {
-  set_bytes(file, *file.on_platter);
+  file.lost = file.bytes;
   ++file.losses;
   file.loss_told = false;
 }

@@ -36,6 +36,7 @@ class MemoryDisk {
     bool unnamed = false;      // made without a name: may get one though it has no link
     fs::Timestamp atime, mtime, ctime, birth;
     std::shared_ptr<const std::string> bytes, on_platter;  // as it is; as it survives a power cut
+    std::shared_ptr<const std::string> lost;  // clean to the kernel, and not on the platter
     std::uint64_t losses = 0;  // how often it could not be brought to the platter
     bool loss_told = true;     // to anybody
     std::map<std::string, Name> names;
@@ -81,7 +82,7 @@ class MemoryDisk {
     return file.loss_told ? file.losses : 0;
   }
   Result<void> sync(File& file, std::uint64_t& losses_known);
-  /// What was not synced cannot be written, and is forgotten.
+  /// What was not synced cannot be written, and stays in memory alone.
   void lose(File& file);
   int failing_syncs = 0;
   /// Data that was not synced is gone; names stay, as with a journal. Returns what lost some.

@@ -85,3 +85,22 @@ TEST_CASE("another mount's sync of the same file fails: ours are still answered"
   world.volume().sync(second.handle, Reply<void>([&](Result<void> r) { synced = r.has_value(); }));
   CHECK(world.run_until([&] { return synced.has_value(); }, 10min));
 }
+
+TEST_CASE("a disk that fails while the writer is cut off is not forgotten with the open file") {
+  Story story(1);
+  auto& world = *story.world;
+  const auto file = world.create("clip", {.write = true}).value();
+  REQUIRE(world.write(file.opened.handle, 0, "frames"));
+  world.run_for(100ms);  // applied, and not on the disk yet
+  world.silence_link(true);
+  auto& clip = **story.disk->look_up(*story.disk->root(), "clip");
+  REQUIRE(*clip.bytes == "frames");
+  story.disk->lose(clip);
+  std::uint64_t known = MemoryDisk::losses_known_at_open(clip);
+  CHECK_FALSE(story.disk->sync(clip, known));  // a program on the server's machine is told of it
+  world.run_for(2min);
+  world.silence_link(false);
+  REQUIRE(world.close(file.opened.handle));
+  REQUIRE(world.drain());
+  CHECK(story.on_platter() == "frames");
+}
