@@ -110,25 +110,26 @@ Result<std::uint64_t> DirectoryStore::append(StoreFile& file, const Append& requ
   const auto size = size_of(fd);
   if (!size) return size.error();
   if (too_far(*size, request.data.size())) return errno_code(EFBIG);
-  std::span<const std::uint8_t> data = request.data;
+  std::size_t there = 0;  // of the data, at its place already
   if (request.repeated && request.expected < *size) {
-    const std::size_t there = std::min<std::uint64_t>(data.size(), *size - request.expected);
-    if (holds(fd, request.expected, data.first(there))) data = data.subspan(there);
+    const auto begun = std::min<std::uint64_t>(request.data.size(), *size - request.expected);
+    if (holds(fd, request.expected, request.data.first(begun))) there = begun;
   }
+  const auto data = request.data.subspan(there);
   if (data.empty()) return request.expected;
   const iovec whole{const_cast<std::uint8_t*>(data.data()), data.size()};
   ssize_t put = 0;
-  do {
-    put = ::pwritev2(fd, &whole, 1, 0, RWF_APPEND);
+  do {  // leaves the descriptor's own offset, which nothing else uses, behind the data
+    put = ::pwritev2(fd, &whole, 1, -1, RWF_APPEND);
   } while (put < 0 && errno == EINTR);
   if (put < 0) return last_error();
-  const auto after = size_of(fd);
-  if (!after) return after.error();
+  const off_t end = ::lseek(fd, 0, SEEK_CUR);
+  if (end < 0) return last_error();
   if (static_cast<std::size_t>(put) < data.size()) {  // the disk is full
-    static_cast<void>(::ftruncate(fd, static_cast<off_t>(*size)));
+    static_cast<void>(::ftruncate(fd, end - put));
     return errno_code(ENOSPC);
   }
-  return *after - request.data.size();
+  return there > 0 ? request.expected : static_cast<std::uint64_t>(end - put);
 }
 
 Result<Store::Created> DirectoryStore::create_unnamed(const Node& directory, const Caller& caller,

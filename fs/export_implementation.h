@@ -185,7 +185,7 @@ class Export::Implementation {
   void queue(RequestContext context, const QueuePosition& position, R& request, Buffer body,
              Responder respond);
   void queue(RequestContext context, const NodeId& node, QueuedOperation operation);
-  void answer_applied(const NodeId& node, Responder respond);
+  void answer_applied(const NodeId& node, QueuedOperation operation);
   void pump(const ClientTag& tag, const NodeId& node);
   void apply(const ClientTag& tag, const NodeId& node, std::vector<QueuedOperation> run,
              std::uint64_t pass);

@@ -22,6 +22,7 @@ struct ApplyOne {
   const Store& store;
   const Node& node;
   StoreFile* file;
+  std::optional<std::uint64_t>& appended_at;
 
   Result<void> operator()(const Write& write) const {
     return store.write(*file, write.offset, write.data, write.drop_set_id);
@@ -38,8 +39,10 @@ struct ApplyOne {
     return store.allocate(*file, change.mode, change.offset, change.length);
   }
   Result<void> operator()(const Append& append) const {
-    auto put = store.append(*file, append);
-    return put ? Result<void>() : Result<void>(put.error());
+    auto offset = store.append(*file, append);
+    if (!offset) return offset.error();
+    appended_at = *offset;
+    return boost::system::in_place_value;
   }
   template <class Other>
   Result<void> operator()(const Other&) const {
@@ -47,14 +50,24 @@ struct ApplyOne {
   }
 };
 
-Result<void> apply_one(const Store& store, Job& job, const Request& request) {
+/// The success of a queued operation. `appended_at`: of an append, where that is known.
+Buffer reply_to(const Request& request, const Change& change,
+                std::optional<std::uint64_t> appended_at) {
+  if (std::holds_alternative<Append>(request)) {
+    return encode_reply(AppendReply{change, appended_at});
+  }
+  return encode_reply(ChangeReply{change});  // WriteReply is laid out alike
+}
+
+Result<void> apply_one(const Store& store, Job& job, const Request& request,
+                       std::optional<std::uint64_t>& appended_at) {
   const Node& node = *job.nodes[0];
   if (needs_file(request) && !job.writing) {
     auto opened = store.open(node, true);
     if (!opened) return opened.error();
     job.writing = std::move(*opened);
   }
-  return std::visit(ApplyOne{store, node, job.writing.get()}, request);
+  return std::visit(ApplyOne{store, node, job.writing.get(), appended_at}, request);
 }
 
 /// So much written in a run goes to the disk at once: the commit that will come finds little left.
@@ -76,8 +89,9 @@ void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>&
   auto attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
   for (const QueuedOperation& operation : run) {
     const Version before = attributes ? attributes->version : Version();
-    auto done =
-        attributes ? apply_one(store, job, operation.request) : Result<void>(attributes.error());
+    std::optional<std::uint64_t> appended_at;
+    auto done = attributes ? apply_one(store, job, operation.request, appended_at)
+                           : Result<void>(attributes.error());
     if (done) attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
     if (!done || !attributes) {
       out.replies.push_back(encode_error(done ? attributes.error().value() : done.error().value()));
@@ -86,8 +100,7 @@ void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>&
     }
     out.through = operation.position.sequence;
     if (const auto* write = std::get_if<Write>(&operation.request)) written.add(*write);
-    const Change change{before, *attributes};
-    out.replies.push_back(encode_reply(ChangeReply{change}));  // WriteReply is laid out alike
+    out.replies.push_back(reply_to(operation.request, {before, *attributes}, appended_at));
   }
   if (written.worth_writing_out()) {
     out.lost = !store.write_out(*job.writing, written.begin, written.end - written.begin);
@@ -163,22 +176,21 @@ void Export::Implementation::queue(RequestContext context, const NodeId& node,
     case WriteOrder::Arrival::applied_before:
       break;
   }
-  answer_applied(node, std::move(operation.respond));
+  answer_applied(node, std::move(operation));
 }
 
 /// An operation that took effect before is answered with the file as it is now.
-void Export::Implementation::answer_applied(const NodeId& node, Responder respond) {
+void Export::Implementation::answer_applied(const NodeId& node, QueuedOperation operation) {
   RequestContext context;
   context.priority = Priority::behind;
   answer(
       context, node,
-      [](const Store& store, Job& job) {
+      [request = std::move(operation.request)](const Store& store, Job& job) {
         auto now = visible_attributes(store, *job.nodes[0], job.orphans[0]);
-        // ChangeReply and WriteReply are laid out alike.
-        job.reply = now ? encode_reply(ChangeReply{{now->version, *now}})
+        job.reply = now ? reply_to(request, {now->version, *now}, std::nullopt)
                         : encode_error(now.error().value());
       },
-      std::move(respond));
+      std::move(operation.respond));
 }
 
 void Export::Implementation::pump(const ClientTag& tag, const NodeId& node) {
@@ -216,7 +228,7 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
         if (client == clients_.end()) return;
         auto undone = client->second.order.finished(node, applied->through, applied->failed);
         for (Responder& respond : undone.operations) std::move(respond)(encode_error(ECANCELED));
-        for (Responder& respond : undone.repeated) answer_applied(node, std::move(respond));
+        for (auto& operation : undone.repeated) answer_applied(node, std::move(operation));
         for (auto& told : undone.waiters) std::move(told)();
         if (applied->lost) lost(node, EIO);
         pump(tag, node);

@@ -87,6 +87,11 @@ void fields(A& a, In<A, Append>& m) {
   a.data(m.data, kMaxTransfer);
 }
 template <class A>
+void fields(A& a, In<A, AppendReply>& m) {
+  fields(a, m.change);
+  optional(a, m.offset, [&a](auto& offset) { a.number(offset, kMaxOffset); });
+}
+template <class A>
 void fields(A& a, In<A, CreateUnnamed>& m) {
   fields(a, m.call);
   fields(a, m.directory);

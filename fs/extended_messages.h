@@ -104,10 +104,13 @@ struct CopyRange {
   std::uint64_t length = 0;
 };
 
+struct AppendReply {
+  Change change;
+  std::optional<std::uint64_t> offset;  // where the data went; none: applied before, not known now
+};
 /// Data at the end of the file, wherever that is when it is applied; in one piece or not at all.
-/// The size in the reply says where the data ends.
 struct Append {
-  using Reply = ChangeReply;
+  using Reply = AppendReply;
   NodeId node;
   QueuePosition position;
   std::uint64_t expected = 0;  // where the client believed the end to be

@@ -189,7 +189,8 @@ class Store {
   virtual Result<std::uint64_t> copy_range(StoreFile& from, std::uint64_t from_offset,
                                            StoreFile& to, std::uint64_t to_offset,
                                            std::uint64_t length) const = 0;
-  /// Returns where the data went: all of it, in one piece, or nothing and an error.
+  /// Returns where the data went: all of it, in one piece, or nothing and an error. Whoever else
+  /// appends to the file, or cuts it, meanwhile.
   virtual Result<std::uint64_t> append(StoreFile& file, const Append& request) const = 0;
 
   /// A file without a name; `found` has no links.

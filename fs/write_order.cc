@@ -28,7 +28,8 @@ WriteOrder::Arrival WriteOrder::arrive(const NodeId& node, QueuedOperation& oper
   Line& line = lines_[node];
   ++held_;
   if (line.held.contains(position.sequence)) {
-    line.again.emplace(position.sequence, std::move(operation.respond));
+    operation.body = {};
+    line.again.emplace(position.sequence, std::move(operation));
     return Arrival::queued;
   }
   held_bytes_ += operation.body.size();
@@ -59,6 +60,14 @@ std::vector<QueuedOperation> WriteOrder::next(const NodeId& node) {
   return run;
 }
 
+void WriteOrder::Undone::add(QueuedOperation operation, bool took_effect) {
+  if (took_effect) {
+    repeated.push_back(std::move(operation));
+  } else {
+    operations.push_back(std::move(operation.respond));
+  }
+}
+
 WriteOrder::Undone WriteOrder::finished(const NodeId& node, std::uint64_t applied, bool failed) {
   Undone undone;
   const auto found = lines_.find(node);
@@ -80,7 +89,7 @@ WriteOrder::Undone WriteOrder::finished(const NodeId& node, std::uint64_t applie
       break;
     }
     --held_;
-    (repeated ? undone.repeated : undone.operations).push_back(std::move(each->second));
+    undone.add(std::move(each->second), repeated);
     each = line.again.erase(each);
   }
   for (auto each = line.held.begin(); each != line.held.end();) {
@@ -88,7 +97,7 @@ WriteOrder::Undone WriteOrder::finished(const NodeId& node, std::uint64_t applie
     if (!repeated && !failed) break;
     held_bytes_ -= each->second.body.size();
     --held_;
-    (repeated ? undone.repeated : undone.operations).push_back(std::move(each->second.respond));
+    undone.add(std::move(each->second), repeated);
     each = line.held.erase(each);
   }
   const std::uint64_t now = reached(line);

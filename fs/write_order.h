@@ -19,7 +19,7 @@ namespace rushfs::fs {
 
 struct QueuedOperation {
   QueuePosition position;
-  Request request;  // Write or SetAttributes; views point into `body`
+  Request request;  // one with a position; views point into `body`
   Buffer body;
   Responder respond;
 };
@@ -60,8 +60,9 @@ class WriteOrder {
   /// repeats it in order, or gives the failed one up.
   struct Undone {
     std::vector<Responder> operations;
-    std::vector<Responder> repeated;  // came again before they were applied: they took effect
-    std::vector<Told> waiters;        // to be called now
+    std::vector<QueuedOperation> repeated;  // came again before they were applied: they took effect
+    std::vector<Told> waiters;              // to be called now
+    void add(QueuedOperation operation, bool took_effect);
   };
   Undone finished(const NodeId& node, std::uint64_t applied, bool failed);
 
@@ -90,8 +91,8 @@ class WriteOrder {
     bool running = false;
     bool running_lost = false;  // what is being applied may be lost too
     std::map<std::uint64_t, QueuedOperation> held;
-    std::multimap<std::uint64_t, Responder> again;  // of those held or running; no bodies
-    std::multimap<std::uint64_t, Waiter> waiters;   // by what they wait for
+    std::multimap<std::uint64_t, QueuedOperation> again;  // of those held or running; no bodies
+    std::multimap<std::uint64_t, Waiter> waiters;         // by what they wait for
   };
   static std::vector<Told> take_waiters(Line& line, std::uint64_t above, Outcome outcome);
   bool ready(const Line& line, const QueuePosition& position, std::uint64_t applied) const;

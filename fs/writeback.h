@@ -29,7 +29,7 @@ struct AppliedOperation {
   std::uint64_t offset = 0, length = 0;  // of a write
   std::shared_ptr<const Buffer> data;    // and its bytes
   std::optional<std::uint64_t> set_size;
-  bool append = false;      // the data ends where the file ends in `change`
+  bool append = false;      // `offset` is where it went, or was expected to go
   bool xattrs = false;      // extended attributes were changed
   Change change;
 };
@@ -200,7 +200,8 @@ class Writeback {
   void send(Batch batch);
   void send_request(Batch& batch, Sent& sent, const QueuePosition& position,
                     Priority priority);
-  void answered(const NodeId&, std::uint64_t last, Result<Change> result);
+  void answered(const NodeId&, std::uint64_t last, Result<AppendReply> result);
+  void place(Sent& append, std::uint64_t offset);
   void refused(const NodeId&, Node&, std::size_t index, int error);
   void take_back(const NodeId&, Node&, std::size_t from);
   void park(const NodeId&, Node&, int error);

@@ -55,7 +55,9 @@ void Writeback::send_request(Batch& batch, Sent& sent, const QueuePosition& posi
   AppliedOperation& operation = sent.operation;
   auto handle = [this, id, last = sent.last](auto result) {
     if (!result) return answered(id, last, result.error());
-    answered(id, last, (*result)->change);
+    AppendReply reply{(*result)->change, std::nullopt};
+    if constexpr (requires { (*result)->offset; }) reply.offset = (*result)->offset;
+    answered(id, last, reply);
   };
   const auto ask_in_order = [&](auto request) {
     sent.call = ask(parts_.remote, priority, std::move(request), handle, Patience::patient);
@@ -91,7 +93,8 @@ void Writeback::send_request(Batch& batch, Sent& sent, const QueuePosition& posi
       *request);
 }
 
-void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> result) {
+// Of what is not an append, the reply has no offset.
+void Writeback::answered(const NodeId& id, std::uint64_t last, Result<AppendReply> result) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end()) return;  // taken back before
   Node& node = found->second;
@@ -112,15 +115,8 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> re
     return pump();
   }
   at->answered = true;
-  at->operation.change = *result;
-  // An answer that nothing was changed is to a repetition, and tells no place.
-  if (at->operation.append && result->before != result->after.version) {
-    const std::uint64_t offset = result->after.size - at->operation.length;
-    parts_.queue_loop.run([&queue = parts_.queue, sequences = at->sequences, offset] {
-      queue.place_appends(sequences, offset);
-    });
-    at->operation.offset = offset;
-  }
+  at->operation.change = result->change;
+  if (result->offset) place(*at, *result->offset);
   in_flight_ -= at->bytes;
   node.error = 0;
   node.backoff = {};
@@ -135,6 +131,13 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<Change> re
   consider_commit(id, node);
   retire(id, node);
   pump();
+}
+
+void Writeback::place(Sent& append, std::uint64_t offset) {
+  append.operation.offset = offset;
+  parts_.queue_loop.run([&queue = parts_.queue, sequences = append.sequences, offset] {
+    queue.place_appends(sequences, offset);
+  });
 }
 
 void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int error) {

@@ -427,3 +427,30 @@ TEST_CASE("statfs tells the numbers of the disk") {
   CHECK(numbers.inodes > 0);
   CHECK(numbers.name_max == 255);
 }
+
+TEST_CASE("an append tells where its data is, also while a program here appends to the file") {
+  TemporaryFolder folder;
+  write_file(folder / "log", "");
+  const auto store = open_store(folder.path());
+  const auto file = store->open(*store->lookup(*store->root()->node, "log")->node, true).value();
+  std::atomic<bool> done{false};
+  std::thread program([&] {
+    const int log = open((folder / "log").c_str(), O_WRONLY | O_APPEND);
+    while (!done) must(write(log, "program ", 8) == 8);
+    close(log);
+  });
+  std::vector<std::uint64_t> places;
+  for (std::uint8_t i = 0; i < 200; ++i) {
+    const std::vector<std::uint8_t> record(100, i);
+    Append request;
+    request.data = record;
+    const auto place = store->append(*file, request);
+    places.push_back(place ? *place : 0);
+  }
+  done = true;
+  program.join();
+  const std::string content = read_file(folder / "log");
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    CHECK(content.substr(places[i], 100) == std::string(100, static_cast<char>(i)));
+  }
+}

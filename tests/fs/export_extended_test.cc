@@ -129,12 +129,16 @@ TEST_CASE("two clients append at once: no record is lost or torn") {
   Studio studio;
   const NodeId log = studio.make("log", "start\n");
   // Both believe that the file ends at 6.
-  CHECK(studio.anna.call(append(log, 1, 0, 6, "anna 1\n"))->change.after.size == 13);
-  CHECK(studio.ben.call(append(log, 1, 0, 6, "ben 1\n"))->change.after.size == 19);
-  CHECK(studio.anna.call(append(log, 2, 1, 13, "anna 2\n")).has_value());
+  CHECK(studio.anna.call(append(log, 1, 0, 6, "anna 1\n"))->offset == 6u);
+  CHECK(studio.ben.call(append(log, 1, 0, 6, "ben 1\n"))->offset == 13u);
+  const auto second = studio.anna.call(append(log, 2, 1, 13, "anna 2\n"));
+  CHECK(second->offset == 19u);
+  CHECK(second->change.after.size == 26);
   CHECK(studio.content("log") == "start\nanna 1\nben 1\nanna 2\n");
   // The same operation again, to the same server: nothing happens.
-  CHECK(studio.anna.call(append(log, 2, 1, 13, "anna 2\n")).has_value());
+  const auto again = studio.anna.call(append(log, 2, 1, 13, "anna 2\n"));
+  CHECK(again->offset == std::nullopt);
+  CHECK(again->change.before == again->change.after.version);
   CHECK(studio.content("log") == "start\nanna 1\nben 1\nanna 2\n");
 }
 
@@ -145,7 +149,7 @@ TEST_CASE("an append repeated to a restarted server is recognised where it was e
   studio.start();
   Append again = append(log, 1, 0, 6, "anna 1\n");
   again.repeated = true;
-  CHECK(studio.anna.call(again).has_value());
+  CHECK(studio.anna.call(again)->offset == 6u);
   CHECK(studio.content("log") == "start\nanna 1\n");
 }
 

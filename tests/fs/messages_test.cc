@@ -162,7 +162,15 @@ TEST_CASE("every reply is understood as it was said, and nothing shorter or long
   check_reply(GetXattrReply{attributes(), std::string("\0", 1)});
   check_reply(DataRangesReply{attributes(), 99, {{1, 2}, {3, 1ULL << 40}}});
   check_reply(CopyRangeReply{1ULL << 30, change});
+  check_reply(AppendReply{change, 1ULL << 40});
+  check_reply(AppendReply{change, std::nullopt});
   check_reply(FileFlagsReply{0x10, change});
+}
+
+TEST_CASE("data that was appended where no file reaches is malformed") {
+  const Change change{{5}, attributes()};
+  CHECK(decode_reply<AppendReply>(encode_reply(AppendReply{change, kMaxOffset})).has_value());
+  CHECK(decode_reply<AppendReply>(encode_reply(AppendReply{change, kMaxOffset + 1})).has_error());
 }
 
 TEST_CASE("an error arrives as the errno it was") {

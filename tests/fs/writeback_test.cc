@@ -31,6 +31,22 @@ struct Story : WritebackListener {
     writeback.appended({node}, "/" + node, *sequence, bytes.size());
     last = *sequence;
   }
+  /// With O_APPEND, where we believe the end to be.
+  void append_record(const std::string& node, std::uint64_t expected, const std::string& bytes) {
+    const std::span data(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+    const auto sequence = queue.append_write({node, "/" + node, {}}, expected, data,
+                                             cache::OperationKind::append);
+    REQUIRE(sequence);
+    writeback.appended({node}, "/" + node, *sequence, bytes.size());
+  }
+  void answer_append(std::uint64_t offset, std::uint64_t size) {
+    AppendReply reply;
+    reply.change.before = {version};
+    reply.change.after.version = {++version};
+    reply.change.after.size = size;
+    reply.offset = offset;
+    remote.answer<Append>(reply);
+  }
   void open(const std::string& node) { writeback.opened({node}); }
   Priority answer_write(int error = 0) {
     if (error != 0) return remote.answer<Write>(errno_code(error));
@@ -333,4 +349,21 @@ TEST_CASE("a file that was removed and that nobody has open is not sent any more
   CHECK(story.remote.calls.empty());
   CHECK(story.queue.stats().operations == 0);
   CHECK(error == 0);
+}
+
+TEST_CASE("an appended record is where the server says, whatever others did to the file since") {
+  struct Others {
+    std::uint64_t offset, size;
+  };
+  for (const auto& others : {Others{0, 10}, Others{100, 5100}, Others{100, 9000}}) {
+    Story story;
+    story.open("log");
+    story.append_record("log", 0, std::string(5000, 'x'));
+    story.answer_append(others.offset, others.size);
+    CHECK(story.applied_offsets == std::vector<std::uint64_t>{others.offset});
+    CHECK(story.queue.pending("log").size.write_end_bytes == others.offset + 5000);
+    // Another server is sent it as a write to its place, not as one more append.
+    story.writeback.attached(1 << 20, true);
+    CHECK(story.offsets() == std::vector<std::uint64_t>{others.offset});
+  }
 }

@@ -38,6 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_reply<ListXattrsReply>(bytes);
   check_reply<DataRangesReply>(bytes);
   check_reply<CopyRangeReply>(bytes);
+  check_reply<AppendReply>(bytes);
   check_reply<FileFlagsReply>(bytes);
   return 0;
 }
