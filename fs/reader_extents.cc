@@ -333,9 +333,12 @@ void Reader::discard(Inode& inode) {
   }
   inode.content.on_disk.clear();
   inode.content.disk_known = true;  // of the version to come there is nothing on disk
-  parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node,
+  // The version need not tell: two changes within a tick of the server's clock may have the same.
+  // But what changes of ours were made to is needed where two versions meet.
+  const bool needed = inode.local.operations > 0;
+  parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, needed,
                           version = inode.server.version] {
-    cache.set_version(node.bytes, version.value);
+    needed ? cache.set_version(node.bytes, version.value) : cache.drop(node.bytes);
   });
 }
 

@@ -377,3 +377,16 @@ TEST_CASE("reading far out in a sparse file costs what reading costs") {
   story.answer_all();
   CHECK(story.text == std::string(4096, '\0'));
 }
+
+TEST_CASE("what a notice has dropped does not come back from the disk under the same version") {
+  Story story(600'000);
+  story.read(0, 600'000);
+  story.answer_all();
+  REQUIRE(story.blocks.stats().blocks == 3);
+  story.reader.discard(*story.inode);  // somebody else has written, within a tick of the clock
+  story.inode->content = {};           // the inode was given up, or the mount started anew
+  story.reader.prepare(story.inode, [] {});
+  story.read(0, 1000);
+  CHECK_FALSE(story.remote.waiting<Read>().empty());
+  story.answer_all();
+}
