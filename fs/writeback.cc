@@ -69,6 +69,7 @@ void Writeback::attached(std::uint32_t max_write, bool restarted) {
 
 void Writeback::appended(const NodeId& id, const std::string& name, std::uint64_t sequence,
                          std::uint64_t bytes) {
+  if (discarding_.contains(id)) return;  // it was queued before, and goes with the others
   Node& node = nodes_[id];
   node.name = name;
   if (node.parked) {
@@ -135,7 +136,11 @@ void Writeback::give_up(const NodeId& id) {
   chosen_.erase(id);
   settling_.erase(id);
   std::erase_if(parked_, [&](const auto& operation) { return operation.node == id.bytes; });
-  parts_.queue_loop.run([&queue = parts_.queue, id] { queue.discard(id.bytes); });
+  ++discarding_[id];
+  parts_.queue_loop.run([&queue = parts_.queue, id] { queue.discard(id.bytes); },
+                        [this, id] {
+                          if (--discarding_[id] == 0) discarding_.erase(id);
+                        });
   listener_.discarded(id);
   for (auto& waiter : waiters) std::move(waiter.done)(Result<void>());
 }

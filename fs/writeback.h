@@ -230,6 +230,7 @@ class Writeback {
   std::uint64_t floor_ = 0;
   std::uint64_t repeated_through_ = 0;  // may have reached another instance, or an earlier run's
   std::set<NodeId> chosen_;         // nodes whose `unsent` goes before, or lies behind, the cursor
+  std::map<NodeId, int> discarding_;  // what the queue has of them is about to go
   std::set<NodeId> settling_;       // nodes that may need a commit or a retry by time
   std::vector<cache::ParkedOperation> parked_;
   // For status().

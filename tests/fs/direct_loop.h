@@ -7,9 +7,14 @@
 
 namespace rushfs::fs::test {
 
-/// Runs jobs at once: the disk is fast here.
+/// Runs jobs at once: the disk is fast here, unless it is told to rest.
 class DirectLoop : public Loop {
  public:
+  void rest() { running_ = true; }
+  void go_on() {
+    running_ = false;
+    post([] {});
+  }
   void post(Job job) override {
     jobs_.push_back(std::move(job));
     if (running_) return;

@@ -81,8 +81,8 @@ struct Story : WritebackListener {
   rushfs::testing::TemporaryFolder folder;
   LoopTime time;
   FakeRemote remote;
-  DirectLoop loop;
-  DiskLoop disk{loop, loop};
+  DirectLoop home, loop;
+  DiskLoop disk{loop, home};
   cache::BlockCache blocks{{folder / "blocks", 1 << 20}};
   cache::WriteQueue queue{{folder / "queue", 1 << 30}};
   Writeback writeback{{remote, disk, blocks, disk, queue, time}, *this, 60s};
@@ -366,4 +366,32 @@ TEST_CASE("an appended record is where the server says, whatever others did to t
     story.writeback.attached(1 << 20, true);
     CHECK(story.offsets() == std::vector<std::uint64_t>{others.offset});
   }
+}
+
+TEST_CASE("who writes while a parked file is given up is not left waiting") {
+  Story story;
+  story.open("clip");
+  story.append("clip", 0, "one");
+  story.answer_write(EACCES);
+  const auto parked = story.writeback.status().parked;
+  REQUIRE(parked.size() == 1);
+  story.loop.rest();
+  const std::uint8_t byte = 1;
+  story.disk.run([&] { return story.queue.append_write({"clip", "/clip", {}}, 100, {&byte, 1}); },
+                 [&](Result<std::uint64_t> sequence) {
+                   story.writeback.appended({"clip"}, "/clip", *sequence, 1);
+                 });
+  int given_up = kWaiting, waited = kWaiting, synced = kWaiting;
+  story.writeback.discard_parked(parked[0].operation, note(given_up));
+  story.loop.go_on();
+  CHECK(given_up == 0);
+  CHECK(story.queue.stats().operations == 0);
+  CHECK(story.writeback.status().operations == 0);
+  story.writeback.wait({"clip"}, note(waited));
+  CHECK(waited == 0);
+  story.append("clip", 200, "two");  // what is written from then on goes its way
+  story.writeback.sync({"clip"}, note(synced));
+  story.answer_write();
+  story.answer_commit();
+  CHECK(synced == 0);
 }
