@@ -111,6 +111,11 @@ void PromisesModel::watch() {
   for (std::size_t client = 0; client < kMounts; ++client) {
     const bool up = world_.running(client) && !world_.silent(client) &&
                     world_.session(client).attached();
+    const bool comes_back = up && !mounts_[client].up_since();
+    for (std::size_t i = 0; i < programs_.size() && comes_back; ++i) {
+      Program& program = programs_[i];
+      if (program.client == client && program.holds) program.came_late |= may_have_lost(i);
+    }
     mounts_[client].link(up, now());
     if (up) ready_[client] = true;
   }

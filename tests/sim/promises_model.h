@@ -58,6 +58,7 @@ class PromisesModel {
     // Of those that use locks only:
     std::optional<std::size_t> locker;  // which file
     bool holds = false;
+    bool came_late = false;  // with the lock it had, after it may have been given to others
     Tag wrote = 0;
   };
   struct LockedFile {

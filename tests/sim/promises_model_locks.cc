@@ -100,6 +100,7 @@ void PromisesModel::take_lock(std::size_t program) {
          file.giver.reset();
          file.holder = program;
          taker.holds = true;
+         taker.came_late = false;
          taker.wrote = 0;
          work_under_lock(program);
        }});
@@ -107,6 +108,7 @@ void PromisesModel::take_lock(std::size_t program) {
 
 /// Only one who was away for long may have lost it, or was when the server asked who had locks.
 bool PromisesModel::may_have_lost(std::size_t holder) const {
+  if (programs_[holder].came_late) return true;
   const MountModel& other = mounts_[programs_[holder].client];
   const auto away = now() - other.last_up();
   const bool briefly = other.last_up() < server_started_ || other.last_up_for() < 1s;
