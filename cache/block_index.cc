@@ -5,9 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
-#include <limits>
 
-#include "cache/block_cache.h"
 #include "cache/sparse_file.h"
 
 namespace rushfs::cache {

@@ -120,6 +120,7 @@ void ChangeLog::append(Change change) {
         if (!sequence && sequence.error().value() == ENOSPC && queue.commit()) {
           sequence = put(queue, origin, change);
         }
+        if (sequence) return Appended{std::move(change), sequence};
         const auto stats = queue.stats();
         return Appended{std::move(change), sequence, stats.operations > stats.parked_operations};
       },
@@ -183,10 +184,14 @@ void ChangeLog::make_room(bool others_queued) {
                            if (freed > 0) return go_on();
                            // Something will be sent, and leave its room.
                            if (others_queued && parts_.remote.attached()) return;
-                           auto waiting = std::move(waiting_);
-                           waiting_.clear();
-                           for (auto& change : waiting) change.reply.fail(ENOSPC);
+                           refuse_waiting(ENOSPC);
                          });
+}
+
+void ChangeLog::refuse_waiting(int error) {
+  auto waiting = std::move(waiting_);
+  waiting_.clear();
+  for (auto& change : waiting) change.reply.fail(error);
 }
 
 void ChangeLog::go_on() {
@@ -296,11 +301,9 @@ void ChangeLog::drain(const InodeRef& inode, Reply<void> reply) {
 }
 
 void ChangeLog::stop() {
-  auto waiting = std::move(waiting_);
-  waiting_.clear();
   auto flushing = std::move(flushing_);
   flushing_.clear();
-  for (auto& change : waiting) change.reply.fail(ENOTCONN);
+  refuse_waiting(ENOTCONN);
   for (auto& reply : flushing) reply.fail(ENOTCONN);
 }
 

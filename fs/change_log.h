@@ -80,6 +80,7 @@ class ChangeLog {
   };
   void appended(Appended result);
   void make_room(bool others_queued);
+  void refuse_waiting(int error);
   void go_on();
   void undo(const InodeRef& inode);
   void measure(const InodeRef& inode);

@@ -131,8 +131,8 @@ InodeRef Known::learn(const Entry& entry, NodeNumber parent, const std::string& 
   if (name != "." && name != ".." && inode->number != kRootNode) {
     const auto folder = inodes_.find(parent);
     // A page of a listing may be from before a change of ours.
-    const std::uint64_t* ours = recently_named_.find(name_key(parent, name));
-    if (ours == nullptr || *ours <= sent_epoch) {
+    const std::uint64_t* changed_at = recently_named_.find(name_key(parent, name));
+    if (changed_at == nullptr || *changed_at <= sent_epoch) {
       inodes_.set_name(*inode, parent, name, folder && folder->epoch <= sent_epoch);
     }
   }

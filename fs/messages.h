@@ -274,6 +274,10 @@ enum class RenameMode : std::uint8_t {
   whiteout = 3,
   no_replace_whiteout = 4
 };
+/// What had the new name loses it.
+constexpr bool replaces(RenameMode mode) {
+  return mode == RenameMode::replace || mode == RenameMode::whiteout;
+}
 struct RenameReply {
   Change from_directory, to_directory;  // the same twice when they are one
   Entry moved;

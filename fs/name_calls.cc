@@ -31,10 +31,6 @@ std::optional<NodeId> id_of(const std::optional<Found>& found) {
   return found->node->id();
 }
 
-bool replaces(RenameMode mode) {
-  return mode == RenameMode::replace || mode == RenameMode::whiteout;
-}
-
 /// One call being carried out. Each act() makes the change and encodes the answer.
 class Acting {
  public:

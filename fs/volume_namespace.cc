@@ -161,10 +161,8 @@ bool leaves_whiteout(RenameMode mode) {
 }  // namespace
 
 bool Volume::loses_content(const Renaming& renaming, const InodeRef& source) {
-  const bool replaces =
-      renaming.mode == RenameMode::replace || renaming.mode == RenameMode::whiteout;
   const auto& old = renaming.replaced;
-  return replaces && old && old != source && old->regular() && old->size() > 0;
+  return replaces(renaming.mode) && old && old != source && old->regular() && old->size() > 0;
 }
 
 void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_parent, std::string to,
