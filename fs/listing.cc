@@ -88,7 +88,7 @@ void Listings::keep(const std::shared_ptr<Inode>& directory, Listing listing) {
   counts_.push_back(count);
   entries_ += count;
   while (entries_ > kMostEntries && kept_.size() > 1) {
-    if (const auto oldest = kept_.front().lock()) oldest->listing.reset();
+    kept_.front()->listing.reset();
     entries_ -= counts_.front();
     kept_.pop_front();
     counts_.pop_front();

@@ -64,15 +64,15 @@ class ListingDraft {
   std::uint64_t next_ = 0;  // cookie the next page must have
 };
 
-/// The listings kept, in inodes, and the bound on their memory.
+/// The listings kept, in inodes, which are needed as long, and the bound on their memory.
 class Listings {
  public:
   void keep(const std::shared_ptr<Inode>& directory, Listing listing);
 
  private:
-  std::deque<std::weak_ptr<Inode>> kept_;  // oldest first
-  std::size_t entries_ = 0;                // in them, when they were kept
-  std::deque<std::size_t> counts_;         // of each
+  std::deque<std::shared_ptr<Inode>> kept_;  // oldest first
+  std::size_t entries_ = 0;                  // in them, when they were kept
+  std::deque<std::size_t> counts_;           // of each
 };
 
 }  // namespace rushfs::fs

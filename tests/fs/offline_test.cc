@@ -69,6 +69,23 @@ TEST_CASE("what was listed before is listed, looked up and stat'ed while the ser
         }) < 1s);
 }
 
+TEST_CASE("a folder that the kernel has forgotten is listed as it was while the server is away") {
+  World world;
+  std::filesystem::create_directory(world.exported() / "reel");
+  put(world.exported() / "reel" / "clip.mov", std::string(1000, 'c'));
+  REQUIRE(list(world));
+  const NodeNumber folder = world.find("reel").value();
+  const auto before = list(world, folder).value();
+  REQUIRE(before.size() == 1);
+  world.volume().forget(folder, 2);  // listed, and looked up
+  world.run_for(10s);
+  lose_server(world);
+  CHECK(time_of(world, [&] {
+          CHECK(list(world, world.find("reel").value()).value() == before);
+          CHECK(world.stat("reel/clip.mov")->size == 1000);
+        }) < 1s);
+}
+
 TEST_CASE("what we removed while its folder was being listed is not there without a link") {
   World world;
   put(world.exported() / "clip.mov", "c");
