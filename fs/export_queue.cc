@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "fs/export_implementation.h"
+#include "fs/posix_acl.h"
 
 namespace rushfs::fs {
 namespace {
@@ -128,6 +129,7 @@ void Export::Implementation::on(RequestContext context, SetAttributes& request, 
 
 void Export::Implementation::on(RequestContext context, SetXattr& request, Buffer body,
                                 Responder respond) {
+  if (!may_be_set(request.name)) return std::move(respond)(encode_error(EOPNOTSUPP));
   call_or_queue(std::move(context), request, std::move(body), std::move(respond));
 }
 

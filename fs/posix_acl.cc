@@ -47,6 +47,10 @@ std::optional<unsigned> shift_of(std::uint32_t tag, bool masked) {
 
 }  // namespace
 
+bool is_acl(std::string_view xattr) { return xattr == kAccessAcl || xattr == kDefaultAcl; }
+
+bool may_be_set(std::string_view xattr) { return !xattr.starts_with("system.") || is_acl(xattr); }
+
 std::optional<std::uint32_t> mode_of_acl(std::string_view acl) {
   if (!well_formed(acl)) return std::nullopt;
   const bool masked = has_mask(acl);

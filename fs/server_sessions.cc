@@ -30,6 +30,10 @@ ClientTag tag_of(const PublicKey& key, const ClientId& client) {
   return tag;
 }
 
+/// Requests of one connection under way: twice what a client may have open, as those it cancelled
+/// still wait for their turn. Some 64 MiB.
+constexpr std::size_t kMostUnderWay = 65536;
+
 /// Of what a client says about itself, what may be shown on a terminal.
 std::string printable(std::string text) {
   for (char& c : text) {
@@ -49,6 +53,7 @@ struct ServerSessions::Connection {
   ClientTag client;
   NodeId root;
   std::string hostname, subpath;
+  std::size_t under_way = 0;
   std::unordered_map<std::uint64_t, CancelFlag> revocable;  // reads and locks under way, by request
 };
 
@@ -134,10 +139,20 @@ void ServerSessions::on_request(ConnectionHandle handle, RequestId id, Priority 
     context.cancelled = std::make_shared<std::atomic<bool>>(false);
     connection.revocable[id.value] = context.cancelled;
   }
+  if (++connection.under_way > kMostUnderWay) {
+    return close(handle, transport::CloseCode::server_busy, "too many requests under way");
+  }
   connection.served->handle(std::move(context), std::move(request), std::move(body),
                             [this, alive = alive_, handle, id](Buffer reply) {
-                              if (*alive) answer(handle, id, std::move(reply));
+                              if (*alive) done(handle, id, std::move(reply));
                             });
+}
+
+void ServerSessions::done(ConnectionHandle handle, RequestId id, Buffer body) {
+  const auto connection = connections_.find(handle);
+  if (connection == connections_.end()) return;
+  --connection->second->under_way;
+  answer(handle, id, std::move(body));
 }
 
 void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach& request,

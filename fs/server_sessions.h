@@ -67,6 +67,7 @@ class ServerSessions {
   void attach(transport::ConnectionHandle, transport::RequestId, const Attach&,
               transport::TimePoint now);
   void answer(transport::ConnectionHandle, transport::RequestId, Buffer body);
+  void done(transport::ConnectionHandle, transport::RequestId, Buffer body);
   void close(transport::ConnectionHandle, transport::CloseCode code, const std::string& why);
 
   ExportJudge judge_;

@@ -17,10 +17,6 @@ constexpr const char* kCapability = "security.capability";
 constexpr std::size_t kSurelyFits = 2048;   // bytes
 constexpr std::size_t kXattrOverhead = 32;  // bytes each on disk, rounded up
 
-bool is_acl(const std::string& name) {
-  return name == kAccessAcl || name == kDefaultAcl;
-}
-
 std::string namespace_of(const std::string& name) {
   return is_acl(name) ? name : name.substr(0, name.find('.'));
 }
@@ -120,6 +116,7 @@ void Xattrs::list(const InodeRef& inode, Reply<std::vector<std::string>> reply) 
 
 void Xattrs::set(const InodeRef& inode, std::string name, std::optional<std::string> value,
                  XattrMode mode, Reply<void> reply) {
+  if (!may_be_set(name)) return reply.fail(EOPNOTSUPP);
   SetXattr change{CallNumber{}, inode->node, std::move(name), std::move(value), mode};
   if (inode->local.operations > 0) return queue(inode, std::move(change), std::move(reply));
   set_at_server(inode, std::move(change), std::move(reply));

@@ -165,8 +165,14 @@ void Endpoint::Implementation::tick(TimePoint now) {
 }
 
 void Endpoint::Implementation::begin_sharing(Entry& entry) {
-  const Connection& connection = entry.connection;
-  shares_.add(entry.handle.value, *connection.peer_key(), connection.max_rate());
+  Connection& connection = entry.connection;
+  const PublicKey& client = *connection.peer_key();
+  if (shares_.connections_of(client) >= config_.max_connections_per_client) {
+    ++counters_.refused_busy;
+    return connection.close({CloseCode::server_busy, false, "too many connections of this key"},
+                            now_);
+  }
+  shares_.add(entry.handle.value, client, connection.max_rate());
   if (shares_.needed()) divide_rates(now_);  // nobody begins without a cap
 }
 

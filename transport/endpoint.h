@@ -43,6 +43,7 @@ struct EndpointConfig {
   Bytes credit_window_limit = 256_MiB;  // most a peer may have in flight towards us, all classes
   Bytes owed_limit = 1024_MiB;  // of messages that wait for one peer, four times its credit
   std::size_t max_connections = 1024;
+  std::size_t max_connections_per_client = 512;  // of one key: the others find room beside it
   // A server's, each way, shared fairly: docs/protocol.md, "Rate caps".
   BitRate max_rate = BitRate::infinite();            // of all clients together
   BitRate max_rate_per_client = BitRate::infinite();  // of the connections of one key

@@ -53,6 +53,11 @@ void RateShares::remove(std::uint64_t connection) {
   members_.erase(found);
 }
 
+std::size_t RateShares::connections_of(const PublicKey& client) const {
+  return static_cast<std::size_t>(std::count_if(
+      members_.begin(), members_.end(), [&](const auto& m) { return m.second.client == client; }));
+}
+
 std::vector<RateShares::Part> RateShares::parts() const {
   std::vector<Part> parts;
   for (const auto& [connection, member] : members_) {

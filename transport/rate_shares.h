@@ -30,6 +30,7 @@ class RateShares {
   /// A connection of the client with this key, to which `max_rate` applies as well.
   void add(std::uint64_t connection, const PublicKey& client, BitRate max_rate);
   void remove(std::uint64_t connection);
+  std::size_t connections_of(const PublicKey& client) const;
   /// Anything to share: something is capped, and somebody is here.
   bool needed() const { return capped_ > 0; }
 

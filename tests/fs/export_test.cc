@@ -345,6 +345,20 @@ TEST_CASE("a read the client no longer wants is not made") {
   CHECK(error_of(*studio.anna.answer<Read>(id)) == ECANCELED);
 }
 
+TEST_CASE("who asks and cancels without end is shown the door") {
+  Studio studio;
+  const NodeId clip = studio.make("clip", "content");
+  for (int i = 0; i < 65'536; ++i) {
+    const auto id = studio.anna.send(Read{clip, 0, 100});
+    studio.server.sessions().on_cancelled(studio.anna.connection(), id);
+  }
+  CHECK(studio.server.closed.empty());
+  studio.anna.send(Read{clip, 0, 100});
+  const auto closed = studio.server.closed.find(studio.anna.connection().value);
+  REQUIRE(closed != studio.server.closed.end());
+  CHECK(closed->second.code == rushfs::transport::CloseCode::server_busy);
+}
+
 TEST_CASE("a mount that connects anew takes the place of its old connection") {
   Studio studio;
   const auto old = studio.anna.connection();

@@ -37,6 +37,7 @@ struct HarnessOptions {
   bool preserve_identity = true;
   bool read_only = false;
   bool keep_state = true;
+  std::shared_ptr<const Store> store{};  // none: the folder that is exported
 };
 
 /// One life of a server; destroy it to "kill" the server.
@@ -57,9 +58,8 @@ class ServerHarness : public ConnectionOutput {
     directory.root = root;
     directory.node_key.fill(7);
     directory.preserve_identity = options.preserve_identity;
-    export_ =
-        std::make_unique<Export>(export_options, open_directory_store(directory), home_, workers_,
-                                 now);
+    auto store = options.store ? options.store : open_directory_store(directory);
+    export_ = std::make_unique<Export>(export_options, std::move(store), home_, workers_, now);
     sessions_.add(*export_);
     settle();
   }

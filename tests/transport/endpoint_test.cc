@@ -45,6 +45,20 @@ Address ipv4(std::uint8_t network, std::uint8_t host) {
   return result;
 }
 
+/// True: there was something to carry.
+bool carry(Endpoint& from, const Address& source, Endpoint& to, TimePoint now) {
+  TransmitBatch batch;
+  bool any = false;
+  for (; from.transmit(batch, now); any = true) {
+    const std::span<std::uint8_t> bytes = batch.bytes;
+    for (std::size_t at = 0; at < bytes.size(); at += batch.segment_size) {
+      to.receive(bytes.subspan(at, std::min<std::size_t>(batch.segment_size, bytes.size() - at)),
+                 source, now);
+    }
+  }
+  return any;
+}
+
 struct Endpoints {
   Endpoint client{config(1, false), seeded(1)};
   Endpoint server{config(2, true), seeded(2)};
@@ -52,22 +66,10 @@ struct Endpoints {
   ConnectionHandle handle =
       client.connect(address(2), [](const PublicKey&) { return true; }, now);
 
-  bool carry(Endpoint& from, const Address& source, Endpoint& to) {
-    TransmitBatch batch;
-    bool any = false;
-    for (; from.transmit(batch, now); any = true) {
-      const std::span<std::uint8_t> bytes = batch.bytes;
-      for (std::size_t at = 0; at < bytes.size(); at += batch.segment_size) {
-        to.receive(bytes.subspan(at, std::min<std::size_t>(batch.segment_size, bytes.size() - at)),
-                   source, now);
-      }
-    }
-    return any;
-  }
   void settle() {
     for (bool any = true; any;) {
-      any = carry(client, address(1), server);
-      any |= carry(server, address(2), client);
+      any = carry(client, address(1), server, now);
+      any |= carry(server, address(2), client, now);
     }
   }
   ConnectionHandle connected(Endpoint& endpoint) {
@@ -180,6 +182,39 @@ TEST_CASE("clients that never finish are bounded in number and forgotten in time
   }
   CHECK(server.counters().handshakes_failed == kMaxHalfOpen);
   CHECK(knock(ipv4(0, 200)));
+}
+
+TEST_CASE("one key takes no more than its part of a server's connections") {
+  EndpointConfig narrow = config(2, true);
+  narrow.max_connections_per_client = 2;
+  Endpoint server(std::move(narrow), seeded(2));
+  std::uint8_t host = 3;
+  std::vector<std::unique_ptr<Endpoint>> clients;
+  // How the connection of a client with this key went on: closed, and why, or connected.
+  const auto enter = [&](std::uint8_t key) {
+    clients.push_back(std::make_unique<Endpoint>(config(key, false), seeded(host)));
+    Endpoint& client = *clients.back();
+    const Address from = address(host++);
+    const TimePoint now{1s};
+    client.connect(address(2), [](const PublicKey&) { return true; }, now);
+    for (bool any = true; any;) {
+      any = carry(client, from, server, now);
+      any |= carry(server, address(2), client, now);
+    }
+    std::optional<CloseReason> closed;
+    while (const auto event = client.poll()) {
+      if (const auto* end = std::get_if<Closed>(&event->body)) closed = end->reason;
+    }
+    return closed;
+  };
+  CHECK_FALSE(enter(1));
+  CHECK_FALSE(enter(1));
+  const auto refused = enter(1);
+  REQUIRE(refused);
+  CHECK(refused->code == CloseCode::server_busy);
+  CHECK(refused->by_peer);
+  CHECK(server.counters().refused_busy == 1);
+  CHECK_FALSE(enter(7));
 }
 
 TEST_CASE("a cookie is good for one address only") {

@@ -1,8 +1,10 @@
-// fsync(2) of the server's disk fails once, and what it was to write is lost:
-// docs/file-protocol.md, "Queued changes", 6.
+// Disks of a server that do what few do. fsync(2) fails once, and what it was to write is lost:
+// docs/file-protocol.md, "Queued changes", 6. It has extended attributes that no client's kernel
+// knows.
 #include <catch2/catch.hpp>
 
 #include "tests/fs/client_world.h"
+#include "tests/fs/server_harness.h"
 #include "tests/sim/memory_disk.h"
 #include "tests/sim/memory_store.h"
 
@@ -103,4 +105,42 @@ TEST_CASE("a disk that fails while the writer is cut off is not forgotten with t
   REQUIRE(world.close(file.opened.handle));
   REQUIRE(world.drain());
   CHECK(story.on_platter() == "frames");
+}
+
+TEST_CASE("a client that sets the system's own attributes past its kernel is refused") {
+  const LoopTime time{};
+  MemoryDisk disk(time);
+  testing::TemporaryFolder state;
+  testing::ServerHarness server({}, state.path(), {.store = open_memory_store(disk)});
+  testing::TestClient client(1);
+  client.connect_and_attach(server);
+  const NodeId clip = client.call(client.create("clip"))->entry.node;
+  const auto set = [&](const std::string& name) {
+    const auto done =
+        client.call(SetXattr{client.number(), clip, name, std::string("value"), XattrMode::any});
+    return done ? 0 : done.error().value();
+  };
+  CHECK(set("system.nfs4_acl") == EOPNOTSUPP);
+  CHECK(set("system.posix_acl_access") == 0);
+  CHECK(set("trusted.note") == 0);
+}
+
+TEST_CASE("of the system's own attributes only POSIX ACLs may be set") {
+  Story story(1);
+  auto& world = *story.world;
+  const auto file = world.create("clip", {.write = true}).value();
+  const auto set = [&](const std::string& name) {
+    const auto done = world.await<void>([&](auto reply) {
+      world.volume().set_xattr(file.found.number, name, "value", XattrMode::any,
+                               std::move(reply));
+    });
+    return done ? 0 : done.error().value();
+  };
+  CHECK(set("system.nfs4_acl") == EOPNOTSUPP);
+  CHECK(set("user.note") == 0);
+  CHECK(world.calls["setxattr"] == 1);
+  REQUIRE(world.write(file.opened.handle, 0, "queued"));
+  CHECK(set("system.nfs4_acl") == EOPNOTSUPP);
+  REQUIRE(world.close(file.opened.handle));
+  REQUIRE(world.drain());
 }
