@@ -111,7 +111,12 @@ DataPlace QueueIndex::remove(std::uint64_t sequence) {
   const auto position = std::lower_bound(node.sequences.begin(), node.sequences.end(), sequence);
   node.sequences.erase(position);
   operations_.erase(found);
-  if (node.sequences.empty()) remove(node);
+  if (node.sequences.empty()) {
+    remove(node);
+  } else if (!node.base.empty()) {
+    node.base.clear();
+    changed_nodes_.insert(&node);
+  }
   return place;
 }
 

@@ -127,14 +127,19 @@ void ChangeLog::append(Change change) {
       [this](Appended result) { appended(std::move(result)); });
 }
 
-// What the next process may compare the file with, should this one end before anything is sent.
+// What the next process may compare the file with, should this one end before anything is sent; or
+// make it from again, should the server lose it.
 std::string ChangeLog::base_of(const Change& change) {
   Inode& inode = *change.inode;
   const bool first = inode.local.operations == 1;  // it is noted already
-  if (!first || parts_.remote.attached() || !inode.known()) return {};
-  inode.base_kept = true;
-  const auto bytes = encode_reply(AttributesReply{inode.server});
-  return {bytes.begin(), bytes.end()};
+  const auto text = [](const Buffer& bytes) { return std::string(bytes.begin(), bytes.end()); };
+  if (!first || !inode.known()) return {};
+  if (!parts_.remote.attached()) {
+    inode.base_kept = true;
+    return text(encode_reply(AttributesReply{inode.server}));
+  }
+  if (inode.made_at) return text(encode_reply(CommitReply{*inode.made_at, 0, inode.server}));
+  return {};
 }
 
 // Programs see the change from here on.

@@ -68,6 +68,16 @@ void Conflicts::check(const InodeRef& inode, const Attributes& base) {
       Patience::patient);
 }
 
+// What was removed while we were connected is refused as it always was.
+void Conflicts::missing(const InodeRef& inode) {
+  const bool perhaps_lost = inode->base_unknown || known_.name_may_be_lost(*inode);
+  if (!inode->known() || inode->unlinked || !perhaps_lost) {
+    return writeback_.refuse(inode->node, ESTALE);
+  }
+  ++inode->changes_in_flight;
+  check(inode, inode->server);
+}
+
 void Conflicts::removal_answered(const InodeRef& target) {
   if (!target || --target->removals > 0) return;
   const auto waiting = unjudged_.extract(target);
@@ -76,7 +86,8 @@ void Conflicts::removal_answered(const InodeRef& target) {
 
 void Conflicts::judge(const InodeRef& inode, const Attributes& base,
                       const std::optional<Attributes>& theirs, bool gone) {
-  const bool changed = theirs && (theirs->mtime != base.mtime || theirs->size != base.size);
+  const bool other = theirs && (theirs->mtime != base.mtime || theirs->size != base.size);
+  const bool changed = other && !inode->base_unknown;
   const auto& size = inode->local.size;
   const bool data = size.set_size_bytes || size.write_end_bytes > 0;
   if (inode->unlinked || inode->local.operations == 0 || !(gone || (changed && data))) {
@@ -84,15 +95,21 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   }
   // It had no name when ours were made, and whoever had it open ended with the mount before.
   if (gone && base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
+  Meeting meeting{inode, base, gone ? std::nullopt : theirs};
+  if (!theirs && known_.name_may_be_lost(*inode)) {
+    meeting.name = Rescuer::Name::own;
+    meeting.base.size = meeting.base.blocks = 0;  // all of it is queued
+  }
   inode->rescuing = true;
-  inode->server = base;
+  inode->server = meeting.base;
   ++inode->changes_in_flight;
-  keep_apart({inode, base, gone ? std::nullopt : theirs});
+  keep_apart(std::move(meeting));
 }
 
 void Conflicts::keep_apart(Meeting meeting) {
   const InodeRef inode = meeting.inode;
   const Attributes base = meeting.base;
+  const auto name = meeting.name;
   auto done = [this, meeting = std::move(meeting)](Result<Rescued> ours) mutable {
     if (ours) {
       meeting.inode->rescuing = false;
@@ -104,7 +121,7 @@ void Conflicts::keep_apart(Meeting meeting) {
     meeting.retry_at = parts_.time.now + meeting.backoff;
     failed_.push_back(std::move(meeting));
   };
-  rescuer_.rescue(inode, base, std::move(done));
+  rescuer_.rescue(inode, base, name, std::move(done));
 }
 
 void Conflicts::tick(bool connected) {
@@ -125,21 +142,27 @@ void Conflicts::retry_now() {
 void Conflicts::rescued(const InodeRef& inode, const std::optional<Attributes>& theirs,
                         const Rescued& ours) {
   const std::string copy = known_.inodes().path(*ours.copy);
-  spdlog::warn("'{}' was {} by somebody else while this mount was cut off; our version is '{}'",
-               ours.path, theirs ? "changed" : "removed", copy);
+  const bool again = copy == ours.path;
+  if (again) {
+    spdlog::warn("the server has lost '{}', which was new: it was made again", copy);
+  } else {
+    spdlog::warn("'{}' was {} by somebody else while this mount was cut off; our version is '{}'",
+                 ours.path, theirs ? "changed" : "removed", copy);
+    copies_.push_back({ours.path, copy, ours.missing_bytes});
+  }
   if (ours.missing_bytes > 0) {
     spdlog::error("{} bytes of '{}' could not be had any more and are zeros", ours.missing_bytes,
                   copy);
   }
-  copies_.push_back({ours.path, copy, ours.missing_bytes});
   writeback_.move(inode->node, ours.copy->node);
   // Who has ours open goes on with ours.
   handles_.each([&](HandleNumber number, Handle& handle) {
-    if (handle.inode != inode || !handle.flags.write) return;
+    if (handle.inode != inode || !(handle.flags.write || again)) return;
     locking_.closed(inode, number);  // what it has locked is theirs now
     handles_.move(handle, ours.copy);
-    writeback_.opened(ours.copy->node);
+    if (handle.flags.write) writeback_.opened(ours.copy->node);
   });
+  if (ours.copy->opens > 0) holds_.hold(ours.copy);
   if (inode->opens == 0) holds_.closed(inode);
   if (ours.copy->writers == 0) writeback_.closed(ours.copy->node);
   known_.ours_moved(inode, theirs);

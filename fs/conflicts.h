@@ -33,6 +33,8 @@ class Conflicts {
   /// After every attach, before Writeback's: what waits is sent only to a file that is still what
   /// it was made for.
   void attached(const AttachReply& reply, bool restarted);
+  /// The server says that there is no such file.
+  void missing(const InodeRef& inode);
   /// It is known what became of a removal of ours, counted in Inode::removals. Null: of nothing.
   void removal_answered(const InodeRef& target);
   /// What could not be kept apart is tried again. From time to time; and at once.
@@ -47,7 +49,8 @@ class Conflicts {
   struct Meeting {
     InodeRef inode;
     Attributes base;                   // what ours was made to
-    std::optional<Attributes> theirs;  // none: removed
+    std::optional<Attributes> theirs;  // none: removed, or lost
+    Rescuer::Name name = Rescuer::Name::beside;
     int error = 0;
     transport::Duration backoff{};
     transport::TimePoint retry_at{};

@@ -96,6 +96,8 @@ struct Inode {
   bool rescuing = false;                  // what is queued moves to a file of its own
   bool base_unknown = false;              // a change of ours may have been applied, or undone by a
                                           // restart, since `server` was heard
+  std::optional<InstanceId> made_at;      // by us, at this run of the server; its disk may not have
+                                          // the name yet
   bool base_kept = false;                 // the queue has it: nothing queued was ever sent
   bool kernel_pages = false;              // the kernel may have some in its cache
   std::optional<KernelPages> known_pages;  // kept from the first lock to the last close

@@ -93,6 +93,7 @@ void Known::ours_moved(const InodeRef& inode, const std::optional<Attributes>& t
     inodes_.drop_name(inode->parent, inode->name);
     if (parent) parent->forget_names();  // something else may have the name by now
   }
+  if (!theirs) kernel_.invalidate_name(inode->parent, inode->name);
   inode->validated = {};
   inode->kernel_pages_stale = true;
   content_changed(*inode);

@@ -84,6 +84,14 @@ class Known {
 
   // What others do.
 
+  /// At every attach, first: the run of the server.
+  void attached(InstanceId instance) { instance_ = instance; }
+  /// We made the file under a name that may not be on the server's disk yet.
+  void name_is_new(Inode& inode) const { inode.made_at = instance_; }
+  /// The server was restarted since: its power may have been cut before it was.
+  bool name_may_be_lost(const Inode& inode) const {
+    return inode.made_at && inode.made_at != instance_;
+  }
   /// At every attach: whether the server tells of every change from now on.
   void promise(bool promised);
   void link_lost() { promised_ = false; }
@@ -115,6 +123,7 @@ class Known {
   Inodes inodes_;
   Listings listings_;
   std::uint64_t epoch_ = 0;
+  std::optional<InstanceId> instance_;
   // What the server told us since then stays true until it says otherwise.
   bool promised_ = false;
   transport::TimePoint promised_since_{};

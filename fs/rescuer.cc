@@ -15,10 +15,11 @@ namespace {
 /// Ours is copied in pieces of this size.
 constexpr std::uint64_t kPiece = 1 << 20;
 
-/// `reel/clip.mov` becomes `clip (conflict editor 2026-11-22).mov`.
-std::string conflict_name(const std::string& path, const std::string& host, const LoopTime& time,
-                          int attempt) {
+/// `reel/clip.mov` becomes `clip (conflict editor 2026-11-22).mov`; at attempt 0 `clip.mov`.
+std::string name_of_copy(const std::string& path, const std::string& host, const LoopTime& time,
+                         int attempt) {
   const std::string name = path.substr(path.rfind('/') + 1);
+  if (attempt == 0) return name;
   auto dot = name.rfind('.');
   if (dot == 0 || dot == std::string::npos) dot = name.size();
   const std::time_t seconds = std::chrono::floor<std::chrono::seconds>(time.wall).count();
@@ -42,12 +43,16 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   Done done;
   InodeRef folder, copy;
   std::string path, name;
-  int attempt = 1;
+  int attempt;  // 0: its own name
   std::uint64_t at = 0, generation = 0;
   std::uint64_t missing_bytes = 0;
 
-  Copying(Rescuer& rescuer, InodeRef file, const Attributes& attributes, Done handler)
-      : with(rescuer), inode(std::move(file)), base(attributes), done(std::move(handler)) {}
+  Copying(Rescuer& rescuer, InodeRef file, const Attributes& attributes, Name wish, Done handler)
+      : with(rescuer),
+        inode(std::move(file)),
+        base(attributes),
+        done(std::move(handler)),
+        attempt(wish == Name::own ? 0 : 1) {}
 
   void begin() {
     path = with.known_.inodes().path(*inode);
@@ -68,7 +73,7 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   void in_folder(InodeRef where) {
     folder = std::move(where);
     const auto view = inode->view();
-    name = conflict_name(path, with.host_, with.parts_.time, attempt);
+    name = name_of_copy(path, with.host_, with.parts_.time, attempt);
     Create request{{}, folder->node, name, Caller{view.uid, view.gid, 0}, view.mode & 07777, true,
                    false, false};
     ask(
@@ -77,6 +82,10 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
           if (answer) return self->created(answer->reply);
           if (answer.error().value() == EEXIST && ++self->attempt < 100) {
             return self->in_folder(self->folder);
+          }
+          const auto root = self->with.known_.inodes().find(kRootNode);
+          if (answer.error().value() == ESTALE && self->folder != root) {
+            return self->in_folder(root);  // the folder was lost too
           }
           self->failed(answer.error());
         },
@@ -88,6 +97,7 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
     copy = with.known_.inodes().get(made.entry.node);
     with.known_.learn_made(*copy, made.entry.attributes);
     with.known_.name_made(folder, name, made.entry);
+    with.known_.name_is_new(*copy);
     copy->content.disk_known = true;
     with.begun_.emplace(inode, copy);
     copy_all();
@@ -212,8 +222,8 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   }
 };
 
-void Rescuer::rescue(const InodeRef& inode, const Attributes& base, Done done) {
-  std::make_shared<Copying>(*this, inode, base, std::move(done))->begin();
+void Rescuer::rescue(const InodeRef& inode, const Attributes& base, Name name, Done done) {
+  std::make_shared<Copying>(*this, inode, base, name, std::move(done))->begin();
 }
 
 }  // namespace rushfs::fs

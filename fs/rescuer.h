@@ -34,8 +34,12 @@ class Rescuer {
           std::string host)
       : parts_(parts), known_(known), questions_(questions), log_(log), host_(std::move(host)) {}
 
+  enum class Name {
+    own,     // where it is free: nobody but us ever had it
+    beside,  // one that tells of the conflict
+  };
   /// `base`: what our changes were made to. Programs may go on writing.
-  void rescue(const InodeRef& inode, const Attributes& base, Done done);
+  void rescue(const InodeRef& inode, const Attributes& base, Name name, Done done);
 
  private:
   struct Copying;

@@ -39,6 +39,10 @@ void Volume::restore() {
     if (const auto was = decode_reply<AttributesReply>(base)) {
       inode->server = was->attributes;
       inode->base_kept = true;
+    } else if (const auto made = decode_reply<CommitReply>(base)) {
+      inode->server = made->attributes;
+      inode->made_at = made->instance;
+      inode->base_unknown = inode->suspect = true;
     }
     inode->local = local_changes(pending, parts_.queue.queued_changes(pending.node),
                                  wall_time(parts_.time));
@@ -58,6 +62,7 @@ void Volume::remembered(const AttachReply& reply) {
 void Volume::attached(const AttachReply& reply, bool restarted) {
   remembered(reply);
   holds_.attached(restarted);
+  known_.attached(reply.instance);
   known_.promise((reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0);
   notice_order_.attached();
   conflicts_.attached(reply, restarted);
@@ -119,10 +124,13 @@ void Volume::applied(const NodeId& node, const AppliedOperation& operation) {
 void Volume::completed(const NodeId& node, std::uint64_t operations) {
   log_.completed(node, operations);
   const auto inode = inodes_.get(node);
+  inode->made_at.reset();
   if (inode->opens == 0) access_times_.tell(inode);
 }
 
 void Volume::discarded(const NodeId& node) { log_.discarded(node); }
+
+void Volume::missing(const NodeId& node) { conflicts_.missing(inodes_.get(node)); }
 
 // ---- Waiting for the queue ----------------------------------------------------------------------
 

@@ -185,6 +185,7 @@ class Volume : private WritebackListener {
   void applied(const NodeId&, const AppliedOperation&) override;
   void completed(const NodeId&, std::uint64_t operations) override;
   void discarded(const NodeId&) override;
+  void missing(const NodeId&) override;
 
   void entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
                   Reply<NodeReference>& reply);

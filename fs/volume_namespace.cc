@@ -39,9 +39,9 @@ void Volume::make_entry(NodeNumber parent, Request request, Reply<NodeReference>
       [this, directory, name, reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         entry_made(directory, name, answer->reply, reply);
-        if constexpr (std::is_same_v<Request, MakeDirectory>) {
-          known_.folder_made(inodes_.get((*answer)->entry.node));
-        }
+        const auto inode = inodes_.get((*answer)->entry.node);
+        if constexpr (std::is_same_v<Request, MakeDirectory>) known_.folder_made(inode);
+        if constexpr (std::is_same_v<Request, MakeNode>) known_.name_is_new(*inode);
       });
 }
 

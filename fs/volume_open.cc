@@ -46,6 +46,7 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
         known_.directory_changed(directory, made.directory);
         const auto inode = known_.file_made(made);
         known_.name_made(directory, name, made.entry);
+        if (!made.existed) known_.name_is_new(*inode);
         open_created(inode, flags, std::move(reply));
       });
 }

@@ -178,6 +178,7 @@ std::vector<Writeback::Suspended> Writeback::suspend_all() {
       take_back(id, node, first);
     }
     node.retry_at = transport::TimePoint::max();
+    node.missing = false;
     suspended.push_back(std::move(waiting));
   }
   return suspended;

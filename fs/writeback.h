@@ -55,6 +55,8 @@ class WritebackListener {
   virtual void completed(const NodeId&, std::uint64_t operations) = 0;
   /// The file is gone and we removed it: all its operations were forgotten.
   virtual void discarded(const NodeId&) = 0;
+  /// The server has no such file any more: what is queued waits for resume(), refuse() or move().
+  virtual void missing(const NodeId&) = 0;
 };
 
 class Writeback {
@@ -153,6 +155,7 @@ class Writeback {
     std::uint64_t appends_sent = 0;    // highest ever: the server may have them
     bool removed = false;              // has no name and no user: of no use
     bool parked = false;
+    bool missing = false;              // so the listener was told since the server last took some
     int error = 0;                     // the server's last refusal
     transport::Duration backoff{};
     std::optional<transport::TimePoint> retry_at;  // none: not waiting; max: until resume()

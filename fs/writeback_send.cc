@@ -119,6 +119,7 @@ void Writeback::answered(const NodeId& id, std::uint64_t last, Result<AppendRepl
   if (result->offset) place(*at, *result->offset);
   in_flight_ -= at->bytes;
   node.error = 0;
+  node.missing = false;
   node.backoff = {};
   node.active = parts_.time.now;
   listener_.not_sending(id);
@@ -144,6 +145,12 @@ void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int err
   const bool gone = error == ESTALE || error == ENOENT;
   if (gone && node.removed) return give_up(id);
   spdlog::error("sending '{}': the server answered: {}", node.name, std::strerror(error));
+  if (gone && !node.missing) {
+    node.missing = true;
+    take_back(id, node, 0);
+    node.retry_at = transport::TimePoint::max();
+    return listener_.missing(id);
+  }
   take_back(id, node, index);
   node.error = error;
   if (!worth_retrying(error)) return park(id, node, error);
@@ -208,6 +215,8 @@ void Writeback::park(const NodeId& id, Node& node, int error) {
   });
   parked_.push_back(operation);
   node.parked = true;
+  node.missing = false;  // once it is tried again
+  node.retry_at.reset();
   node.unsent.clear();
   node.known_after = node.last;
   wake(node, errno_code(error), false);

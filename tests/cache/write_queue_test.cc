@@ -139,10 +139,19 @@ TEST_CASE("what a file was before is kept with the first change of it, until it 
     const std::vector<NodeId> sent{"a", "not there"};
     REQUIRE(queue.clear_bases(sent));
   }
+  {
+    WriteQueue queue({folder.path(), kPlenty});
+    CHECK(queue.pending("a").base.empty());
+    CHECK(queue.pending("b").base == "old too");
+    CHECK(queue.next(0, 100).size() == 4);
+    const auto first = *queue.pending("b").last_sequence;
+    REQUIRE(queue.append_write(from("b"), 1, Buffer{4}));
+    queue.complete("b", first);
+    REQUIRE(queue.commit());
+  }
   WriteQueue queue({folder.path(), kPlenty});
-  CHECK(queue.pending("a").base.empty());
-  CHECK(queue.pending("b").base == "old too");
-  CHECK(queue.next(0, 100).size() == 4);
+  CHECK(queue.pending("b").operations == 1);
+  CHECK(queue.pending("b").base.empty());
 }
 
 TEST_CASE("holes, allocations, appends and other changes are there again after a restart") {

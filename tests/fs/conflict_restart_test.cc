@@ -111,3 +111,186 @@ TEST_CASE("we removed it, wrote on, cut off, and were killed: it is gone, no cop
   CHECK(story.copies(world.exported() / "reel").empty());
   CHECK(world.volume().queue_status().operations == 0);
 }
+
+namespace {
+
+/// Written and not committed when the server's power is cut, which loses the name.
+struct NewFile {
+  Story story;
+  World& world = story.world;
+  std::string text = std::string(300'000, 'a');
+  std::filesystem::path folder = world.exported() / "reel", file = folder / "take.mov";
+  HandleNumber handle =
+      world.create("reel/take.mov", {.read = true, .write = true}, 0640).value().opened.handle;
+
+  /// So many bytes of it are on the server's disk before.
+  explicit NewFile(std::size_t synced = 0) {
+    if (synced > 0) {
+      REQUIRE(world.write(handle, 0, text.substr(0, synced)));
+      REQUIRE(world.drain());
+    }
+    REQUIRE(world.write(handle, synced, text.substr(synced)));
+    REQUIRE(world.run_until([&] { return get(file) == text; }));
+    world.run_for(100ms);
+    world.kill_server();
+    std::filesystem::remove(file);
+  }
+  void start() {
+    world.start_server();
+    world.run_for(5s);
+  }
+  void check_nothing_waits() {
+    REQUIRE(world.close(handle));
+    REQUIRE(world.drain());
+    CHECK(world.volume().queue_status().operations == 0);
+    CHECK(world.volume().queue_status().parked.empty());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a new file whose name the server's disk lost is made again, and written on") {
+  NewFile take;
+  take.start();
+  REQUIRE(take.world.write(take.handle, take.text.size(), "more"));
+  take.check_nothing_waits();
+  CHECK((get(take.file) == take.text + "more"));
+  CHECK(take.story.copies(take.folder).empty());
+  CHECK(take.world.volume().queue_status().conflicts.empty());
+  take.world.run_for(2s);
+  CHECK((take.world.read_file("reel/take.mov").value() == take.text + "more"));
+}
+
+TEST_CASE("a new file was lost, and somebody has put another in its place: both are kept") {
+  NewFile take;
+  put(take.file, "theirs");
+  take.start();
+  take.check_nothing_waits();
+  CHECK(get(take.file) == "theirs");
+  const auto copies = take.story.copies(take.folder);
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == take.text));
+  CHECK(take.world.volume().queue_status().conflicts.size() == 1);
+}
+
+TEST_CASE("a new file was lost with the folder it was in: it is at the top") {
+  NewFile take;
+  std::filesystem::remove_all(take.folder);
+  take.start();
+  take.check_nothing_waits();
+  CHECK((get(take.world.exported() / "take.mov") == take.text));
+}
+
+TEST_CASE("a new file was lost while it was empty: what is written afterwards is kept") {
+  Story story;
+  auto& world = story.world;
+  const auto made = world.create("take.mov", {.read = true, .write = true}).value();
+  world.run_for(100ms);
+  world.kill_server();
+  std::filesystem::remove(world.exported() / "take.mov");
+  world.start_server();
+  world.run_for(5s);
+  REQUIRE(world.write(made.opened.handle, 0, "late"));
+  REQUIRE(world.close(made.opened.handle));
+  REQUIRE(world.drain());
+  CHECK(get(world.exported() / "take.mov") == "late");
+}
+
+TEST_CASE("a file that was there before is removed while the server is down: ours is beside it") {
+  Story story;
+  auto& world = story.world;
+  const std::string ours(story.size, 'm');
+  const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  REQUIRE(world.write(opened.handle, 0, ours));
+  REQUIRE(world.run_until([&] { return get(story.file) == ours; }));
+  world.run_for(100ms);
+  world.kill_server();
+  std::filesystem::remove(story.file);
+  world.start_server();
+  world.run_for(5s);
+  REQUIRE(world.close(opened.handle));
+  REQUIRE(world.drain());
+  CHECK_FALSE(std::filesystem::exists(story.file));
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == ours));
+  CHECK(world.volume().queue_status().conflicts.at(0).missing_bytes == 0);
+}
+
+TEST_CASE("a new file was lost, and then we were killed: the next mount makes it again") {
+  NewFile take;
+  auto& world = take.world;
+  REQUIRE(world.await<void>([&](auto reply) {
+    world.volume().flush(take.handle, std::move(reply));
+  }));
+  world.kill_client();
+  take.world.start_server();
+  for (int i = 0; i < 2; ++i) {  // and once more before it comes to it
+    world.start_client_unattached();
+    world.kill_client();
+  }
+  world.start_client();
+  world.run_for(5s);
+  REQUIRE(world.drain());
+  CHECK((get(take.file) == take.text));
+  CHECK((std::filesystem::status(take.file).permissions() & std::filesystem::perms::all) ==
+        std::filesystem::perms{0640});
+  CHECK(take.story.copies(take.folder).empty());
+  CHECK(world.volume().queue_status().parked.empty());
+}
+
+TEST_CASE("we were killed, and somebody removed the new file: ours is beside it") {
+  Story story;
+  auto& world = story.world;
+  const auto made = world.create("reel/take.mov", {.write = true}).value();
+  world.slow_answers["write"] = 1s;
+  REQUIRE(world.write(made.opened.handle, 0, "ours"));
+  REQUIRE(world.await<void>([&](auto reply) {
+    world.volume().flush(made.opened.handle, std::move(reply));
+  }));
+  REQUIRE(world.run_until([&] { return get(world.exported() / "reel" / "take.mov") == "ours"; }));
+  world.kill_client();
+  world.run_for(1h);  // the server holds it for nobody any more
+  std::filesystem::remove(world.exported() / "reel" / "take.mov");
+  world.start_client();
+  world.run_for(5s);
+  REQUIRE(world.drain());
+  CHECK_FALSE(std::filesystem::exists(world.exported() / "reel" / "take.mov"));
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK(copies.begin()->second == "ours");
+  CHECK(world.volume().queue_status().parked.empty());
+}
+
+TEST_CASE("a new file that somebody removes while we are connected is not made again") {
+  Story story;
+  auto& world = story.world;
+  world.slow_calls["write"] = 1s;
+  REQUIRE(world.write_file("reel/take.mov", "ours"));
+  std::filesystem::remove(world.exported() / "reel" / "take.mov");
+  world.run_for(30s);
+  CHECK_FALSE(std::filesystem::exists(world.exported() / "reel" / "take.mov"));
+  CHECK(story.copies(world.exported() / "reel").empty());
+}
+
+TEST_CASE("a new file of which a part is on the server's disk is not made again from the rest") {
+  NewFile take{1};
+  auto& world = take.world;
+  SECTION("what nobody else has is in our cache") {
+    take.start();
+    CHECK_FALSE(std::filesystem::exists(take.file));
+    take.check_nothing_waits();
+    const auto copies = take.story.copies(take.folder);
+    REQUIRE(copies.size() == 1);
+    CHECK((copies.begin()->second == take.text));
+  }
+  SECTION("we were killed too") {
+    REQUIRE(world.close(take.handle));
+    world.kill_client();
+    world.start_server();
+    world.start_client();
+    world.run_for(5s);
+    CHECK_FALSE(std::filesystem::exists(take.file));
+    CHECK(world.volume().queue_status().parked.size() == 1);
+  }
+}

@@ -77,6 +77,7 @@ struct Story : WritebackListener {
   }
   void completed(const NodeId&, std::uint64_t operations) override { done += operations; }
   void discarded(const NodeId&) override { ++given_up; }
+  void missing(const NodeId& node) override { missed.push_back(node); }
 
   rushfs::testing::TemporaryFolder folder;
   LoopTime time;
@@ -89,6 +90,7 @@ struct Story : WritebackListener {
   std::uint64_t version = 1, last = 0, done = 0;
   int in_flight = 0, given_up = 0;
   std::vector<std::uint64_t> applied_offsets;
+  std::vector<NodeId> missed;
 };
 
 constexpr int kWaiting = -1;
@@ -394,4 +396,21 @@ TEST_CASE("who writes while a parked file is given up is not left waiting") {
   story.answer_write();
   story.answer_commit();
   CHECK(synced == 0);
+}
+
+TEST_CASE("what is queued for a file that the server has not got is told of, then parked") {
+  Story story;
+  story.open("clip");
+  story.append("clip", 0, "one");
+  story.append("clip", 100, "two");
+  story.answer_write(ESTALE);
+  CHECK(story.missed.size() == 1);
+  CHECK(story.in_flight == 0);
+  story.pass(60s);
+  CHECK(story.offsets().empty());
+  CHECK(story.writeback.status().parked.empty());
+  story.writeback.resume({"clip"});
+  story.answer_write(ESTALE);
+  CHECK(story.missed.size() == 1);
+  CHECK(story.writeback.status().parked.size() == 1);
 }

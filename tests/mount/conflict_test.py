@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Two people change one file while one of them is cut off: both versions are kept, and both are told.
 Over the link of a home line, which goes away; what the other does is done at the server."""
+import os
+
 import harness
 from harness import rushfs, wait_until
 
@@ -27,6 +29,22 @@ class ConflictTest(harness.TestCase):
         self.assertEqual((mount.folder / "edit.txt").read_bytes(), b"theirs")
         self.assertIn(conflict["copy"], rushfs("status", str(mount.folder)).stdout)
         self.assertIn(conflict["copy"], self.place.path("mount.log").read_text())
+
+    def test_a_new_file_that_the_servers_disk_lost_is_made_again(self):
+        """What a power cut of the server does to a name that its journal had not: it is gone."""
+        mount = self.mount()
+        with open(mount.folder / "clip", "wb", buffering=0) as file:
+            file.write(b"a" * 300_000)
+            at_server = self.server.folder / "clip"
+            wait_until(lambda: at_server.exists() and at_server.stat().st_size == 300_000, 30, "sent")
+            self.server.kill()
+            at_server.unlink()
+            self.server.start()
+            file.write(b"b" * 1000)
+            self.assertEqual(os.fstat(file.fileno()).st_size, 301_000)
+        mount.wait()
+        self.assertEqual(at_server.read_bytes(), b"a" * 300_000 + b"b" * 1000)
+        self.assertEqual((mount.folder / "clip").read_bytes(), b"a" * 300_000 + b"b" * 1000)
 
 
 if __name__ == "__main__":
