@@ -36,6 +36,8 @@ struct Origin {
   // kMaximumBaseBytes; empty: unknown. Kept until clear_bases(), or until the node's first
   // operation is forgotten.
   std::string_view base = {};
+  // A node that this one takes the place of: what it has queued does not count against the budget.
+  std::string_view instead_of = {};
 };
 
 struct Operation {

@@ -35,7 +35,8 @@ Result<std::uint64_t> WriteQueue::append_write(const Origin& origin, std::uint64
   assert(carries_data(kind));
   assert(!data.empty() && data.size() <= kMaximumWriteBytes);
   if (offset_bytes > kMaximumFileBytes - data.size()) return error_from_errno(EFBIG);
-  const std::uint64_t queued = state_->index.data_bytes();
+  std::uint64_t queued = state_->index.data_bytes();
+  if (const QueuedNode* other = state_->index.find(origin.instead_of)) queued -= other->data_bytes;
   if (queued > 0 && queued + data.size() > state_->options.budget_bytes) {
     return error_from_errno(EDQUOT);
   }

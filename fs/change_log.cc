@@ -100,10 +100,11 @@ Result<std::uint64_t> ChangeLog::put(cache::WriteQueue& queue, const cache::Orig
 }
 
 void ChangeLog::append(Change change) {
-  if (!waiting_.empty()) {
+  if (!waiting_.empty() && !change.instead_of) {
     waiting_.push_back(std::move(change));  // in order, also among those that wait
     return;
   }
+  if (held_back(change)) return;
   note(change);
   unflushed_ = true;  // a commit from here on comes behind it
   ++change.inode->appending;
@@ -114,7 +115,8 @@ void ChangeLog::append(Change change) {
   parts_.queue_loop.run(
       [&queue = parts_.queue, change = std::move(change), name = std::move(name),
        base = std::move(base), time]() mutable {
-        const cache::Origin origin{change.inode->node.bytes, name, time, base};
+        cache::Origin origin{change.inode->node.bytes, name, time, base};
+        if (change.instead_of) origin.instead_of = change.instead_of->node.bytes;
         auto sequence = put(queue, origin, change);
         // What has arrived gives its space back with a commit only.
         if (!sequence && sequence.error().value() == ENOSPC && queue.commit()) {
@@ -153,16 +155,30 @@ void ChangeLog::note(const Change& change) {
   }
   ++local.operations;
   ++local.generation;
+  const auto watched = watched_.find(change.inode);
+  if (watched != watched_.end()) watched->second.note(change);
 }
 
 void ChangeLog::appended(Appended result) {
+  const InodeRef inode = result.change.inode;
+  --inode->appending;
+  take_in(std::move(result));
+  const auto watched = watched_.find(inode);
+  if (watched == watched_.end() || !watched->second.ready || inode->appending > 0) return;
+  std::exchange(watched->second.ready, nullptr)();
+}
+
+void ChangeLog::take_in(Appended result) {
   Change& change = result.change;
   const auto& sequence = result.sequence;
-  --change.inode->appending;
   const int error = sequence ? 0 : sequence.error().value();
   if (error == EDQUOT || error == ENOSPC) {
     undo(change.inode);  // noted again when it is its turn
-    waiting_.push_back(std::move(change));
+    if (change.instead_of) {
+      waiting_.push_front(std::move(change));
+    } else {
+      waiting_.push_back(std::move(change));
+    }
     if (error == ENOSPC) make_room(result.others_queued);
     return;
   }
@@ -207,7 +223,12 @@ void ChangeLog::go_on() {
 
 // The queue knows what is left of the file's changes; changes made meanwhile ask for another look.
 void ChangeLog::undo(const InodeRef& inode) {
-  const auto generation = ++inode->local.generation;
+  ++inode->local.generation;
+  look_again(inode);
+}
+
+void ChangeLog::look_again(const InodeRef& inode) {
+  const auto generation = inode->local.generation;
   struct Left {
     cache::PendingNode pending;
     std::vector<cache::Buffer> attributes;
@@ -217,7 +238,7 @@ void ChangeLog::undo(const InodeRef& inode) {
         return Left{queue.pending(node), queue.queued_changes(node)};
       },
       [this, inode, generation](Left left) {
-        if (inode->local.generation != generation) return undo(inode);
+        if (inode->local.generation != generation) return look_again(inode);
         const auto unstamped = inode->local.unstamped;
         inode->local = local_changes(left.pending, left.attributes, wall_time(parts_.time));
         inode->local.generation = generation;
@@ -308,6 +329,7 @@ void ChangeLog::drain(const InodeRef& inode, Reply<void> reply) {
 void ChangeLog::stop() {
   auto flushing = std::move(flushing_);
   flushing_.clear();
+  for (auto& [inode, watched] : watched_) put_back(watched);
   refuse_waiting(ENOTCONN);
   for (auto& reply : flushing) reply.fail(ENOTCONN);
 }

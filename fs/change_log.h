@@ -3,7 +3,11 @@
 // Owner: the file loop.
 #pragma once
 
+#include <absl/functional/any_invocable.h>
+
 #include <deque>
+#include <limits>
+#include <map>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -12,6 +16,7 @@
 #include "fs/inodes.h"
 #include "fs/reply.h"
 #include "fs/writeback.h"
+#include "transport/range_set.h"
 
 namespace rushfs::fs {
 
@@ -43,6 +48,23 @@ class ChangeLog {
   /// The same; at once, if nothing is queued.
   void drain(const InodeRef& inode, Reply<void> reply);
 
+  // For who copies what a file is here while programs go on changing it (change_log_copy.cc).
+
+  /// Notes from now on which parts of it change.
+  void watch(const InodeRef& inode);
+  /// What has changed since watch(), or since this was last asked.
+  transport::RangeSet touched(const InodeRef& inode);
+  /// Writes to the copy what the file holds: before what waits for room, and of the queue's budget
+  /// nothing that the file has not got already. One piece after the other.
+  void copy(const InodeRef& inode, const InodeRef& to, std::uint64_t offset, Buffer data,
+            Reply<void> reply);
+  /// Changes of it wait from now on. `ready`: those before are in the queue, or wait as well.
+  void hold(const InodeRef& inode, absl::AnyInvocable<void() &&> ready);
+  /// They go on.
+  void release(const InodeRef& inode);
+  /// The same, and what waits is a change of `to` from now on, and nothing is noted any more.
+  void move(const InodeRef& inode, const InodeRef& to);
+
   /// From Writeback: so many operations of the file are on stable storage, or all are of no use.
   void completed(const NodeId& node, std::uint64_t operations);
   void discarded(const NodeId& node);
@@ -62,6 +84,7 @@ class ChangeLog {
     cache::OperationKind kind = cache::OperationKind::write;
     Reply<void> reply;
     transport::TimePoint waits_since{};
+    InodeRef instead_of{};  // a copy of this is written
 
     bool writes() const { return cache::carries_data(kind); }
   };
@@ -71,6 +94,7 @@ class ChangeLog {
   static Result<std::uint64_t> put(cache::WriteQueue& queue, const cache::Origin& origin,
                                    const Change& change);
   void append(Change change);
+  bool held_back(Change& change);
   std::string base_of(const Change& change);
   void note(const Change& change);
   struct Appended {
@@ -79,10 +103,12 @@ class ChangeLog {
     bool others_queued = false;  // and not parked
   };
   void appended(Appended result);
+  void take_in(Appended result);
   void make_room(bool others_queued);
   void refuse_waiting(int error);
   void go_on();
   void undo(const InodeRef& inode);
+  void look_again(const InodeRef& inode);
   void measure(const InodeRef& inode);
   void forgot(const NodeId& node);
   void commit();
@@ -92,6 +118,15 @@ class ChangeLog {
   Writeback& writeback_;
   transport::Duration timeout_;
   std::deque<Change> waiting_;  // for room in the queue, in order
+  struct Watched {
+    transport::RangeSet touched{std::numeric_limits<std::size_t>::max()};
+    bool held = false;
+    std::vector<Change> changes;  // held back, in order
+    absl::AnyInvocable<void() &&> ready;
+    void note(const Change& change);
+  };
+  void put_back(Watched& watched);
+  std::map<InodeRef, Watched> watched_;
   bool unflushed_ = false;
   bool committing_ = false;
   bool making_room_ = false;

@@ -74,6 +74,10 @@ void Conflicts::missing(const InodeRef& inode) {
   if (!inode->known() || inode->unlinked || !perhaps_lost) {
     return writeback_.refuse(inode->node, ESTALE);
   }
+  if (rescuer_.copying_to(inode)) {
+    lost_copies_.insert(inode);
+    return;
+  }
   ++inode->changes_in_flight;
   check(inode, inode->server);
 }
@@ -90,7 +94,9 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   const bool changed = other && !inode->base_unknown;
   const auto& size = inode->local.size;
   const bool data = size.set_size_bytes || size.write_end_bytes > 0;
-  if (inode->unlinked || inode->local.operations == 0 || !(gone || (changed && data))) {
+  const bool incomplete = rescuer_.copying_to(inode);
+  if (inode->unlinked || inode->local.operations == 0 || incomplete ||
+      !(gone || (changed && data))) {
     return resume(inode);
   }
   // It had no name when ours were made, and whoever had it open ended with the mount before.
@@ -166,6 +172,7 @@ void Conflicts::rescued(const InodeRef& inode, const std::optional<Attributes>& 
   if (inode->opens == 0) holds_.closed(inode);
   if (ours.copy->writers == 0) writeback_.closed(ours.copy->node);
   known_.ours_moved(inode, theirs);
+  if (lost_copies_.erase(ours.copy) > 0) missing(ours.copy);
 }
 
 }  // namespace rushfs::fs

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "fs/handles.h"
@@ -78,6 +79,7 @@ class Conflicts {
   std::map<InodeRef, Attributes> unjudged_;
   std::vector<InodeRef> to_resume_;  // when the queue has cleared the bases of those before
   bool clearing_ = false;
+  std::set<InodeRef> lost_copies_;  // while they were being made
   std::vector<Meeting> failed_;
   std::vector<ConflictCopy> copies_;
 };

@@ -6,6 +6,8 @@
 #include <array>
 #include <cerrno>
 #include <ctime>
+#include <limits>
+#include <memory>
 #include <utility>
 
 namespace rushfs::fs {
@@ -14,6 +16,10 @@ namespace {
 
 /// Ours is copied in pieces of this size.
 constexpr std::uint64_t kPiece = 1 << 20;
+/// What changed meanwhile is copied once more, and so on; until it is so little that whoever writes
+/// may wait for the rest, or so often.
+constexpr std::uint64_t kLittle = 4 * kPiece;
+constexpr int kMostPasses = 8;
 
 /// `reel/clip.mov` becomes `clip (conflict editor 2026-11-22).mov`; at attempt 0 `clip.mov`.
 std::string name_of_copy(const std::string& path, const std::string& host, const LoopTime& time,
@@ -33,10 +39,20 @@ std::string name_of_copy(const std::string& path, const std::string& host, const
   return (name.substr(0, std::min(dot, room)) + mark + extension).substr(0, kMaxName);
 }
 
+std::uint64_t bytes_of(const transport::RangeSet& ranges, std::uint64_t size) {
+  std::uint64_t bytes = 0;
+  for (const auto& range : ranges.ranges()) {
+    if (range.first < size) bytes += std::min(range.last, size - 1) - range.first + 1;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 /// One file, step by step.
 struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
+  using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;  // begin, length
+
   Rescuer& with;
   InodeRef inode;
   Attributes base;
@@ -44,23 +60,24 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   InodeRef folder, copy;
   std::string path, name;
   int attempt;  // 0: its own name
-  std::uint64_t at = 0, generation = 0;
-  std::uint64_t missing_bytes = 0;
+  transport::RangeSet to_copy{std::numeric_limits<std::size_t>::max()};  // in this pass
+  int pass = 1;
+  bool held = false;  // nobody changes it: the last pass
+  // The piece that is being copied.
+  std::uint64_t at = 0;
+  Buffer bytes;
+  Ranges missing, parts;
+  std::uint64_t missed = 0, missing_bytes = 0;
 
-  Copying(Rescuer& rescuer, InodeRef file, const Attributes& attributes, Name wish, Done handler)
+  Copying(Rescuer& rescuer, InodeRef file, const Attributes& attributes, Name wish)
       : with(rescuer),
         inode(std::move(file)),
         base(attributes),
-        done(std::move(handler)),
         attempt(wish == Name::own ? 0 : 1) {}
 
   void begin() {
+    if (copy) return copy_piece();
     path = with.known_.inodes().path(*inode);
-    const auto begun = with.begun_.find(inode);
-    if (begun != with.begun_.end()) {
-      copy = begun->second;
-      return copy_all();
-    }
     const auto slash = path.rfind('/');
     if (slash == std::string::npos) return in_folder(with.known_.inodes().find(kRootNode));
     auto found = [self = shared_from_this()](Result<NodeNumber> number) {
@@ -99,45 +116,51 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
     with.known_.name_made(folder, name, made.entry);
     with.known_.name_is_new(*copy);
     copy->content.disk_known = true;
-    with.begun_.emplace(inode, copy);
-    copy_all();
-  }
-
-  void copy_all() {
-    at = missing_bytes = 0;
-    generation = inode->local.generation;
+    with.log_.watch(inode);
+    to_copy.add(0, std::numeric_limits<std::uint64_t>::max());
     copy_piece();
   }
 
   void copy_piece() {
     const std::uint64_t size = inode->size();
-    if (at >= size) return finish_copy(size);
-    const std::uint64_t length = std::min(kPiece, size - at);
+    if (to_copy.empty() || to_copy.ranges().front().first >= size) return end_pass(size);
+    const auto range = to_copy.ranges().front();
+    at = range.first;
+    const std::uint64_t length = std::min(kPiece, std::min(range.last, size - 1) - at + 1);
     with.parts_.queue_loop.run(
         [&queue = with.parts_.queue, node = inode->node, offset = at, length] {
           return queue.read(node.bytes, offset, length);
         },
         [self = shared_from_this(), length](Result<std::vector<cache::Piece>> pieces) {
           if (!pieces) return self->failed(pieces.error());
-          Buffer bytes(length);
-          std::vector<std::pair<std::uint64_t, std::uint64_t>> missing;
-          for (const auto& piece : *pieces) {
-            const auto from = piece.offset_bytes - self->at;
-            if (piece.kind == cache::Piece::Kind::data) {
-              std::copy(piece.data.begin(), piece.data.end(),
-                        bytes.begin() + static_cast<std::ptrdiff_t>(from));
-            } else if (piece.kind == cache::Piece::Kind::base) {
-              missing.emplace_back(piece.offset_bytes, piece.length_bytes);
-            }
-          }
-          self->fill(std::move(bytes), std::move(missing));
+          self->take(*pieces, length);
         });
+  }
+
+  void take(const std::vector<cache::Piece>& pieces, std::uint64_t length) {
+    bytes.assign(length, 0);
+    missing.clear();
+    parts.clear();
+    missed = 0;
+    for (const auto& piece : pieces) {
+      const auto begin = piece.offset_bytes;
+      if (piece.kind == cache::Piece::Kind::data) {
+        put(begin, piece.data, piece.length_bytes);
+        parts.emplace_back(begin, piece.length_bytes);
+      } else if (piece.kind == cache::Piece::Kind::base && begin < base.size) {
+        missing.emplace_back(begin, std::min(piece.length_bytes, base.size - begin));
+        parts.push_back(missing.back());
+      }
+    }
+    // What nobody has written yet are zeros.
+    if (pass > 1) parts = {{at, length}};
+    fill();
   }
 
   // What our changes show of the file beneath: from the cache as it was, else as it is now. Also
   // without a name, while the server holds it for somebody.
-  void fill(Buffer bytes, std::vector<std::pair<std::uint64_t, std::uint64_t>> missing) {
-    if (missing.empty()) return write(std::move(bytes));
+  void fill() {
+    if (missing.empty()) return write();
     const auto [offset, length] = missing.back();
     missing.pop_back();
     const std::uint64_t block = offset / cache::kBlockBytes;
@@ -148,82 +171,125 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
         [&cache = with.parts_.blocks, node = inode->node, version = base.version, block] {
           return cache.read(node.bytes, version.value, block);
         },
-        [self = shared_from_this(), bytes = std::move(bytes), missing = std::move(missing),
-         offset = offset, skip, part](std::optional<Buffer> found) mutable {
-          if (!found) {
-            return self->fetch(std::move(bytes), std::move(missing), offset, part);
-          }
+        [self = shared_from_this(), offset = offset, skip, part](std::optional<Buffer> found) {
+          if (!found) return self->fetch(offset, part);
           const std::span data(*found);
-          self->put(bytes, offset, data.subspan(std::min<std::size_t>(skip, data.size())), part);
-          self->fill(std::move(bytes), std::move(missing));
+          self->put(offset, data.subspan(std::min<std::size_t>(skip, data.size())), part);
+          self->fill();
         });
   }
 
-  void fetch(Buffer bytes, std::vector<std::pair<std::uint64_t, std::uint64_t>> missing,
-             std::uint64_t offset, std::uint64_t length) {
+  void fetch(std::uint64_t offset, std::uint64_t length) {
     ask(
         with.parts_.remote, Priority::behind,
         Read{inode->node, offset, static_cast<std::uint32_t>(length)},
-        [self = shared_from_this(), bytes = std::move(bytes), missing = std::move(missing), offset,
-         length](Result<Answer<ReadReply>> answer) mutable {
+        [self = shared_from_this(), offset, length](Result<Answer<ReadReply>> answer) {
           if (!answer && answer.error().value() == ENOTCONN) return self->failed(answer.error());
           std::uint64_t told = 0;
           if (answer) {
             const std::uint64_t skip = std::min((*answer)->zeros_before, length);
-            self->put(bytes, offset + skip, (*answer)->data, length - skip);
+            self->put(offset + skip, (*answer)->data, length - skip);
             told = skip + (*answer)->data.size() + std::min((*answer)->zeros_after, length);
           }
-          self->miss(offset + told, offset + length);
-          self->fill(std::move(bytes), std::move(missing));
+          if (told < length) self->missed += length - told;
+          self->fill();
         },
         Patience::patient);
   }
 
-  void miss(std::uint64_t from, std::uint64_t to) {
-    to = std::min(to, base.size);  // what lies behind were zeros
-    if (from < to) missing_bytes += to - from;
-  }
-
-  void put(Buffer& bytes, std::uint64_t offset, std::span<const std::uint8_t> data,
-           std::uint64_t most) {
+  void put(std::uint64_t offset, std::span<const std::uint8_t> data, std::uint64_t most) {
     const auto count = std::min<std::size_t>(data.size(), most);
     std::copy_n(data.begin(), count, bytes.begin() + static_cast<std::ptrdiff_t>(offset - at));
   }
 
-  void write(Buffer bytes) {
-    const auto length = bytes.size();
-    with.log_.write(copy, at, std::move(bytes),
-                    [self = shared_from_this(), length](Result<void> result) {
-                      if (!result) return self->failed(result.error());
-                      self->at += length;
-                      self->copy_piece();
-                    });
+  void write() {
+    auto written = [self = shared_from_this()](Result<void> result) {
+      if (!result) return self->failed(result.error());
+      self->missing_bytes += self->missed;
+      self->to_copy.remove_below(self->at + self->bytes.size());
+      self->copy_piece();
+    };
+    const auto joint = std::make_shared<JointReply>(std::move(written), parts.size());
+    for (const auto& [begin, length] : parts) {
+      const auto from = bytes.begin() + static_cast<std::ptrdiff_t>(begin - at);
+      with.log_.copy(inode, copy, begin, Buffer(from, from + static_cast<std::ptrdiff_t>(length)),
+                     [joint](Result<void> one) { joint->arrive(one); });
+    }
+    joint->arrive({});
   }
 
-  void finish_copy(std::uint64_t size) {
-    // Programs went on writing: what they wrote since belongs to ours too.
-    if (generation != inode->local.generation) return copy_all();
-    SetAttributes change;
-    change.size = size;
-    change.mtime = TimeChange{false, inode->view().mtime};
-    with.log_.set_attributes(copy, change, [](Result<void>) {});
-    with.log_.flush([self = shared_from_this()](Result<void> result) {
-      if (!result) return self->failed(result.error());
-      if (self->generation != self->inode->local.generation) return self->copy_all();
-      self->with.begun_.erase(self->inode);
-      std::move(self->done)(Rescued{self->path, self->copy, self->missing_bytes});
+  // Programs went on writing: what they wrote since belongs to ours too.
+  void end_pass(std::uint64_t size) {
+    if (held) return finish(size);
+    to_copy = with.log_.touched(inode);
+    if (++pass <= kMostPasses && bytes_of(to_copy, size) > kLittle) return copy_piece();
+    held = true;
+    with.log_.hold(inode, [self = shared_from_this()] {
+      for (const auto& range : self->with.log_.touched(self->inode).ranges()) {
+        self->to_copy.add(range.first, range.last);
+      }
+      self->copy_piece();
     });
   }
 
+  void finish(std::uint64_t size) {
+    const auto view = inode->view(), made = copy->view();
+    SetAttributes change;
+    change.size = size;
+    change.mtime = TimeChange{false, view.mtime};
+    if (inode->local.atime) change.atime = TimeChange{false, view.atime};
+    if (view.uid != made.uid) change.uid = view.uid;
+    if (view.gid != made.gid) change.gid = view.gid;
+    if (view.mode != made.mode || change.uid || change.gid) change.mode = view.mode & 07777;
+    const auto joint = std::make_shared<JointReply>(
+        [self = shared_from_this()](Result<void> result) {
+          if (!result) return self->failed(result.error());
+          self->flush();
+        },
+        inode->local.xattrs.size() + 1);
+    for (const auto& [key, value] : inode->local.xattrs) {
+      if (!value) {
+        joint->arrive({});  // it never had it
+        continue;
+      }
+      SetXattr attribute;
+      attribute.name = key;
+      attribute.value = value;
+      with.log_.set_xattr(copy, std::move(attribute),
+                          [joint](Result<void> one) { joint->arrive(one); });
+    }
+    with.log_.set_attributes(copy, change, [joint](Result<void> one) { joint->arrive(one); });
+    joint->arrive({});
+  }
+
+  void flush() {
+    with.log_.flush([self = shared_from_this()](Result<void> result) {
+      if (!result) return self->failed(result.error());
+      self->with.begun_.erase(self->inode);
+      std::move(self->done)(Rescued{self->path, self->copy, self->missing_bytes});
+      self->with.log_.move(self->inode, self->copy);
+    });
+  }
+
+  // What was to be copied still is, when it is tried again.
   void failed(boost::system::error_code error) {
     spdlog::error("'{}' was changed here and by others, and ours could not be kept apart yet: {}",
                   path, error.message());
+    if (std::exchange(held, false)) with.log_.release(inode);
     std::move(done)(error);
   }
 };
 
+bool Rescuer::copying_to(const InodeRef& file) const {
+  return std::any_of(begun_.begin(), begun_.end(),
+                     [&](const auto& begun) { return begun.second->copy == file; });
+}
+
 void Rescuer::rescue(const InodeRef& inode, const Attributes& base, Name name, Done done) {
-  std::make_shared<Copying>(*this, inode, base, name, std::move(done))->begin();
+  auto& copying = begun_[inode];
+  if (!copying) copying = std::make_shared<Copying>(*this, inode, base, name);
+  copying->done = std::move(done);
+  copying->begin();
 }
 
 }  // namespace rushfs::fs

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -25,8 +26,8 @@ struct Rescued {
 
 class Rescuer {
  public:
-  /// Called once. An error: ours is still where it was; the log says so. Asked again, it goes on
-  /// with the copy it had begun.
+  /// Called once; changes that had to wait go to the copy then. An error: ours is still where it
+  /// was; the log says so. Asked again, it goes on with the copy it had begun.
   using Done = absl::AnyInvocable<void(Result<Rescued>) &&>;
 
   /// `host` becomes part of the name.
@@ -38,8 +39,10 @@ class Rescuer {
     own,     // where it is free: nobody but us ever had it
     beside,  // one that tells of the conflict
   };
-  /// `base`: what our changes were made to. Programs may go on writing.
+  /// `base`: what our changes were made to. Programs may go on writing; at last they wait a moment.
   void rescue(const InodeRef& inode, const Attributes& base, Name name, Done done);
+  /// A copy that is not complete yet.
+  bool copying_to(const InodeRef& file) const;
 
  private:
   struct Copying;
@@ -49,7 +52,7 @@ class Rescuer {
   Questions& questions_;
   ChangeLog& log_;
   std::string host_;
-  std::map<InodeRef, InodeRef> begun_;  // copies, by their originals
+  std::map<InodeRef, std::shared_ptr<Copying>> begun_;  // by the file
 };
 
 }  // namespace rushfs::fs

@@ -52,14 +52,16 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
   handle.inode->kernel_pages = true;
   bytes_written_ += length;
   const bool sync = handle.flags.sync;
-  auto done = [this, inode = handle.inode, length, sync,
+  auto done = [this, number, inode = handle.inode, length, sync,
                reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
     if (!sync) return reply(length);
-    log_.sync(inode, [length, reply = std::move(reply)](Result<void> synced) mutable {
-      if (!synced) return reply.fail(synced.error());
+    const Handle* now = handles_.find(number);  // what is ours may be elsewhere by now
+    auto synced = [length, reply = std::move(reply)](Result<void> one) mutable {
+      if (!one) return reply.fail(one.error());
       reply(length);
-    });
+    };
+    log_.sync(now ? now->inode : inode, std::move(synced));
   };
   if (through == Through::mapping) {
     return write_mapped(handle.inode, offset, std::move(data), std::move(done));

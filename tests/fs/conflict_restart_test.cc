@@ -1,5 +1,7 @@
 // Two versions of a file meet, and one side or the other was restarted meanwhile:
 // docs/semantics.md, "Conflicts".
+#include <sys/stat.h>
+
 #include "conflict_story.h"
 
 using namespace rushfs::fs;
@@ -293,4 +295,60 @@ TEST_CASE("a new file of which a part is on the server's disk is not made again 
     CHECK_FALSE(std::filesystem::exists(take.file));
     CHECK(world.volume().queue_status().parked.size() == 1);
   }
+}
+
+TEST_CASE("a new file that is mostly holes is made again as it was") {
+  Story story;
+  auto& world = story.world;
+  const auto file = world.exported() / "sparse";
+  const auto made = world.create("sparse", {.write = true}).value();
+  REQUIRE(world.write(made.opened.handle, 0, "begin"));
+  REQUIRE(world.write(made.opened.handle, 200 << 20, "end"));
+  REQUIRE(world.run_until([&] {
+    return std::filesystem::exists(file) && std::filesystem::file_size(file) == (200 << 20) + 3;
+  }));
+  world.run_for(100ms);
+  world.kill_server();
+  std::filesystem::remove(file);
+  world.start_server();
+  world.run_for(5s);
+  CHECK(world.volume().queue_status().bytes < 100);
+  REQUIRE(world.close(made.opened.handle));
+  REQUIRE(world.drain());
+  struct stat status {};
+  REQUIRE(stat(file.c_str(), &status) == 0);
+  CHECK(status.st_size == (200 << 20) + 3);
+  CHECK(status.st_blocks < 1000);
+  CHECK(world.volume().queue_status().conflicts.empty());
+}
+
+TEST_CASE("the power is cut again while a lost file is made again: it is there in the end") {
+  WorldOptions options;
+  options.queue_budget = 3 << 20;
+  Story story(options);
+  auto& world = story.world;
+  const auto file = world.exported() / "take.mov";
+  const std::string text(2 << 20, 't');
+  const auto made = world.create("take.mov", {.write = true}).value();
+  for (const std::uint64_t half : {0, 1 << 20}) {
+    REQUIRE(world.write(made.opened.handle, half, text.substr(half, 1 << 20)));
+  }
+  REQUIRE(world.run_until([&] { return get(file) == text; }));
+  world.run_for(100ms);
+  world.kill_server();
+  std::filesystem::remove(file);
+  world.start_server();
+  world.calls.clear();
+  REQUIRE(world.run_until([&] { return world.calls["create"] == 1; }));
+  const int more = GENERATE(0, 10, 20, 25);  // later its disk has the name
+  world.run_for(std::chrono::milliseconds(more));
+  world.kill_server();
+  std::filesystem::remove(file);
+  world.start_server();
+  world.run_for(10s);
+  REQUIRE(world.close(made.opened.handle));
+  REQUIRE(world.drain());
+  CAPTURE(more, get(file).size());
+  CHECK((get(file) == text));
+  CHECK(world.volume().queue_status().parked.empty());
 }

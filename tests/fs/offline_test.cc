@@ -350,3 +350,22 @@ TEST_CASE("what another client adds to a listed folder is found within a second"
   world.run_for(1100ms);
   CHECK(world.stat("new")->size == 1);
 }
+
+TEST_CASE("several writes that find the queue full wait together") {
+  WorldOptions options;
+  options.queue_budget = 1 << 20;
+  World world(options);
+  const auto made = world.create("clip", {.write = true}).value();
+  world.slow_calls["write"] = 1s;
+  int answered = 0;
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    world.volume().write(made.opened.handle, i << 19, Buffer(1 << 19, 'x'),
+                         [&](Result<std::uint64_t> done) { answered += done ? 1 : 0; });
+  }
+  world.run_for(500ms);
+  CHECK(answered == 2);
+  REQUIRE(world.run_until([&] { return answered == 8; }));
+  REQUIRE(world.close(made.opened.handle));
+  REQUIRE(world.drain());
+  CHECK(std::filesystem::file_size(world.exported() / "clip") == 4 << 20);
+}

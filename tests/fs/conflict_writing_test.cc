@@ -1,0 +1,150 @@
+// Programs go on changing a file while two versions of it meet: docs/semantics.md, "Conflicts".
+#include <sys/xattr.h>
+
+#include "conflict_story.h"
+
+using namespace rushfs::fs;
+using namespace rushfs::fs::test;
+using namespace std::chrono_literals;
+
+TEST_CASE("we write on all the while: ours is kept apart all the same, and is written on") {
+  WorldOptions options;
+  options.cache_budget = 0;
+  Story story(options, 4 << 20);
+  auto& world = story.world;
+  const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  story.cut();
+  REQUIRE(world.write(opened.handle, 0, std::string(story.size, 'm')));
+  put(story.file, "theirs");
+  world.silence_link(false);
+  auto expected = std::string(story.size, 'm');
+  std::uint64_t most = 0;
+  for (int i = 0; i < 600; ++i) {  // 25 pictures a second
+    const auto picture = std::string(100, static_cast<char>('a' + i % 26));
+    REQUIRE(world.write(opened.handle, expected.size(), picture));
+    expected += picture;
+    world.run_for(40ms);
+    most = std::max(most, world.volume().queue_status().bytes);
+  }
+  CHECK(world.volume().queue_status().conflicts.size() == 1);
+  CHECK(most < 2 * story.size + (1 << 20));
+  REQUIRE(world.close(opened.handle));
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == expected));
+}
+
+namespace {
+
+/// Two versions meet, and it takes long to put ours together: what nobody changed comes slowly.
+struct SlowMeeting : Story {
+  static WorldOptions options(std::uint64_t queue_budget) {
+    WorldOptions options;
+    options.queue_budget = queue_budget;
+    options.cache_budget = 0;
+    return options;
+  }
+  explicit SlowMeeting(std::uint64_t queue_budget = 1 << 30)
+      : Story(options(queue_budget), 6 << 20) {
+    opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+    cut();
+    write(1000, "OURS");
+    put(file, theirs);
+    number = world.find("reel/clip.mov").value();
+    world.slow_answers["read"] = 30ms;
+    world.silence_link(false);
+    REQUIRE(world.run_until([&] { return world.calls["create"] == 1; }));
+  }
+  void write(std::uint64_t offset, const std::string& text) {
+    REQUIRE(world.write(opened.handle, offset, text));
+    if (expected.size() < offset + text.size()) expected.resize(offset + text.size());
+    expected.replace(offset, text.size(), text);
+  }
+  void truncate(std::uint64_t to) {
+    AttributeChange change;
+    change.size = to;
+    REQUIRE(set(change));
+    expected.resize(to);
+  }
+  Result<Attributes> set(AttributeChange change) {
+    return world.await<Attributes>([&](auto reply) {
+      world.volume().set_attributes(number, change, std::move(reply));
+    });
+  }
+  bool meeting() { return world.volume().queue_status().conflicts.empty(); }
+  std::filesystem::path check_copy() {
+    REQUIRE(world.close(opened.handle));
+    come_back();
+    CHECK((get(file) == theirs));
+    const auto copies = this->copies(world.exported() / "reel");
+    REQUIRE(copies.size() == 1);
+    CHECK((copies.begin()->second == expected));
+    return world.exported() / "reel" / copies.begin()->first;
+  }
+
+  Opened opened;
+  NodeNumber number;
+  std::string expected = std::string(size, 'o');
+  std::string theirs = expected + "theirs";
+};
+
+}  // namespace
+
+TEST_CASE("whatever we write and cut while two versions meet, ours has it") {
+  SlowMeeting story;
+  std::mt19937_64 random(GENERATE(1, 2, 3, 4, 5));
+  int steps = 0;
+  while (story.meeting()) {
+    ++steps;
+    const std::uint64_t offset = random() % (story.expected.size() + 100'000);
+    if (random() % 8 == 0) {
+      story.truncate(story.expected.size() - random() % 500'000);
+    } else {
+      const auto letter = static_cast<char>('a' + random() % 26);
+      story.write(offset, std::string(1 + random() % 50'000, letter));
+    }
+    story.world.run_for(std::chrono::milliseconds(random() % 20));
+  }
+  CHECK(steps > 20);
+  story.write(5, "later");
+  story.check_copy();
+}
+
+TEST_CASE("what waits for room in the queue while two versions meet goes to ours") {
+  SlowMeeting story(3 << 20);
+  auto& world = story.world;
+  int answered = 0, asked = 0;
+  for (; story.meeting(); ++asked) {
+    const std::uint64_t offset = 300'000ULL * (asked % 20);
+    const auto text = std::string(300'000, static_cast<char>('a' + asked % 26));
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+    world.volume().write(story.opened.handle, offset, Buffer(bytes.begin(), bytes.end()),
+                         [&](Result<std::uint64_t> done) { answered += done ? 1 : 0; });
+    story.expected.replace(offset, text.size(), text);
+    world.run_for(10ms);
+  }
+  REQUIRE(world.run_until([&] { return answered == asked; }));
+  CHECK(asked > 3);
+  story.check_copy();
+}
+
+TEST_CASE("rights and attributes that we change while two versions meet go with ours") {
+  SlowMeeting story;
+  AttributeChange change;
+  change.mode = 0600;
+  REQUIRE(story.set(change));
+  REQUIRE(story.world.await<void>([&](auto reply) {
+    story.world.volume().set_xattr(story.number, "user.take", "five", XattrMode::any,
+                                   std::move(reply));
+  }));
+  REQUIRE(story.meeting());
+  const auto copy = story.check_copy();
+  CHECK((std::filesystem::status(copy).permissions() & std::filesystem::perms::all) ==
+        std::filesystem::perms{0600});
+  char value[8] = {};
+  CHECK(getxattr(copy.c_str(), "user.take", value, sizeof value) == 4);
+  CHECK(std::string(value) == "five");
+  CHECK(getxattr(story.file.c_str(), "user.take", value, sizeof value) == -1);
+}
