@@ -132,11 +132,26 @@ void Locking::closed_by(HandleNumber number, std::uint64_t owner, Reply<void> re
   unlock_for_good(inode, all, std::move(reply));
 }
 
-/// What could not be published does not keep others out for ever.
+/// What could not be published does not keep others out for ever. The server may hear in any order:
+/// whoever locks next waits until it has heard.
 void Locking::unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply) {
   wanted.span.type = LockType::none;
-  unlock(inode, wanted, [this, inode, wanted, reply = std::move(reply)](Result<void> done) mutable {
-    if (!done) locks_.give_up(inode, wanted, [](Result<void>) {});
+  auto& unlocks = unlocks_[inode];
+  if (!unlocks) unlocks = std::make_shared<Unlocks>();
+  ++unlocks->under_way;
+  auto ended = [this, inode, still = std::weak_ptr(unlocks)] {
+    const auto mine = still.lock();  // null: all of this is coming down
+    if (!mine || --mine->under_way > 0) return;
+    unlocks_.erase(inode);
+    for (auto& then : mine->waiting) std::move(then)();
+  };
+  unlock(inode, wanted, [this, inode, wanted, ended = std::move(ended),
+                         reply = std::move(reply)](Result<void> done) mutable {
+    if (done) {
+      ended();
+    } else {
+      locks_.give_up(inode, wanted, [ended = std::move(ended)](Result<void>) { ended(); });
+    }
     reply(done);
   });
 }
@@ -147,15 +162,7 @@ void Locking::closed(const InodeRef& inode, HandleNumber number) {
     LockAsk all;
     all.owner = owner;
     all.span.kind = kind;
-    auto& unlocks = unlocks_[inode];
-    if (!unlocks) unlocks = std::make_shared<Unlocks>();
-    ++unlocks->under_way;
-    unlock_for_good(inode, all, [this, inode, still = std::weak_ptr(unlocks)](Result<void>) {
-      const auto mine = still.lock();  // null: all of this is coming down
-      if (!mine || --mine->under_way > 0) return;
-      unlocks_.erase(inode);
-      for (auto& then : mine->waiting) std::move(then)();
-    });
+    unlock_for_good(inode, all, [](Result<void>) {});
   }
 }
 

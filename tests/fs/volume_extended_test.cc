@@ -302,6 +302,36 @@ TEST_CASE("a lock is free for the next who asks here when its descriptor was clo
   }
 }
 
+TEST_CASE("a lock set after one that could not be published was given up is held") {
+  const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 11));
+  WorldOptions options{.seed = seed, .shortest_delay = 1ms, .longest_delay = 50ms, .clients = 2};
+  World world(options);
+  REQUIRE(world.write_file("file", "content"));
+  REQUIRE(world.drain());
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.kind = LockKind::whole;
+  ask.span.type = LockType::exclusive;
+  const auto lock = [&](HandleNumber handle) {
+    return world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+  };
+  const auto first = world.open("file", kBoth).value().handle;
+  const auto second = world.open("file", kBoth).value().handle;
+  REQUIRE(lock(first));
+  world.sabotage = [](const std::string& operation) -> std::optional<int> {
+    if (operation == "write") return EPERM;
+    return std::nullopt;
+  };
+  REQUIRE(world.write(first, 0, "refused"));
+  world.volume().release(first);
+  REQUIRE(lock(second));
+  world.run_for(1s);
+  world.choose(1);
+  const auto other = world.open("file", kBoth).value().handle;
+  CHECK(lock(other).error().value() == EAGAIN);
+}
+
 TEST_CASE("who lost his locks cannot go on by any call on the file") {
   WorldOptions options;
   options.clients = 2;
