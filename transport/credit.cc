@@ -9,6 +9,10 @@ namespace rushfs::transport {
 // A message that loses packets takes two or three round trips to be whole, and its credit another
 // to get back to the peer: a window that turns over in fewer than this was the limit itself.
 constexpr int kFullSpeedRounds = 6;
+constexpr int kSlowRounds = 8;
+// An application that never holds much of it shows that sooner: when a part of it turned over.
+constexpr std::uint64_t kPart = 4;
+constexpr std::uint64_t kPromptPart = 8;
 
 SendCredit::SendCredit(const std::array<Bytes, kPriorities>& initial) {
   for (std::size_t i = 0; i < kCreditWindows; ++i) {
@@ -43,11 +47,22 @@ bool ReceiveCredit::charge(CreditWindow window, std::uint64_t charge) {
   return account.charged <= account.granted;
 }
 
+bool ReceiveCredit::is_prompt(const Account& account) {
+  return account.arrived - account.released <= account.window / kPromptPart;
+}
+
+void ReceiveCredit::arrived(CreditWindow window, std::uint64_t charge) {
+  Account& account = accounts_[window.index()];
+  account.arrived += charge;
+  account.prompt = account.prompt && is_prompt(account);
+}
+
 void ReceiveCredit::release(CreditWindow window, std::uint64_t charge, Duration round_trip,
                             TimePoint now) {
   Account& account = accounts_[window.index()];
   account.released += charge;
   assert(account.released <= account.charged);
+  account.arrived = std::max(account.arrived, account.released);  // cancelled on its way
   tune(account, round_trip, now);
   const std::uint64_t limit = account.released + account.window;
   if (limit <= account.granted) return;
@@ -58,17 +73,26 @@ void ReceiveCredit::release(CreditWindow window, std::uint64_t charge, Duration 
 }
 
 void ReceiveCredit::tune(Account& account, Duration round_trip, TimePoint now) {
-  if (account.epoch_start == TimePoint{}) account.epoch_start = now;
-  if (account.released - account.epoch_released < account.window) return;
-  const Duration took = now - account.epoch_start;
-  if (took < kFullSpeedRounds * round_trip) {
-    if (sum_of_windows() + account.window <= limit_of_all_) account.window *= 2;
-  } else if (took > 8 * round_trip && account.starved) {
-    account.window = std::max(account.window / 2, kMinCredit.count);
+  const Since since{account.released, now};
+  if (account.whole.start == TimePoint{}) account.whole.start = account.part.start = now;
+  const Duration full_speed = kFullSpeedRounds * round_trip;
+  bool grow = false;
+  if (account.released - account.part.released >= account.window / kPart) {
+    grow = account.prompt && kPart * (now - account.part.start) < full_speed;
+    account.part = since;
+    account.prompt = is_prompt(account);
   }
-  account.epoch_start = now;
-  account.epoch_released = account.released;
-  account.starved = false;
+  if (account.released - account.whole.released >= account.window) {
+    const Duration took = now - account.whole.start;
+    grow = grow || took < full_speed;
+    const bool slow = took > kSlowRounds * round_trip && account.starved;
+    if (slow) account.window = std::max(account.window / 2, kMinCredit.count);
+    account.whole = since;
+    account.starved = false;
+  }
+  if (!grow || sum_of_windows() + account.window > limit_of_all_) return;
+  account.window *= 2;
+  account.part = account.whole = since;
 }
 
 std::optional<CreditFrame> ReceiveCredit::take_news() {

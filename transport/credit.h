@@ -39,15 +39,18 @@ class SendCredit {
 /// The receiver's side: what was granted, what came, what the application is done with.
 ///
 /// A window that is used up and freed again within six round trips is doubled, because then the
-/// window and not the application was the limit; one that the application takes eight round trips
-/// to free while the peer waits for credit is halved. All windows together stay under the limit.
+/// window and not the application was the limit (where the application holds next to nothing, that
+/// is known after a quarter of it); one that the application takes eight round trips to free while
+/// the peer waits for credit is halved. All windows together stay under the limit.
 class ReceiveCredit {
  public:
   explicit ReceiveCredit(Bytes limit_of_all);
 
   /// The peer started a message. False: it had no credit for it, a protocol violation.
   bool charge(CreditWindow window, std::uint64_t charge);
-  /// The application is done with a message.
+  /// All of a message is here: the application has it.
+  void arrived(CreditWindow window, std::uint64_t charge);
+  /// The application is done with a message, or it was cancelled on its way.
   void release(CreditWindow window, std::uint64_t charge, Duration round_trip, TimePoint now);
 
   bool has_news() const { return news_ != 0; }
@@ -61,15 +64,21 @@ class ReceiveCredit {
   std::uint64_t window(CreditWindow window) const { return accounts_[window.index()].window; }
 
  private:
+  struct Since {
+    std::uint64_t released = 0;
+    TimePoint start{};
+  };
   struct Account {
     std::uint64_t window = kInitialCredit.count;
     std::uint64_t granted = kInitialCredit.count;  // limit last told to the peer
     std::uint64_t charged = 0;
+    std::uint64_t arrived = 0;
     std::uint64_t released = 0;
-    std::uint64_t epoch_released = 0;  // when the present measurement began
-    TimePoint epoch_start{};
-    bool starved = false;  // the peer came close to the limit in this measurement
+    Since part, whole;     // the present measurements, of a part of the window and of all of it
+    bool prompt = true;    // the application held little in the former
+    bool starved = false;  // the peer came close to the limit in the latter
   };
+  static bool is_prompt(const Account& account);
   void tune(Account& account, Duration round_trip, TimePoint now);
   std::uint64_t sum_of_windows() const;
 

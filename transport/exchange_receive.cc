@@ -25,6 +25,8 @@ Violation Exchange::on_request_part(const MessageFrame& frame, TimePoint) {
   if (Violation violation = answering.request.add(frame)) return violation;
   if (!answering.request.complete()) return std::nullopt;
   answering.state = Answering::State::delivered;
+  receive_credit_.arrived({MessageKind::request, priority_of(frame.id)},
+                          answering.request.charge());
   awaited_ += asks_for_data(frame.id, frame.total);
   events_.push_back(
       RequestArrived{frame.id, priority_of(frame.id), answering.request.take()});
@@ -76,6 +78,9 @@ Violation Exchange::on_reply_part(const MessageFrame& frame, TimePoint now) {
   if (asked.reply->complete()) return std::nullopt;
   if (Violation violation = asked.reply->add(frame)) return violation;
   if (!asked.reply->complete()) return std::nullopt;
+  if (!asked.cancelled) {
+    receive_credit_.arrived({MessageKind::reply, priority_of(id)}, asked.reply->charge());
+  }
   finish(id, asked);
   if (asked.cancelled) {
     asked_.erase(found);

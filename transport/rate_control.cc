@@ -10,11 +10,13 @@ namespace rushfs::transport {
 namespace {
 
 // Packets sent in the first round trip of an unknown path.
-constexpr double kInitialPackets = 160;
-constexpr Duration kLeastInitialTime = std::chrono::milliseconds(10);  // that they are spread over
+constexpr double kInitialPackets = 256;
+constexpr Duration kLeastInitialTime = std::chrono::milliseconds(16);  // that they are spread over
 constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
 constexpr double kStartupGain = 2.77;
-constexpr double kStartupWindow = 2;  // path volumes: a queue of one at most
+// Path volumes: a queue of one at most, for that is what a link's buffer often holds, and what it
+// drops at the end of startup a short transfer waits for.
+constexpr double kStartupWindow = 1.9;
 constexpr double kDrainGain = 0.5;
 constexpr double kDownGain = 0.8;
 constexpr double kUpGain = 1.25;
@@ -283,9 +285,12 @@ void RateControl::update_window() {
   const Duration base = queue_.known() ? queue_.base() : kAssumedRoundTrip;
   const Duration queue = competing() ? base : queue_.allowance(bandwidth_.value(), limits_.policy);
   const double burst = std::min(wire * 0.002, 65536.0) + 3 * datagram_;
-  window_ = wire * (seconds(base) * factor + seconds(queue) + seconds(queue_.jitter()) +
-                    seconds(ack_delay_for(base))) +
-            burst;
+  // What startup is let have beside the path's volume would be queue, too.
+  const double beside = phase_ == RatePhase::startup
+                            ? 0
+                            : seconds(queue) + seconds(queue_.jitter()) +
+                                  seconds(ack_delay_for(base));
+  window_ = wire * (seconds(base) * factor + beside) + burst;
   if (startup_over_ && !goes_at_target() && !competing()) {
     const bool probing = phase_ == RatePhase::up || phase_ == RatePhase::refill;
     window_ = std::min(window_, inflight_limit_ * (probing ? 1 : kHeadroom));

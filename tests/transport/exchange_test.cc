@@ -344,23 +344,72 @@ TEST_CASE("CANCEL and RESET survive their loss") {
   CHECK(client.write().frames.empty());
 }
 
-TEST_CASE("credit windows follow the application: double when it is quick, halve when slow") {
-  ReceiveCredit credit(256_MiB);
+namespace {
+
+/// A peer that sends messages of a MiB as fast as its credit lets it.
+struct Peer {
+  explicit Peer(Bytes limit) : credit(limit) {}
+  /// One more has begun. False: no credit for it.
+  bool begin() {
+    if (granted < charged + kCharge) return false;
+    REQUIRE(credit.charge(window, kCharge));
+    charged += kCharge;
+    while (const auto news = credit.take_news()) granted = news->limit;
+    return true;
+  }
+  void arrive() { credit.arrived(window, kCharge); }
+  void take(Duration later) {
+    now += later;
+    credit.release(window, kCharge, 100ms, now);
+    released += kCharge;
+    while (const auto news = credit.take_news()) granted = news->limit;
+  }
+  std::uint64_t size() const { return credit.window(window); }
+
+  static constexpr std::uint64_t kCharge = 1 << 20;
   const CreditWindow window{MessageKind::request, Priority::behind};
-  const auto use = [&](Duration per_message, int count) {
-    static TimePoint now{1s};
-    for (int i = 0; i < count; ++i) {
-      REQUIRE(credit.charge(window, kMaxCharge));
-      now += per_message;
-      credit.release(window, kMaxCharge, 100ms, now);
-      while (credit.take_news()) {
-      }
+  ReceiveCredit credit;
+  std::uint64_t granted = kInitialCredit.count, charged = 0, released = 0;
+  TimePoint now{1s};
+};
+
+}  // namespace
+
+TEST_CASE("a credit window is doubled as soon as the path is seen to be faster than it") {
+  Peer peer(256_MiB);
+  const auto move = [&](int mebibytes, Duration each) {
+    for (int i = 0; i < mebibytes; ++i) {
+      REQUIRE(peer.begin());
+      peer.arrive();
+      peer.take(each);
     }
   };
-  use(1ms, 64);
-  CHECK(credit.window(window) == 128_MiB .count);  // eight windows stay below 256 MiB
-  ReceiveCredit small(48_MiB);
-  CHECK(small.window(window) == kInitialCredit.count);
+  move(4, 50ms);  // a quarter of it in two round trips
+  CHECK(peer.size() == kInitialCredit.count);
+  move(4, 30ms);
+  CHECK(peer.size() == 2 * kInitialCredit.count);
+  move(100, 1ms);
+  CHECK(peer.size() == 128_MiB .count);  // eight windows stay below 256 MiB
+  Peer bounded(48_MiB);
+  CHECK(bounded.size() == kInitialCredit.count);
+}
+
+TEST_CASE("a credit window that the application fills follows how fast it is emptied") {
+  Peer peer(256_MiB);
+  REQUIRE(peer.begin());
+  peer.arrive();
+  peer.take(1ms);
+  const auto empty_after = [&](Duration pause) {
+    while (peer.begin()) peer.arrive();
+    peer.take(pause);
+    for (const auto filled = peer.charged; peer.released < filled;) peer.take(0ms);
+  };
+  empty_after(10s);  // in one lump, which is no sign of speed
+  CHECK(peer.size() == kInitialCredit.count / 2);
+  for (int i = 0; i < 3; ++i) empty_after(1s);
+  CHECK(peer.size() == kMinCredit.count);
+  for (int i = 0; i < 8; ++i) empty_after(300ms);
+  CHECK(peer.size() >= kInitialCredit.count);
 }
 
 TEST_CASE("a lost CREDIT is repeated with the newest limit") {
