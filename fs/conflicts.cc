@@ -168,6 +168,7 @@ void Conflicts::rescued(const InodeRef& inode, const std::optional<Attributes>& 
     handles_.move(handle, ours.copy);
     if (handle.flags.write) writeback_.opened(ours.copy->node);
   });
+  if (again) inode->made_again = ours.copy;  // for whom it is open in the kernel
   if (ours.copy->opens > 0) holds_.hold(ours.copy);
   if (inode->opens == 0) holds_.closed(inode);
   if (ours.copy->writers == 0) writeback_.closed(ours.copy->node);

@@ -115,9 +115,15 @@ void Inodes::set_root(const NodeId& node, const Attributes& attributes) {
   root->validated = time_.now;
 }
 
-InodeRef Inodes::find(NodeNumber number) const {
+InodeRef Inodes::numbered(NodeNumber number) const {
   const auto found = by_number_.find(number.value);
   return found == by_number_.end() ? nullptr : found->second;
+}
+
+InodeRef Inodes::find(NodeNumber number) const {
+  auto inode = numbered(number);
+  while (inode && inode->made_again) inode = inode->made_again;
+  return inode;
 }
 
 InodeRef Inodes::find(const NodeId& node) const {
@@ -195,7 +201,7 @@ std::string Inodes::path(const Inode& inode) const {
 }
 
 void Inodes::forget(NodeNumber number, std::uint64_t count) {
-  const auto inode = find(number);
+  const auto inode = numbered(number);
   if (!inode) return;
   assert(inode->lookups >= count);
   inode->lookups -= count;

@@ -98,6 +98,7 @@ struct Inode {
                                           // restart, since `server` was heard
   std::optional<InstanceId> made_at;      // by us, at this run of the server; its disk may not have
                                           // the name yet
+  std::shared_ptr<Inode> made_again;      // the server has lost it: what it is now
   bool base_kept = false;                 // the queue has it: nothing queued was ever sent
   bool kernel_pages = false;              // the kernel may have some in its cache
   std::optional<KernelPages> known_pages;  // kept from the first lock to the last close
@@ -148,7 +149,7 @@ class Inodes {
   explicit Inodes(const LoopTime& time) : time_(time) {}
 
   void set_root(const NodeId& node, const Attributes& attributes);
-  /// Nothing for a number the kernel cannot know.
+  /// Nothing for a number the kernel cannot know. Of a lost file that was made again: the new one.
   InodeRef find(NodeNumber number) const;
   InodeRef find(const NodeId& node) const;
   /// Nothing for what we were never told of, or have given up.
@@ -177,6 +178,7 @@ class Inodes {
   void each(const std::function<void(Inode&)>& visit);
 
  private:
+  InodeRef numbered(NodeNumber number) const;
   bool needed(const InodeRef& inode) const;
 
   NodeNumber number_for(const NodeId& node);

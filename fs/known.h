@@ -86,9 +86,10 @@ class Known {
 
   /// At every attach, first: the run of the server.
   void attached(InstanceId instance) { instance_ = instance; }
-  /// We made the file under a name that may not be on the server's disk yet.
-  void name_is_new(Inode& inode) const { inode.made_at = instance_; }
-  /// The server was restarted since: its power may have been cut before it was.
+  /// Of the server. Who makes a file notes it with Inode::made_at when he asks for it: the name may
+  /// not be on the server's disk before there is another.
+  std::optional<InstanceId> instance() const { return instance_; }
+  /// The server was restarted since: its power may have been cut before the disk had the name.
   bool name_may_be_lost(const Inode& inode) const {
     return inode.made_at && inode.made_at != instance_;
   }

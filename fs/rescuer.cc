@@ -95,8 +95,9 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
                    false, false};
     ask(
         with.parts_.remote, Priority::urgent, std::move(request),
-        [self = shared_from_this()](Result<Answer<EntryReply>> answer) {
-          if (answer) return self->created(answer->reply);
+        [self = shared_from_this(),
+         instance = with.known_.instance()](Result<Answer<EntryReply>> answer) {
+          if (answer) return self->created(answer->reply, instance);
           if (answer.error().value() == EEXIST && ++self->attempt < 100) {
             return self->in_folder(self->folder);
           }
@@ -109,12 +110,12 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
         Patience::patient);
   }
 
-  void created(const EntryReply& made) {
+  void created(const EntryReply& made, std::optional<InstanceId> instance) {
     with.known_.directory_changed(folder, made.directory);
     copy = with.known_.inodes().get(made.entry.node);
     with.known_.learn_made(*copy, made.entry.attributes);
     with.known_.name_made(folder, name, made.entry);
-    with.known_.name_is_new(*copy);
+    copy->made_at = instance;
     copy->content.disk_known = true;
     with.log_.watch(inode);
     to_copy.add(0, std::numeric_limits<std::uint64_t>::max());

@@ -36,12 +36,13 @@ void Volume::make_entry(NodeNumber parent, Request request, Reply<NodeReference>
   request.directory = directory->node;
   const std::string name = request.name;
   ask(parts_.remote, Priority::urgent, std::move(request),
-      [this, directory, name, reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
+      [this, directory, name, instance = known_.instance(),
+       reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         entry_made(directory, name, answer->reply, reply);
         const auto inode = inodes_.get((*answer)->entry.node);
         if constexpr (std::is_same_v<Request, MakeDirectory>) known_.folder_made(inode);
-        if constexpr (std::is_same_v<Request, MakeNode>) known_.name_is_new(*inode);
+        if constexpr (std::is_same_v<Request, MakeNode>) inode->made_at = instance;
       });
 }
 

@@ -39,14 +39,14 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
   if (name.size() > kMaxName) return reply.fail(ENAMETOOLONG);
   Create request{{}, directory->node, name, caller, mode, flags.exclusive, false, true};
   ask(parts_.remote, Priority::urgent, std::move(request),
-      [this, directory, name, flags,
+      [this, directory, name, flags, instance = known_.instance(),
        reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         const auto& made = answer->reply;
         known_.directory_changed(directory, made.directory);
         const auto inode = known_.file_made(made);
         known_.name_made(directory, name, made.entry);
-        if (!made.existed) known_.name_is_new(*inode);
+        if (!made.existed) inode->made_at = instance;
         open_created(inode, flags, std::move(reply));
       });
 }

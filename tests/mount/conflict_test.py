@@ -42,9 +42,13 @@ class ConflictTest(harness.TestCase):
             self.server.start()
             file.write(b"b" * 1000)
             self.assertEqual(os.fstat(file.fileno()).st_size, 301_000)
+            wait_until(at_server.exists, 60, "made again")
+            os.ftruncate(file.fileno(), 300_500)
+            os.fchmod(file.fileno(), 0o600)
         mount.wait()
-        self.assertEqual(at_server.read_bytes(), b"a" * 300_000 + b"b" * 1000)
-        self.assertEqual((mount.folder / "clip").read_bytes(), b"a" * 300_000 + b"b" * 1000)
+        self.assertEqual(at_server.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(at_server.read_bytes(), b"a" * 300_000 + b"b" * 500)
+        self.assertEqual((mount.folder / "clip").read_bytes(), b"a" * 300_000 + b"b" * 500)
 
 
 if __name__ == "__main__":

@@ -288,6 +288,7 @@ MemoryDisk::Result<void> MemoryDisk::sync(File& file, std::uint64_t& losses_know
     lose(file);
     set_bytes(file, *file.on_platter);  // who looks sees it too
   }
+  file.synced = true;
   if (file.bytes != file.lost) file.on_platter = file.bytes;
   if (losses_known == file.losses) return boost::system::in_place_value;
   losses_known = file.losses;
@@ -311,6 +312,17 @@ std::vector<MemoryDisk::FileRef> MemoryDisk::cut_power() {
     changed.push_back(file);
   }
   return changed;
+}
+
+void MemoryDisk::lose_new_files() {
+  for (File* folder : {root_.get(), orphans_.get()}) {
+    const auto names = folder->names;
+    for (const auto& [name, entry] : names) {
+      if (!entry.file->regular() || entry.file->synced) continue;
+      leave(*folder, name);
+      unlinked(*entry.file);
+    }
+  }
 }
 
 }  // namespace rushfs::sim

@@ -34,6 +34,7 @@ class MemoryDisk {
     std::uint32_t mode = 0, links = 0, uid = 0, gid = 0, major = 0, minor = 0;
     std::uint32_t hidden = 0;  // links among the orphans
     bool unnamed = false;      // made without a name: may get one though it has no link
+    bool synced = false;       // once: its name survives a power cut whatever the journal does
     fs::Timestamp atime, mtime, ctime, birth;
     std::shared_ptr<const std::string> bytes, on_platter;  // as it is; as it survives a power cut
     std::shared_ptr<const std::string> lost;  // clean to the kernel, and not on the platter
@@ -87,6 +88,8 @@ class MemoryDisk {
   int failing_syncs = 0;
   /// Data that was not synced is gone; names stay, as with a journal. Returns what lost some.
   std::vector<FileRef> cut_power();
+  /// And the journal had not got the names of new files: those that nobody synced are gone.
+  void lose_new_files();
 
   /// What has changed since this was last asked.
   std::map<std::uint64_t, FileRef> take_changed() { return std::exchange(changed_, {}); }

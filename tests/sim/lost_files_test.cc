@@ -1,0 +1,159 @@
+// New files whose names a power cut of the server takes, on seeds: what was written is there in the
+// end, under its name. docs/semantics.md, "Conflicts".
+#include <catch2/catch.hpp>
+#include <spdlog/spdlog.h>
+
+#include <cstdlib>
+
+#include "tests/fs/client_world.h"
+#include "tests/sim/chance.h"
+#include "tests/sim/memory_store.h"
+
+namespace rushfs::sim {
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace rushfs::fs;
+
+class Recorder {
+ public:
+  explicit Recorder(std::uint64_t seed)
+      : chance_(seed), owner_(make_world(seed)), world_(*owner_) {}
+
+  void run() {
+    for (int i = 0; i < 150; ++i) {
+      step();
+      world_.run_for(std::chrono::milliseconds(chance_.below(chance_.below(8) == 0 ? 4000 : 40)));
+    }
+    if (!world_.server_running()) start_server();
+    while (!handles_.empty()) close();
+    REQUIRE(world_.drain());
+    const auto status = world_.volume().queue_status();
+    CHECK(status.parked.empty());
+    CHECK((status.conflicts.empty() || killed_));
+    std::map<std::string, std::string> found;
+    for (const auto& [name, entry] : disk_->root()->names) {
+      if (!entry.file->bytes->empty()) found[taken_for(name)] = *entry.file->bytes;
+    }
+    for (const auto& [name, bytes] : expected_) {
+      INFO(name << " has " << found[name].size() << " bytes of " << bytes.size());
+      CHECK((found[name] == bytes));
+    }
+    CHECK(found.size() == expected_.size());
+  }
+
+ private:
+  /// The next process does not know which of those that were written first without a link are new.
+  std::string taken_for(const std::string& name) const {
+    return killed_ ? name.substr(0, name.find(" (conflict")) : name;
+  }
+  std::unique_ptr<fs::test::World> make_world(std::uint64_t seed) {
+    fs::test::WorldOptions options;
+    options.seed = seed;
+    options.shortest_delay = 1ms;
+    options.longest_delay = 30ms;
+    options.place = testing::TemporaryFolder::Place::memory;
+    options.store = [this](const LoopTime& time) {
+      if (!disk_) disk_ = std::make_unique<MemoryDisk>(time);
+      return open_memory_store(*disk_);
+    };
+    return std::make_unique<fs::test::World>(options);
+  }
+
+  void step() {
+    const auto what = chance_.below(100);
+    const bool calm = world_.now() - server_started_ > 20s;  // nothing is made again just now
+    if (what < 10 && world_.server_running()) return create();
+    if (what < 70 && !handles_.empty()) return write();
+    if (what < 78 && !handles_.empty()) return truncate();
+    if (what < 86 && !handles_.empty()) return close();
+    if (what < 88) return world_.cut_link();
+    if (what < 96) return world_.server_running() ? cut_power() : start_server();
+    if (what < 98 && (calm || !world_.server_running())) kill_client();
+  }
+
+  void create() {
+    const auto name = "take" + std::to_string(++takes_);
+    const auto made = world_.create(name, {.read = true, .write = true, .exclusive = true});
+    if (!made) return;  // it was lost before anybody was told of it
+    expected_[name];
+    handles_[name] = *made;
+    write(name);
+  }
+  std::string some_open() {
+    return std::next(handles_.begin(), static_cast<long>(chance_.below(handles_.size())))->first;
+  }
+  void write() { write(some_open()); }
+  void write(const std::string& name) {
+    auto& bytes = expected_[name];
+    const std::uint64_t offset = chance_.below(bytes.size() + 2000);
+    const std::string text(1 + chance_.below(3000), static_cast<char>('a' + chance_.below(26)));
+    REQUIRE(world_.write(handles_[name].opened.handle, offset, text));
+    bytes.resize(std::max<std::size_t>(bytes.size(), offset + text.size()));
+    bytes.replace(offset, text.size(), text);
+  }
+  void truncate() {
+    const auto name = some_open();
+    AttributeChange change;
+    change.size = chance_.below(expected_[name].size() + 1000);
+    REQUIRE(world_.await<Attributes>([&](auto reply) {
+      world_.volume().set_attributes(handles_[name].found.number, change, std::move(reply));
+    }));
+    expected_[name].resize(*change.size);
+  }
+  void close() {
+    const auto name = some_open();
+    REQUIRE(world_.close(handles_[name].opened.handle));
+    handles_.erase(name);
+  }
+  void cut_power() {
+    world_.kill_server();
+    disk_->cut_power();
+    disk_->lose_new_files();
+    disk_->take_changed();  // which keeps them
+  }
+  void start_server() {
+    world_.start_server();
+    server_started_ = world_.now();
+  }
+  void kill_client() {
+    for (const auto& [name, handle] : handles_) {
+      REQUIRE(world_.await<void>([&](auto reply) {
+        world_.volume().flush(handle.opened.handle, std::move(reply));
+      }));
+    }
+    handles_.clear();
+    killed_ = true;
+    world_.kill_client();
+    world_.start_client_unattached();
+  }
+
+  Chance chance_;
+  std::unique_ptr<MemoryDisk> disk_;
+  std::unique_ptr<fs::test::World> owner_;
+  fs::test::World& world_;
+  transport::TimePoint server_started_{};
+  int takes_ = 0;
+  bool killed_ = false;
+  std::map<std::string, std::string> expected_;
+  std::map<std::string, Created> handles_;
+};
+
+}  // namespace
+
+TEST_CASE("whatever new files the server's disk loses, all that was written is there in the end") {
+  if (!std::getenv("RUSHFS_TRACE")) spdlog::set_level(spdlog::level::off);
+  std::uint64_t first = 1, last = 60;
+  if (const char* asked = std::getenv("RUSHFS_TEST_SEED")) {
+    char* end = nullptr;
+    first = last = std::strtoull(asked, &end, 10);
+    if (*end == '-') last = std::strtoull(end + 1, nullptr, 10);
+  }
+  for (std::uint64_t seed = first; seed <= last; ++seed) {
+    INFO("seed " << seed);
+    Recorder(seed).run();
+  }
+}
+
+}  // namespace rushfs::sim
