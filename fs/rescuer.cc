@@ -102,8 +102,9 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
             return self->in_folder(self->folder);
           }
           const auto root = self->with.known_.inodes().find(kRootNode);
-          if (answer.error().value() == ESTALE && self->folder != root) {
-            return self->in_folder(root);  // the folder was lost too
+          const int error = answer.error().value();
+          if ((error == ESTALE || error == ENOENT) && self->folder != root) {
+            return self->in_folder(root);  // the folder is gone too
           }
           self->failed(answer.error());
         },

@@ -26,15 +26,19 @@ void Volume::allocate(HandleNumber number, std::uint32_t mode, std::uint64_t off
     operation.offset = offset;
     operation.length = length;
   }
-  log_.drain(inode, [this, inode, change, operation,
+  log_.drain(inode, [this, number, change, operation,
                      reply = std::move(reply)](Result<void> drained) mutable {
     if (!drained) return reply.fail(drained.error());
+    const auto now = handles_.usable(number);  // what is ours may be elsewhere by now
+    if (!now) return reply.fail(now.error());
+    const auto file = (*now)->inode;
+    change.node = file->node;
     change_at_server(
-        parts_.remote, known_, inode, change, operation,
-        [this, inode, mode = change.mode, reply = std::move(reply)](Result<void> done) mutable {
+        parts_.remote, known_, file, change, operation,
+        [this, file, mode = change.mode, reply = std::move(reply)](Result<void> done) mutable {
           if (!done) return reply.fail(done.error());
           allocation_modes_.insert(mode);
-          inode->data_ranges.reset();
+          file->data_ranges.reset();
           reply.ok();
         });
   });
@@ -57,9 +61,13 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
   const Handle &source = **found_source, &target = **found_target;
   access_times_.read(*source.inode);
   CopyRange request{{}, source.inode->node, from_offset, target.inode->node, to_offset, length};
-  auto copy = [this, inode = target.inode, request,
-               reply = std::move(reply)](Result<void> drained) mutable {
+  auto copy = [this, from, to, request, reply = std::move(reply)](Result<void> drained) mutable {
     if (!drained) return reply.fail(EXDEV);
+    const auto source_now = handles_.usable(from), target_now = handles_.usable(to);
+    if (!source_now || !target_now) return reply.fail(EXDEV);
+    const auto inode = (*target_now)->inode;
+    request.from = (*source_now)->inode->node;
+    request.to = inode->node;
     ++inode->changes_in_flight;
     ask(parts_.remote, Priority::urgent, request,
         [this, inode, request,

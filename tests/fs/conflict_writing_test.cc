@@ -148,3 +148,16 @@ TEST_CASE("rights and attributes that we change while two versions meet go with 
   CHECK(std::string(value) == "five");
   CHECK(getxattr(story.file.c_str(), "user.take", value, sizeof value) == -1);
 }
+
+TEST_CASE("what the server is to do itself, asked for while two versions meet, it does to ours") {
+  SlowMeeting story;
+  auto& world = story.world;
+  std::optional<Result<void>> allocated;
+  world.volume().allocate(story.opened.handle, 0, story.size, 1000,
+                          [&](Result<void> result) { allocated = result; });
+  REQUIRE(story.meeting());
+  REQUIRE(world.run_until([&] { return allocated.has_value(); }));
+  CHECK(allocated->has_value());
+  story.expected.resize(story.size + 1000);
+  story.check_copy();
+}
