@@ -27,30 +27,47 @@ std::uint64_t FileLocks::acquire(const InodeRef& inode, std::uint64_t handle, co
   Lock request = message(inode->node, what);
   const std::uint64_t ticket = what.wait ? next_ticket_++ : 0;
   request.ticket = ticket;
-  ask(
+  const CallId call = ask(
       remote_, Priority::urgent, std::move(request),
-      [this, inode, handle, what,
+      [this, inode, handle, what, ticket,
        reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
+        waits_.erase(ticket);
         if (!answer) {
-          // The server may have granted it, or do so yet, to somebody who no longer waits.
-          const bool unknown = answer.error().value() == ETIMEDOUT;
-          if (unknown && !holds_any(inode, what.owner, what.span.kind)) {
-            LockAsk none = what;
-            none.span.type = LockType::none;
-            give_up(inode, none, [](Result<void>) {});
-          }
-          return reply.fail(answer.error());
+          const int error = answer.error().value();
+          const bool unknown = error == ETIMEDOUT || error == ECANCELED;
+          if (unknown) withdraw(inode, what, ticket);
+          return reply.fail(unknown ? ETIMEDOUT : error);
         }
         table_.set(local(inode->node, what));
         by_handle_[handle].insert({what.owner, what.span.kind});
         reply(answer->reply);
       },
       what.wait ? Patience::patient : Patience::prompt);
+  if (what.wait) waits_[ticket] = {call, time_.now};
   return ticket;
 }
 
 void FileLocks::cancel(std::uint64_t ticket) {
   ask(remote_, Priority::urgent, CancelLock{ticket}, [](Result<Answer<EmptyReply>>) {});
+}
+
+void FileLocks::end_waits_since(transport::TimePoint then) {
+  for (const auto& [ticket, wait] : std::map(waits_)) {
+    if (wait.since <= then) remote_.cancel(wait.call);
+  }
+}
+
+/// The server may have granted it, or do so yet, to somebody who no longer waits.
+void FileLocks::withdraw(const InodeRef& inode, const LockAsk& what, std::uint64_t ticket) {
+  auto undo = [this, inode, none = what]() mutable {
+    if (holds_any(inode, none.owner, none.span.kind)) return;
+    none.span.type = LockType::none;
+    give_up(inode, none, [](Result<void>) {});
+  };
+  if (ticket == 0) return undo();
+  ask(
+      remote_, Priority::urgent, CancelLock{ticket},
+      [undo = std::move(undo)](Result<Answer<EmptyReply>>) mutable { undo(); }, Patience::patient);
 }
 
 void FileLocks::give_up(const InodeRef& inode, const LockAsk& what, Reply<void> reply) {

@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "fs/client_parts.h"
 #include "fs/inodes.h"
 #include "fs/lock_table.h"
 #include "fs/remote.h"
@@ -24,13 +25,16 @@ struct LockAsk {
 
 class FileLocks {
  public:
-  explicit FileLocks(Remote& remote) : remote_(remote) {}
+  explicit FileLocks(const ClientParts& parts) : remote_(parts.remote), time_(parts.time) {}
 
   /// `handle`: through which it is asked; its locks end with it. Gives the ticket to cancel with.
+  /// ETIMEDOUT: the server does not answer, or end_waits_since().
   std::uint64_t acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& ask,
                         Reply<LockReply> reply);
   /// The wait ends with EINTR, unless the lock was granted meanwhile.
   void cancel(std::uint64_t ticket);
+  /// Nothing is heard of the server: who has waited since then or longer waits no more.
+  void end_waits_since(transport::TimePoint then);
   void give_up(const InodeRef& inode, const LockAsk& ask, Reply<void> reply);
   void test(const InodeRef& inode, const LockAsk& ask, Reply<TestLockReply> reply);
 
@@ -47,9 +51,17 @@ class FileLocks {
                std::function<void(const InodeRef&)> lost, std::function<void()> done);
 
  private:
+  struct Wait {
+    CallId call;
+    transport::TimePoint since;
+  };
+
+  void withdraw(const InodeRef& inode, const LockAsk& ask, std::uint64_t ticket);
   void forget(const InodeRef& inode);
 
   Remote& remote_;
+  const LoopTime& time_;
+  std::map<std::uint64_t, Wait> waits_;  // by ticket
   LockTable table_;
   std::map<std::uint64_t, std::set<std::pair<std::uint64_t, LockKind>>> by_handle_;
   std::uint64_t next_ticket_ = 1;

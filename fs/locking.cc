@@ -9,11 +9,13 @@ std::uint64_t Locking::lock(HandleNumber number, const LockAsk& wanted, Reply<vo
   if (!handle) return reply.fail(handle.error()), 0;
   const InodeRef inode = (*handle)->inode;
   if (wanted.span.type == LockType::none) {
-    unlock(inode, wanted, std::move(reply));
+    unlock(inode, wanted, in_time(std::move(reply)));
     return 0;
   }
   if (unlocks_.contains(inode)) {
-    after_unlocks(inode, [this, number, wanted, reply = std::move(reply)]() mutable {
+    after_unlocks(inode, [this, number, wanted,
+                          reply = std::move(reply)](Result<void> unlocked) mutable {
+      if (!unlocked) return reply.fail(unlocked.error());
       lock(number, wanted, std::move(reply));
     });
     return 0;
@@ -71,7 +73,9 @@ void Locking::test(HandleNumber number, const LockAsk& wanted, Reply<TestLockRep
   const Handle* handle = handles_.find(number);
   if (!handle) return reply.fail(EBADF);
   const InodeRef inode = handle->inode;
-  after_unlocks(inode, [this, inode, wanted, reply = std::move(reply)]() mutable {
+  after_unlocks(inode, [this, inode, wanted,
+                        reply = std::move(reply)](Result<void> unlocked) mutable {
+    if (!unlocked) return reply.fail(unlocked.error());
     locks_.test(inode, wanted, std::move(reply));
   });
 }
@@ -129,7 +133,7 @@ void Locking::closed_by(HandleNumber number, std::uint64_t owner, Reply<void> re
   if (!locks_.holds_any(inode, owner, LockKind::record)) return reply.ok();
   LockAsk all;
   all.owner = owner;
-  unlock_for_good(inode, all, std::move(reply));
+  unlock_for_good(inode, all, in_time(std::move(reply)));
 }
 
 /// What could not be published does not keep others out for ever. The server may hear in any order:
@@ -143,7 +147,7 @@ void Locking::unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void>
     const auto mine = still.lock();  // null: all of this is coming down
     if (!mine || --mine->under_way > 0) return;
     unlocks_.erase(inode);
-    for (auto& then : mine->waiting) std::move(then)();
+    for (Waiting& waiting : mine->waiting) std::move(waiting.then)({});
   };
   unlock(inode, wanted, [this, inode, wanted, ended = std::move(ended),
                          reply = std::move(reply)](Result<void> done) mutable {
@@ -168,10 +172,38 @@ void Locking::closed(const InodeRef& inode, HandleNumber number) {
 
 /// close(2) does not wait for flock(2)'s and open file descriptions' locks to be given up; whoever
 /// asks next does, so that for programs here they end with it.
-void Locking::after_unlocks(const InodeRef& inode, absl::AnyInvocable<void() &&> then) {
+void Locking::after_unlocks(const InodeRef& inode, Then then) {
   const auto found = unlocks_.find(inode);
-  if (found == unlocks_.end()) return std::move(then)();
-  found->second->waiting.push_back(std::move(then));
+  if (found == unlocks_.end()) return std::move(then)({});
+  found->second->waiting.push_back({parts_.time.now, std::move(then)});
+}
+
+/// The server hears of it in any case; who waits for that does not wait for ever.
+Reply<void> Locking::in_time(Reply<void> reply) {
+  const auto waiting = std::make_shared<Waiting>();
+  waiting->since = parts_.time.now;
+  waiting->then = [reply = std::move(reply)](Result<void> done) mutable { reply(done); };
+  unlocking_.push_back(waiting);
+  return [waiting](Result<void> done) {
+    if (auto then = std::exchange(waiting->then, nullptr)) std::move(then)(done);
+  };
+}
+
+void Locking::tick() {
+  std::erase_if(unlocking_, [](const auto& waiting) { return !waiting->then; });
+  if (parts_.time.now - parts_.remote.last_heard() < timeout_) return;
+  const auto then = parts_.time.now - timeout_;
+  locks_.end_waits_since(then);
+  std::vector<Then> late;
+  const auto consider = [&](Waiting& waiting) {
+    if (waiting.since <= then) late.push_back(std::exchange(waiting.then, nullptr));
+  };
+  for (const auto& waiting : unlocking_) consider(*waiting);
+  for (const auto& [inode, unlocks] : unlocks_) {
+    for (Waiting& waiting : unlocks->waiting) consider(waiting);
+    std::erase_if(unlocks->waiting, [](const Waiting& waiting) { return !waiting.then; });
+  }
+  for (Then& each : late) std::move(each)(errno_code(ETIMEDOUT));
 }
 
 void Locking::reclaim(std::function<void()> then) {

@@ -22,9 +22,12 @@ namespace rushfs::fs {
 
 class Locking {
  public:
-  Locking(Remote& remote, Handles& handles, Known& known, NoticeOrder& notice_order,
-          KernelSide& kernel, ChangeLog& log, Writeback& writeback)
-      : locks_(remote),
+  /// `timeout`: how long one operation takes while nothing is heard of the server.
+  Locking(const ClientParts& parts, transport::Duration timeout, Handles& handles, Known& known,
+          NoticeOrder& notice_order, KernelSide& kernel, ChangeLog& log, Writeback& writeback)
+      : parts_(parts),
+        timeout_(timeout),
+        locks_(parts),
         handles_(handles),
         known_(known),
         notice_order_(notice_order),
@@ -33,7 +36,8 @@ class Locking {
         writeback_(writeback) {}
 
   /// To lock, or to unlock. Gives the ticket to cancel a wait with; 0: nothing waits. Errors:
-  /// EBADF, EIO where the handle has lost locks before, what the server says, EINTR of cancel().
+  /// EBADF, EIO where the handle has lost locks before, what the server says, EINTR of cancel(),
+  /// ETIMEDOUT: a lock is not had then, one that was given up ends once the server hears of it.
   std::uint64_t lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply);
   void cancel(std::uint64_t ticket) { locks_.cancel(ticket); }
   void test(HandleNumber handle, const LockAsk& wanted, Reply<TestLockReply> reply);
@@ -46,11 +50,18 @@ class Locking {
   /// After a reconnection: finds out which locks we still have, then runs `then`. What was written
   /// under a lock we lost is not sent.
   void reclaim(std::function<void()> then);
+  /// About once a second.
+  void tick();
 
  private:
+  using Then = absl::AnyInvocable<void(Result<void>) &&>;
+  struct Waiting {
+    transport::TimePoint since;
+    Then then;  // null: it waits no more
+  };
   struct Unlocks {
     int under_way = 0;
-    std::vector<absl::AnyInvocable<void() &&>> waiting;
+    std::vector<Waiting> waiting;
   };
 
   std::uint64_t acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
@@ -59,11 +70,14 @@ class Locking {
                 std::uint64_t epoch, Reply<void> reply);
   void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
   void unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
-  void after_unlocks(const InodeRef& inode, absl::AnyInvocable<void() &&> then);
+  void after_unlocks(const InodeRef& inode, Then then);
+  Reply<void> in_time(Reply<void> reply);
   void publish(const InodeRef& inode, Reply<void> reply);
   void sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply);
   void lost(const InodeRef& inode);
 
+  ClientParts parts_;
+  transport::Duration timeout_;
   FileLocks locks_;
   Handles& handles_;
   Known& known_;
@@ -72,6 +86,7 @@ class Locking {
   ChangeLog& log_;
   Writeback& writeback_;
   std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // of descriptors that were closed
+  std::vector<std::shared_ptr<Waiting>> unlocking_;       // those who wait for it
 };
 
 }  // namespace rushfs::fs

@@ -162,7 +162,7 @@ void Questions::space(NodeNumber node, Reply<StatFsReply> reply) {
         }
         reply(*space_);
       },
-      space_ ? Patience::glance : Patience::prompt);
+      Patience::glance);  // df(1) and file managers look at all mounts, and would wait for this one
 }
 
 }  // namespace rushfs::fs

@@ -18,7 +18,7 @@ Volume::Volume(const ClientParts& parts, Options options)
       access_times_(parts.remote, parts.time, options.access_times),
       questions_(parts.remote, known_, access_times_),
       watchers_(known_, kernel_, questions_),
-      locking_(parts.remote, handles_, known_, notice_order_, kernel_, log_, writeback_),
+      locking_(parts, options.timeout, handles_, known_, notice_order_, kernel_, log_, writeback_),
       holds_(parts, known_, reader_, log_, writeback_),
       conflicts_(parts, known_, handles_, holds_, locking_, writeback_,
                  Rescuer(parts, known_, questions_, log_, options.hostname)),
@@ -96,6 +96,7 @@ transport::SendLimit Volume::set_path(const transport::PathReport& report) {
 void Volume::tick(bool connected) {
   if (!connected) known_.link_lost();
   log_.tick();
+  locking_.tick();
   writeback_.tick(connected);
   conflicts_.tick(connected);
   holds_.tick(connected);

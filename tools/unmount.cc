@@ -28,8 +28,9 @@ namespace {
 constexpr auto kWithoutLink = std::chrono::seconds(20);
 // How long the mount's process may take to close its queue after the unmount.
 constexpr int kFarewellMilliseconds = 30'000;
-/// Whoever only looks (df, a file manager) makes a mount busy for a moment.
-constexpr auto kBusyPatience = std::chrono::seconds(2);
+/// Whoever only looks (df, a file manager) makes a mount busy for a moment; without a link until he
+/// is told what was known (fs::kGlance).
+constexpr auto kBusyPatience = std::chrono::seconds(6);
 constexpr auto kBusyPoll = std::chrono::milliseconds(50);
 
 struct Arguments {

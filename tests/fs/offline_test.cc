@@ -369,3 +369,57 @@ TEST_CASE("several writes that find the queue full wait together") {
   REQUIRE(world.drain());
   CHECK(std::filesystem::file_size(world.exported() / "clip") == 4 << 20);
 }
+
+TEST_CASE("who asks for the space on a server that says nothing is soon told so") {
+  World world;
+  world.silence_link(true);
+  CHECK(time_of(world, [&] {
+          const auto space = world.await<StatFsReply>([&](auto reply) {
+            world.volume().stat_fs(kRootNode, std::move(reply));
+          });
+          CHECK(space.error().value() == ETIMEDOUT);
+        }) < 6s);
+}
+
+TEST_CASE("locks are answered by the timeout without a link, and nobody keeps what he was denied") {
+  World world({.timeout = 10s, .clients = 2});
+  for (const char* name : {"wanted", "held", "closed"}) put(world.exported() / name, "content");
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.kind = LockKind::whole;
+  const auto handle_of = [&](const char* name) {
+    return world.open(name, {.read = true, .write = true}).value().handle;
+  };
+  const auto lock = [&](HandleNumber handle, LockType type, bool wait = false) {
+    ask.span.type = type;
+    ask.wait = wait;
+    const auto done = world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+    return done ? 0 : done.error().value();
+  };
+  const auto theirs = handle_of("wanted");
+  REQUIRE(lock(theirs, LockType::exclusive) == 0);
+  world.choose(1);
+  const auto wanted = handle_of("wanted"), held = handle_of("held");
+  const auto closed = handle_of("closed"), again = handle_of("closed");
+  REQUIRE(lock(held, LockType::exclusive) == 0);
+  REQUIRE(lock(closed, LockType::exclusive) == 0);
+  world.silence_link(true);
+  world.volume().release(closed);
+  std::vector<int> errors;
+  CHECK(time_of(world, [&] {
+          errors.push_back(lock(wanted, LockType::exclusive, true));
+        }) < 12s);
+  CHECK(time_of(world, [&] { errors.push_back(lock(held, LockType::none)); }) < 12s);
+  CHECK(time_of(world, [&] { errors.push_back(lock(again, LockType::exclusive)); }) < 12s);
+  CHECK(errors == std::vector{ETIMEDOUT, ETIMEDOUT, ETIMEDOUT});
+  world.silence_link(false);
+  world.run_for(1min);
+  world.choose(0);
+  REQUIRE(lock(theirs, LockType::none) == 0);
+  world.run_for(1s);
+  ask.owner = 2;
+  CHECK(lock(theirs, LockType::exclusive) == 0);
+  CHECK(lock(handle_of("held"), LockType::exclusive) == 0);
+  CHECK(lock(handle_of("closed"), LockType::exclusive) == 0);
+}
