@@ -5,6 +5,7 @@ import subprocess
 import time
 
 import harness
+from harness import wait_until
 
 
 class RoundTripTest(harness.TestCase):
@@ -47,8 +48,9 @@ class RoundTripTest(harness.TestCase):
         source = self.place.path("clip")
         source.write_bytes(os.urandom(100_000))
         mount = self.mount()
-        self.assertFalse((mount.folder / "other").exists())
-        time.sleep(0.3)  # the folder's listing comes along
+        others = (mount.folder / f"other {number}" for number in range(1000))
+        # The folder's listing comes along with the first.
+        wait_until(lambda: self.spent(mount, next(others).exists) == 0, 10, "listed")
         cost = self.spent(mount, lambda: self.run_on("cp", source, mount.folder / "clip"))
         print("cp of a file:", cost)
         self.assertLessEqual(cost, 1)

@@ -160,8 +160,8 @@ TEST_CASE("a connection goes on when its interface gets a smaller MTU") {
     slow.rate.target = 800_Mbps;
     bench::BenchClient client(loop, slow, {});
     bool done = false;
-    client.start(server.driver().local_address(), {256_MiB, Bytes{0}}, [&] { done = true; });
-    for (int i = 0; i < 100 && client.path_report(Clock::now()).datagram_size < 8972_B; ++i) {
+    client.start(server.driver().local_address(), {512_MiB, Bytes{0}}, [&] { done = true; });
+    for (int i = 0; i < 400 && client.path_report(Clock::now()).datagram_size < 8972_B; ++i) {
       loop.run_for(10ms);
     }
     REQUIRE_FALSE(done);
