@@ -6,6 +6,8 @@ namespace {
 
 /// Questions asked because of one notice. Watchers of more changes than that at once look anew.
 constexpr std::size_t kMaxCompared = 512;
+/// Notices come one per round trip, and a comparison takes one: few wait.
+constexpr std::size_t kMaxWaiting = 64;
 
 }  // namespace
 
@@ -23,11 +25,29 @@ struct Watchers::Comparison {
   struct File {
     InodeRef inode;
     Attributes before;
+    std::optional<Attributes> after;
   };
   std::vector<Name> names;
   std::vector<File> files;
-  std::size_t waiting = 0;
+  std::size_t waiting = 0;  // answers
+
+  /// What `earlier` found is what this one starts from.
+  void follow(const Comparison& earlier);
 };
+
+void Watchers::Comparison::follow(const Comparison& earlier) {
+  for (Name& name : names) {
+    for (const Name& before : earlier.names) {
+      const bool same = before.folder == name.folder && before.name == name.name;
+      if (same && before.after) name.before = before.after;
+    }
+  }
+  for (File& file : files) {
+    for (const File& before : earlier.files) {
+      if (before.inode == file.inode && before.after) file.before = *before.after;
+    }
+  }
+}
 
 std::shared_ptr<Watchers::Comparison> Watchers::remember(const Notice& notice) {
   if (!kernel_.tells_events()) return nullptr;
@@ -40,30 +60,51 @@ std::shared_ptr<Watchers::Comparison> Watchers::remember(const Notice& notice) {
       const auto before = known_.last_known_name(*inode, change.name);
       seen->names.push_back({inode, change.name, before, {}, false});
     } else if (!inode->directory() && !inode->unlinked) {
-      seen->files.push_back({inode, inode->view()});
+      seen->files.push_back({inode, inode->view(), std::nullopt});
     }
   }
   return seen;
 }
 
 void Watchers::compare(const std::shared_ptr<Comparison>& seen) {
-  if (!seen) return;
-  seen->waiting = seen->names.size();
+  if (!seen || (seen->names.empty() && seen->files.empty())) return;
+  if (comparisons_.size() > kMaxWaiting) return;
+  comparisons_.push_back(seen);
+  if (comparisons_.size() == 1) begin();
+}
+
+void Watchers::begin() {
+  const auto seen = comparisons_.front();
+  seen->waiting = seen->names.size() + seen->files.size();
   for (auto& name : seen->names) {
     auto found = [this, seen, &name](Result<NodeReference> now) {
       if (now) {
         name.after = known_.inodes().find(now->number);
         if (*name.after) known_.inodes().forget(now->number, 1);
       }
-      if (--seen->waiting == 0) tell_names(*seen);
+      answered(*seen);
     };
     questions_.lookup(name.folder->number, name.name, std::move(found));
   }
-  for (const auto& file : seen->files) {
+  for (auto& file : seen->files) {
     questions_.attributes(file.inode->number, [this, seen, &file](Result<Attributes> now) {
-      if (now) tell_file(file.inode, file.before, *now);
+      if (now) file.after = *now;
+      answered(*seen);
     });
   }
+}
+
+void Watchers::answered(Comparison& seen) {
+  if (--seen.waiting > 0) return;
+  tell_names(seen);
+  for (const auto& file : seen.files) {
+    if (file.after) tell_file(file.inode, file.before, *file.after);
+  }
+  for (const auto& later : comparisons_) {
+    if (later.get() != &seen) later->follow(seen);
+  }
+  comparisons_.pop_front();
+  if (!comparisons_.empty()) begin();
 }
 
 void Watchers::tell_names(Comparison& seen) {
