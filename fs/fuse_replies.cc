@@ -5,7 +5,9 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <vector>
 
 #include "fs/fuse_kernel.h"
@@ -126,11 +128,20 @@ void FuseSession::Kernel::bytes(FuseRequest& request, const Result<Slices>& slic
   if (!slices) return fail(request, slices.error().value());
   const auto handle = take(request);
   if (!handle) return;
+  // Where many small writes wait, there are more parts than writev(2) takes, and a reply that
+  // fails there leaves whoever reads waiting for ever.
+  constexpr std::size_t kMostParts = IOV_MAX - 1;  // beside the header
+  Buffer joined;
   std::vector<iovec> parts;
-  parts.reserve(slices->size());
+  parts.reserve(std::min(slices->size(), kMostParts));
   for (const auto& slice : *slices) {
-    parts.push_back({const_cast<std::uint8_t*>(slice.bytes.data()), slice.bytes.size()});
+    if (slices->size() > kMostParts) {
+      joined.insert(joined.end(), slice.bytes.begin(), slice.bytes.end());
+    } else {
+      parts.push_back({const_cast<std::uint8_t*>(slice.bytes.data()), slice.bytes.size()});
+    }
   }
+  if (!joined.empty()) parts.push_back({joined.data(), joined.size()});
   fuse_reply_iov(handle, parts.data(), static_cast<int>(parts.size()));
 }
 

@@ -52,6 +52,26 @@ class OpenModesTest(harness.TestCase):
         os.close(handle)
         self.assertEqual(self.on_server("direct"), back[:])
 
+    def test_thousands_of_small_writes_that_wait_are_read_at_once(self):
+        mount = self.mount()
+        content = bytearray(MiB)
+        with open(mount.folder / "small", "w+b", buffering=0) as file:
+            handle = os.open(mount.folder / "small", os.O_RDONLY | os.O_DIRECT)
+            self.server.process.send_signal(signal.SIGSTOP)
+            try:
+                for number in range(3000):
+                    content[number * 300:number * 300 + 10] = number.to_bytes(10, "little")
+                    os.pwrite(file.fileno(), number.to_bytes(10, "little"), number * 300)
+                os.truncate(file.fileno(), MiB)
+                back = mmap.mmap(-1, MiB)
+                self.assertEqual(os.preadv(handle, [back], 0), MiB)
+            finally:
+                self.server.process.send_signal(signal.SIGCONT)
+            os.close(handle)
+        self.assertEqual(back[:], bytes(content))
+        mount.wait()
+        self.assertEqual(self.on_server("small"), bytes(content))
+
     def test_o_append_writes_to_the_end_wherever_the_position_is(self):
         mount = self.mount()
         (self.server.folder / "log").write_bytes(b"old ")
