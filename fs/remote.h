@@ -38,7 +38,8 @@ struct CallId {
 enum class Patience : std::uint8_t {
   prompt,   // a program waits: ETIMEDOUT after the mount's timeout; when a call has waited so long
             // in vain, as a glance until the server is heard of again
-  glance,   // an older answer is at hand: ETIMEDOUT after kGlance, or when the link is found dead
+  glance,   // an older answer is at hand, or a late one is of no use: ETIMEDOUT after kGlance, or
+            // when the link is found dead
   patient,  // nobody waits: repeated over every reconnection until answered
 };
 /// A person notices the first second; a loaded link may need most of the others.

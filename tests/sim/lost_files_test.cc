@@ -5,9 +5,8 @@
 
 #include <cstdlib>
 
-#include "tests/fs/client_world.h"
 #include "tests/sim/chance.h"
-#include "tests/sim/memory_store.h"
+#include "tests/sim/memory_world.h"
 
 namespace rushfs::sim {
 
@@ -19,7 +18,9 @@ using namespace rushfs::fs;
 class Recorder {
  public:
   explicit Recorder(std::uint64_t seed)
-      : chance_(seed), owner_(make_world(seed)), world_(*owner_) {}
+      : chance_(seed),
+        owner_(make_memory_world(disk_, {.seed = seed, .longest_delay = 30ms})),
+        world_(*owner_) {}
 
   void run() {
     for (int i = 0; i < 150; ++i) {
@@ -47,18 +48,6 @@ class Recorder {
   /// The next process does not know which of those that were written first without a link are new.
   std::string taken_for(const std::string& name) const {
     return killed_ ? name.substr(0, name.find(" (conflict")) : name;
-  }
-  std::unique_ptr<fs::test::World> make_world(std::uint64_t seed) {
-    fs::test::WorldOptions options;
-    options.seed = seed;
-    options.shortest_delay = 1ms;
-    options.longest_delay = 30ms;
-    options.place = testing::TemporaryFolder::Place::memory;
-    options.store = [this](const LoopTime& time) {
-      if (!disk_) disk_ = std::make_unique<MemoryDisk>(time);
-      return open_memory_store(*disk_);
-    };
-    return std::make_unique<fs::test::World>(options);
   }
 
   void step() {

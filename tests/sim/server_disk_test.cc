@@ -3,10 +3,8 @@
 // knows.
 #include <catch2/catch.hpp>
 
-#include "tests/fs/client_world.h"
 #include "tests/fs/server_harness.h"
-#include "tests/sim/memory_disk.h"
-#include "tests/sim/memory_store.h"
+#include "tests/sim/memory_world.h"
 
 using namespace rushfs;
 using namespace rushfs::fs;
@@ -16,19 +14,8 @@ using namespace std::chrono_literals;
 namespace {
 
 struct Story {
-  explicit Story(std::size_t clients, std::uint64_t seed = 1) {
-    fs::test::WorldOptions options;
-    options.seed = seed;
-    options.clients = clients;
-    options.shortest_delay = 1ms;
-    options.longest_delay = 20ms;
-    options.place = testing::TemporaryFolder::Place::memory;
-    options.store = [this](const LoopTime& time) {
-      if (!disk) disk = std::make_unique<MemoryDisk>(time);
-      return open_memory_store(*disk);
-    };
-    world = std::make_unique<fs::test::World>(options);
-  }
+  explicit Story(std::size_t clients)
+      : world(make_memory_world(disk, {.longest_delay = 20ms, .clients = clients})) {}
   std::unique_ptr<MemoryDisk> disk;
   std::unique_ptr<fs::test::World> world;
   std::string on_platter() { return *disk->look_up(*disk->root(), "clip").value()->on_platter; }
