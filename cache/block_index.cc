@@ -25,15 +25,17 @@ BlockIndex::BlockIndex(const std::filesystem::path& file) : path_(file) {
     if (load()) return;
     spdlog::warn("{}; starting with an empty cache", table_->last_failure());
   } catch (const DatabaseError& error) {
-    if (!error.damaged()) throw;
-    spdlog::warn("{}; starting with an empty cache", error.what());
+    if (error.kind() == DatabaseError::Kind::unusable) throw;
+    const bool damaged = error.kind() == DatabaseError::Kind::damaged;
+    spdlog::log(damaged ? spdlog::level::warn : spdlog::level::info,
+                "{}; starting with an empty cache", error.what());
   }
   start_empty();
 }
 
 void BlockIndex::start_empty() {
   table_.reset();
-  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path_.string() + suffix);
+  Database::remove(path_);
   blocks_.clear();
   files_.clear();
   by_id_.clear();

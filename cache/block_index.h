@@ -40,8 +40,8 @@ class BlockIndex {
     absl::flat_hash_map<std::uint64_t, Blocks::iterator> blocks;
   };
 
-  // Loads the table; a damaged one is replaced by an empty one, with a log line. Throws
-  // DatabaseError when the file cannot be used.
+  // Loads the table; a damaged one, or another rushfs's, is replaced by an empty one, with a log
+  // line. Throws DatabaseError when the file cannot be used.
   explicit BlockIndex(const std::filesystem::path& file);
 
   // Data files are no longer than ext4 allows, 16 TiB less a page.

@@ -53,6 +53,15 @@ Database::Database(const std::filesystem::path& file, Durability durability,
   }
 }
 
+Database::Database(const std::filesystem::path& file, Durability durability) : file_(file) {
+  try {
+    open(durability);
+  } catch (...) {
+    sqlite3_close(handle_);
+    throw;
+  }
+}
+
 Database::~Database() {
   [[maybe_unused]] const int code = sqlite3_close(handle_);
   assert(code == SQLITE_OK);
@@ -84,19 +93,19 @@ void Database::prepare_schema(std::string_view schema, std::uint32_t format) {
   std::string tables;
   {
     Statement version(*this, "read the format version of", "PRAGMA user_version");
-    if (!version.step()) throw DatabaseError(last_failure_, true);
+    if (!version.step()) throw DatabaseError(last_failure_, DatabaseError::Kind::damaged);
     found = version.integer(0);
     Statement list(*this, "read the schema of",
                    "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid");
     Result<bool> row = list.step();
     for (; row && *row; row = list.step()) tables.append(list.text(0)).append(";\n");
-    if (!row) throw DatabaseError(last_failure_, true);
+    if (!row) throw DatabaseError(last_failure_, DatabaseError::Kind::damaged);
   }
   if (found > format) {
     throw DatabaseError(file_.string() + " has format " + std::to_string(found) +
                             ", made by a newer rushfs; this one knows up to " +
                             std::to_string(format),
-                        false);
+                        DatabaseError::Kind::newer);
   }
   if (found == 0 && tables.empty()) {
     const std::string create = "BEGIN IMMEDIATE; " + std::string(schema) +
@@ -106,12 +115,12 @@ void Database::prepare_schema(std::string_view schema, std::uint32_t format) {
   } else if (found < format && found > 0) {
     throw DatabaseError(file_.string() + " has format " + std::to_string(found) +
                             ", made by an older rushfs; this one knows format " +
-                            std::to_string(format) + ". What is in it is sent by that one",
-                        false);
+                            std::to_string(format),
+                        DatabaseError::Kind::older);
   } else if (found != format || tables != schema) {
     throw DatabaseError(file_.string() + " is damaged: its tables are not those of format " +
                             std::to_string(format),
-                        true);
+                        DatabaseError::Kind::damaged);
   }
 }
 
@@ -124,13 +133,18 @@ boost::system::error_code Database::failed(std::string_view attempt, int code) {
 
 void Database::throw_failure(std::string_view attempt, int code) {
   const bool damaged = failed(attempt, code).value() == EBADMSG;
-  throw DatabaseError(last_failure_, damaged);
+  throw DatabaseError(last_failure_,
+                      damaged ? DatabaseError::Kind::damaged : DatabaseError::Kind::unusable);
 }
 
 Result<void> Database::execute(const char* sql) {
   const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return failed(std::string("execute ") + sql + " on", code);
   return {};
+}
+
+void Database::remove(const std::filesystem::path& file) {
+  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(file.string() + suffix);
 }
 
 Result<void> Database::check() {

@@ -19,13 +19,18 @@ namespace rushfs::cache {
 // Start-up failure; what() names the file, the attempt and SQLite's reason.
 class DatabaseError : public std::runtime_error {
  public:
-  DatabaseError(const std::string& message, bool damaged)
-      : std::runtime_error(message), damaged_(damaged) {}
-  // The file is not a sound database of ours (as opposed to: it cannot be reached).
-  bool damaged() const { return damaged_; }
+  enum class Kind {
+    unusable,  // it cannot be reached
+    damaged,   // not a sound database of ours
+    older,     // an older rushfs's
+    newer,     // a newer rushfs's
+  };
+
+  DatabaseError(const std::string& message, Kind kind) : std::runtime_error(message), kind_(kind) {}
+  Kind kind() const { return kind_; }
 
  private:
-  bool damaged_;
+  Kind kind_;
 };
 
 // In steady state failures are errno values: ENOSPC, EIO, EBADMSG (damaged), EROFS, ENOMEM, ...;
@@ -38,9 +43,11 @@ class Database {
 
   // Opens or creates the file, in write-ahead-log mode and locked for this process alone.
   // A new file gets `schema` and `format` (as user_version). Throws DatabaseError; a file of a
-  // newer format is refused with a sentence, one whose schema differs counts as damaged.
+  // another format is refused with a sentence, one whose schema differs counts as damaged.
   Database(const std::filesystem::path& file, Durability durability, std::string_view schema,
            std::uint32_t format);
+  // Opens the file as it is, whatever its tables are.
+  Database(const std::filesystem::path& file, Durability durability);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -49,6 +56,9 @@ class Database {
   // Runs SQLite's own check of the file's structure; EBADMSG when it finds something.
   Result<void> check();
   const std::string& last_failure() const { return last_failure_; }
+
+  // The file and its log, in an order that a crash cannot make an older state of.
+  static void remove(const std::filesystem::path& file);
 
  private:
   friend class Statement;

@@ -22,6 +22,19 @@ std::span<const std::uint8_t> bytes_of(std::string_view text) {
 
 }  // namespace
 
+bool QueueLog::holds_nothing(const std::filesystem::path& file) {
+  try {
+    Database database(file, Database::Durability::every_commit);
+    Statement count(database, "count the operations of",
+                    "SELECT (SELECT count(*) FROM operation), operations FROM queue");
+    if (!database.check()) return false;
+    const Result<bool> row = count.step();
+    return row && *row && count.integer(0) == 0 && count.integer(1) == 0;
+  } catch (const DatabaseError&) {
+    return false;
+  }
+}
+
 QueueLog::QueueLog(const std::filesystem::path& file)
     : database_(file, Database::Durability::every_commit, kSchema, kFormat),
       list_nodes_(database_, "list the nodes of", "SELECT id, node, name, base FROM node"),
@@ -39,7 +52,7 @@ QueueLog::QueueLog(const std::filesystem::path& file)
       put_header_(database_, "store the header of",
                   "INSERT OR REPLACE INTO queue (rowid, id, reserved_sequence, operations,"
                   " checksums, checksum) VALUES (1, ?, ?, ?, ?, ?)") {
-  if (!database_.check()) throw DatabaseError(last_failure(), true);
+  if (!database_.check()) throw DatabaseError(last_failure(), DatabaseError::Kind::damaged);
   is_new_ = !read_header();
   if (is_new_) create_header();
 }
@@ -49,14 +62,18 @@ bool QueueLog::read_header() {
   Statement statement(database_, "read the header of",
                       "SELECT id, reserved_sequence, operations, checksums, checksum FROM queue");
   const Result<bool> row = statement.step();
-  if (!row) throw DatabaseError(last_failure(), row.error().value() == EBADMSG);
+  if (!row) {
+    const bool damaged = row.error().value() == EBADMSG;
+    throw DatabaseError(last_failure(),
+                        damaged ? DatabaseError::Kind::damaged : DatabaseError::Kind::unusable);
+  }
   if (!*row) return false;
   const std::span<const std::uint8_t> id = statement.blob(0);
   if (id.size() == header_.id.size()) std::copy(id.begin(), id.end(), header_.id.begin());
   header_.reserved_sequence = statement.integer(1);
   header_.totals = {statement.integer(2), statement.integer(3)};
   if (id.size() != header_.id.size() || statement.integer(4) != checksum_of(header_)) {
-    throw DatabaseError("the header of the queue is damaged", true);
+    throw DatabaseError("the header of the queue is damaged", DatabaseError::Kind::damaged);
   }
   return true;
 }
@@ -64,10 +81,12 @@ bool QueueLog::read_header() {
 void QueueLog::create_header() {
   std::array<std::uint8_t, 16> id;
   if (::getrandom(id.data(), id.size(), 0) != static_cast<ssize_t>(id.size())) {
-    throw DatabaseError("no random bytes for the id of a new queue", false);
+    throw DatabaseError("no random bytes for the id of a new queue", DatabaseError::Kind::unusable);
   }
   header_.id = id;
-  if (!put_header(header_)) throw DatabaseError(last_failure(), false);
+  if (!put_header(header_)) {
+    throw DatabaseError(last_failure(), DatabaseError::Kind::unusable);
+  }
 }
 
 Result<void> QueueLog::put_header(const Header& header) {

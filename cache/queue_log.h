@@ -61,6 +61,9 @@ class QueueLog {
       " bytes_checksum INTEGER NOT NULL, appended INTEGER NOT NULL, row_checksum INTEGER NOT NULL,"
       " error INTEGER NOT NULL, message BLOB NOT NULL) STRICT;\n";
 
+  // Of any format: the file is sound and has no operation in it.
+  static bool holds_nothing(const std::filesystem::path& file);
+
   // Throws DatabaseError, also when SQLite's check of the file finds damage.
   explicit QueueLog(const std::filesystem::path& file);
 

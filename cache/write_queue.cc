@@ -14,7 +14,16 @@ WriteQueue::WriteQueue(const Options& options) {
   try {
     state_ = std::make_unique<State>(options);
   } catch (const DatabaseError& error) {
-    if (!error.damaged()) throw;
+    if (error.kind() == DatabaseError::Kind::unusable ||
+        error.kind() == DatabaseError::Kind::newer) {
+      throw;
+    }
+    if (error.kind() == DatabaseError::Kind::older) {
+      throw std::runtime_error(std::string(error.what()) +
+                               ". Changes that were not sent are in it, and nothing was changed."
+                               " Mount with that one until `rushfs wait` returns, then with this"
+                               " one");
+    }
     throw std::runtime_error(std::string(error.what()) + ". Nothing was changed. Move " +
                              options.folder.string() +
                              " aside to start with an empty queue; what was not sent is in it");

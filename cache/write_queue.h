@@ -51,9 +51,10 @@ class WriteQueue {
   };
   using Id = std::array<std::uint8_t, 16>;
 
-  // Opens or creates the queue. Throws std::runtime_error, changing nothing, when the folder
-  // cannot be used: another process holds it (the message names its pid), no permission, a newer
-  // format, or a log so damaged that operations would be lost by going on.
+  // Opens or creates the queue; one of an older format with nothing in it is begun anew. Throws
+  // std::runtime_error, changing nothing, when the folder cannot be used: another process holds it
+  // (the message names its pid), no permission, a newer format, an older one with operations in it,
+  // or a log so damaged that operations would be lost by going on.
   explicit WriteQueue(const Options& options);
   ~WriteQueue();  // tries to commit; no promise
   WriteQueue(const WriteQueue&) = delete;

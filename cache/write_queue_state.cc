@@ -22,6 +22,19 @@ std::uint64_t microseconds_of(std::chrono::system_clock::time_point time) {
       std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count());
 }
 
+// One of an older format with nothing in it makes way for a new one.
+QueueLog open_log(const std::filesystem::path& file, QueueData& data) {
+  try {
+    return QueueLog(file);
+  } catch (const DatabaseError& error) {
+    if (error.kind() != DatabaseError::Kind::older || !QueueLog::holds_nothing(file)) throw;
+    spdlog::info("{}. Nothing is queued in it: a new one takes its place", error.what());
+  }
+  data.collect_garbage();
+  Database::remove(file);
+  return QueueLog(file);
+}
+
 }  // namespace
 
 WriteQueue::State::State(const Options& chosen)
@@ -29,7 +42,7 @@ WriteQueue::State::State(const Options& chosen)
       lock(chosen.folder),
       reserve(chosen.folder / "reserve"),
       data(chosen.folder / "data"),
-      log(chosen.folder / "queue.db") {
+      log(open_log(chosen.folder / "queue.db", data)) {
   load_log();
   if (const Result<void> synced = sync_folder(chosen.folder); !synced) {
     throw std::runtime_error("cannot sync folder " + chosen.folder.string() + ": " +
@@ -54,15 +67,15 @@ void WriteQueue::State::load_log() {
             (!known.empty() && row.sequence <= known.rbegin()->first)) {
           throw DatabaseError(
               fmt::format("{} is damaged: no operation can have number {}", file, row.sequence),
-              true);
+              DatabaseError::Kind::damaged);
         }
         const auto node = nodes.find(row.node);
         load_operation(row, node == nodes.end() ? nullptr : node->second);
       });
-  if (!loaded) throw DatabaseError(log.last_failure(), true);
+  if (!loaded) throw DatabaseError(log.last_failure(), DatabaseError::Kind::damaged);
   if (log.is_new() && !data.empty()) {
     throw DatabaseError(file + " is missing or empty, but there is data of queued operations",
-                        true);
+                        DatabaseError::Kind::damaged);
   }
   const LogTotals& expected = log.header().totals;
   const LogTotals& found = index.totals();
@@ -70,7 +83,7 @@ void WriteQueue::State::load_log() {
     throw DatabaseError(
         fmt::format("{} is damaged: it should hold {} queued operations, but has {}", file,
                     expected.operations, found.operations),
-        true);
+        DatabaseError::Kind::damaged);
   }
   if (found.checksums != expected.checksums) {
     spdlog::error("{} is damaged: operations that do not match their checksums will be held back",

@@ -80,8 +80,8 @@ class Mount::Implementation {
   MountGuard guard_;  // forked, as the next, before there are files and threads
   std::unique_ptr<ReplayProcess> replay_;
   LoopTime time_;
+  cache::WriteQueue queue_;  // refused before blocks of another format are given up
   cache::BlockCache blocks_;
-  cache::WriteQueue queue_;
   std::uint64_t queue_capacity_;
 
   AsioLoop file_loop_{file_context, [this] { refresh(); }};
@@ -109,10 +109,10 @@ class Mount::Implementation {
 Mount::Implementation::Implementation(MountConfig config)
     : config_(std::move(config)),
       replay_(config_.tell_watchers ? new ReplayProcess(config_.mount_point) : nullptr),
-      blocks_((make_cache_folder(config_.cache_directory),
-               cache::BlockCache::Options{config_.cache_directory / "blocks", config_.cache_size})),
-      queue_({config_.cache_directory / "queue",
-              config_.queue_size ? config_.queue_size : kUnlimited}),
+      queue_((make_cache_folder(config_.cache_directory),
+              cache::WriteQueue::Options{config_.cache_directory / "queue",
+                                         config_.queue_size ? config_.queue_size : kUnlimited})),
+      blocks_({config_.cache_directory / "blocks", config_.cache_size}),
       queue_capacity_(config_.queue_size),
       carrier_(config_.servers, judge()) {
   claim_cache_folder(config_.cache_directory, config_.export_name, queue_.stats().operations > 0);

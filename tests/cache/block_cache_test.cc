@@ -1,4 +1,5 @@
 #include "cache/block_cache.h"
+#include "cache/database.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -213,6 +214,18 @@ TEST_CASE("a damaged index is replaced by an empty one and its data removed") {
   CHECK(used_on_disk(folder.path()) == 0);
   cache.put("clip", 1, 0, bytes_from_seed(9, 5000));
   CHECK(cache.read("clip", 1, 0));
+}
+
+TEST_CASE("the blocks of another rushfs are given up") {
+  const TemporaryFolder folder;
+  { BlockCache({folder.path(), kPlenty}).put("clip", 1, 0, bytes_from_seed(1, 5000)); }
+  {
+    Database database(folder.path() / "blocks.db", Database::Durability::consistent);
+    REQUIRE(database.execute("PRAGMA user_version = 99"));
+  }
+  BlockCache cache({folder.path(), kPlenty});
+  CHECK(cache.stats().blocks == 0);
+  CHECK(used_on_disk(folder.path()) == 0);
 }
 
 TEST_CASE("data without a row is garbage, a row without data is a miss") {

@@ -74,6 +74,13 @@ void damage(Buffer& bytes, std::mt19937_64& random) {
   }
 }
 
+void set_format(const Path& file, std::uint32_t format) {
+  Database database(file, Database::Durability::every_commit);
+  REQUIRE(database.execute(
+      ("PRAGMA user_version = " + std::to_string(format) + "; PRAGMA wal_checkpoint(TRUNCATE)")
+          .c_str()));
+}
+
 // Whatever the queue gives out is what was put in. Returns how many operations it still has.
 std::uint64_t judge(WriteQueue& queue) {
   std::set<std::uint64_t> numbers;
@@ -208,18 +215,42 @@ TEST_CASE("a queue whose log is gone is not mistaken for a new one") {
 TEST_CASE("a queue of another rushfs is refused with a sentence and left alone") {
   const TemporaryFolder folder(Place::memory);
   fill(folder.path());
-  const auto [format, made_by] =
-      GENERATE(std::pair(99, "a newer"), std::pair(1, "an older"));
+  const auto [format, made_by, advice] = GENERATE(
+      std::tuple(99, "a newer", "knows up to"), std::tuple(1, "an older", "`rushfs wait` returns"));
+  set_format(folder.path() / "queue.db", format);
+  const Buffer before = read_file(folder.path() / "queue.db");
+  CHECK_THROWS_WITH(
+      WriteQueue({folder.path(), kPlenty}),
+      Catch::Contains("format " + std::to_string(format) + ", made by " + made_by + " rushfs") &&
+          Catch::Contains(advice));
+  CHECK(read_file(folder.path() / "queue.db") == before);
+  set_format(folder.path() / "queue.db", QueueLog::kFormat);
+  WriteQueue queue({folder.path(), kPlenty});
+  CHECK(judge(queue) == kOperations);
+}
+
+TEST_CASE("a queue of an older rushfs with nothing in it is begun anew") {
+  const TemporaryFolder folder(Place::memory);
+  const bool left_bytes = GENERATE(false, true);
+  fill(folder.path());
+  WriteQueue::Id before;
   {
-    Buffer bytes = read_file(folder.path() / "queue.db");
-    // The last byte of user_version in SQLite's header.
-    bytes[63] = static_cast<std::uint8_t>(format);
-    write_file(folder.path() / "queue.db", bytes);
-    std::filesystem::remove(folder.path() / "queue.db-wal");
+    WriteQueue queue({folder.path(), kPlenty});
+    before = queue.id();
+    for (const std::string node : {"n", "nn", "nnn"}) queue.discard(node);
+    REQUIRE(queue.commit());
+    if (left_bytes) write_file(folder.path() / "data/000000000009.data", Buffer(100, 1));
   }
-  CHECK_THROWS_WITH(WriteQueue({folder.path(), kPlenty}),
-                    Catch::Contains("format " + std::to_string(format) + ", made by " + made_by +
-                                    " rushfs"));
+  {
+    Database database(folder.path() / "queue.db", Database::Durability::every_commit);
+    // As format 1 was.
+    REQUIRE(database.execute("ALTER TABLE node DROP COLUMN base; PRAGMA user_version = 1"));
+  }
+  WriteQueue queue({folder.path(), kPlenty});
+  CHECK(queue.id() != before);
+  CHECK(queue.stats().operations == 0);
+  REQUIRE(queue.append_write({"n", "n", {}}, kStep, data_of(1)));
+  CHECK(queue.commit());
 }
 
 }  // namespace rushfs::cache
