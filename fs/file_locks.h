@@ -40,6 +40,10 @@ class FileLocks {
 
   /// The owner has some of the span to himself: what he wrote may be meant for whoever comes next.
   bool excludes(const InodeRef& inode, const LockAsk& ask) const;
+  /// As LockTable::exclusive_until().
+  std::uint64_t exclusive_until(const InodeRef& inode, std::uint64_t byte) const {
+    return table_.exclusive_until(inode->node, byte);
+  }
   bool holds_any(const InodeRef& inode, std::uint64_t owner, LockKind kind) const;
   bool any() const { return !table_.empty(); }
   /// Owners that have locked through the handle; it is forgotten.

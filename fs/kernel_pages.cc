@@ -61,15 +61,18 @@ void KernelPages::cut(std::uint64_t size) {
 }
 
 std::vector<KernelPages::Range> KernelPages::changed(std::uint64_t offset,
-                                                     std::span<const std::uint8_t> bytes) {
+                                                     std::span<const std::uint8_t> bytes,
+                                                     const OursUntil& ours_until) {
   std::vector<Range> ranges;
+  std::uint64_t joins_to = offset;  // what begins here or before goes with the last range
   const auto add = [&](std::uint64_t from, std::uint64_t length) {
-    if (!ranges.empty() && ranges.back().offset + ranges.back().bytes.size() == from) {
-      length += ranges.back().bytes.size();
+    const std::uint64_t end = from + length;
+    if (!ranges.empty() && from <= joins_to) {
       from = ranges.back().offset;
       ranges.pop_back();
     }
-    ranges.push_back({from, bytes.subspan(from - offset, length)});
+    ranges.push_back({from, bytes.subspan(from - offset, end - from)});
+    if (end > joins_to) joins_to = ours_until(end);
   };
   each_page(offset, bytes, [&](std::uint64_t number, std::uint64_t at, auto piece) {
     const Page* page = known(number);

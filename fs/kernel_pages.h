@@ -31,9 +31,12 @@ class KernelPages {
     std::uint64_t offset = 0;  // in the file
     std::span<const std::uint8_t> bytes;
   };
-  /// What of `bytes`, that the kernel has in its pages, a program has changed; in order. They are
-  /// known from now on.
-  std::vector<Range> changed(std::uint64_t offset, std::span<const std::uint8_t> bytes);
+  /// The bytes from this one to the one returned nobody else may change now.
+  using OursUntil = std::function<std::uint64_t(std::uint64_t byte)>;
+  /// What of `bytes`, that the kernel has in its pages, a program has changed; in order. What lies
+  /// between and is ours comes along, so that there are fewer. They are known from now on.
+  std::vector<Range> changed(std::uint64_t offset, std::span<const std::uint8_t> bytes,
+                             const OursUntil& ours_until);
 
  private:
   using Page = std::vector<std::uint8_t>;

@@ -222,6 +222,17 @@ bool LockTable::excludes(const LockRequest& request) const {
   });
 }
 
+std::uint64_t LockTable::exclusive_until(const NodeId& id, std::uint64_t byte) const {
+  const auto node = nodes_.find(id);
+  if (node == nodes_.end()) return byte;
+  std::uint64_t until = byte;
+  for (const auto& [owner, process, span] : node->second.held) {
+    const bool has = span.type == LockType::exclusive && span.first <= byte && byte <= span.last;
+    if (has) until = std::max(until, span.last + 1);
+  }
+  return until;
+}
+
 std::vector<LockRequest> LockTable::all() const {
   std::vector<LockRequest> out;
   for (const auto& [id, node] : nodes_) {

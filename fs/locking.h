@@ -47,6 +47,10 @@ class Locking {
   void closed(const InodeRef& inode, HandleNumber handle);
 
   bool any() const { return locks_.any(); }
+  /// Bytes from `byte` to here nobody on another mount may have locked now.
+  std::uint64_t exclusive_until(const InodeRef& inode, std::uint64_t byte) const {
+    return locks_.exclusive_until(inode, byte);
+  }
   /// After a reconnection: finds out which locks we still have, then runs `then`. What was written
   /// under a lock we lost is not sent.
   void reclaim(std::function<void()> then);

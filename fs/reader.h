@@ -126,15 +126,17 @@ class Reader {
   void server_answered(const InodeRef& inode, const ExtentRef& extent,
                        Result<Answer<ReadReply>> answer);
   void fit(Inode& inode, const ExtentRef& extent, std::uint64_t length);
+  void delivered(std::uint64_t bytes);
+
+  // reader_memory.cc
   void ready(const InodeRef& inode, const ExtentRef& extent, std::uint64_t store_to);
   void fail(Inode& inode, const ExtentRef& extent, boost::system::error_code error);
   void unkeep(Inode& inode, const ExtentRef& extent);
-  void cut(Inode& inode, const ExtentRef& hole, std::uint64_t from, std::uint64_t to);
+  void cut(Inode& inode, const ExtentRef& extent, std::uint64_t from, std::uint64_t to);
   void touch(const ExtentRef& extent);
   void make_room();
   void store(const InodeRef& inode, std::uint64_t from, std::uint64_t to);
   void store_block(Inode& inode, std::uint64_t block, Slices parts);
-  void delivered(std::uint64_t bytes);
 
   ClientParts parts_;
   std::function<void(Inode&)> changed_;

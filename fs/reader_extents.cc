@@ -1,6 +1,5 @@
-// The extents of a file in memory: how they are fetched, kept, stored and dropped.
+// The extents of a file in memory: how they are found and fetched.
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 
 #include "fs/reader.h"
@@ -10,25 +9,12 @@ namespace rushfs::fs {
 namespace {
 
 constexpr std::uint64_t kBlock = cache::kBlockBytes;
-/// What was read a moment ago is often read again (probe, then play); and it is what lets a block
-/// be put together from parts.
-constexpr std::uint64_t kRecentMemory = 64 << 20;
-/// A cache disk slower than the link must not make us hold all that came over it.
-constexpr std::uint64_t kMostBeingStored = 128 << 20;
-/// A slow one gets no more than this once its last block took so long: who opens a file asks it
-/// what it has.
-constexpr std::uint64_t kLittleBeingStored = 4 << 20;
-constexpr transport::Duration kStoringPatience = std::chrono::milliseconds(250);
 /// 4 MiB under way fill 100 Mb/s over 300 ms.
 constexpr std::uint64_t kSmallestWindow = 4 << 20;
 /// Times of what arrives in a round trip: where packets are lost, a reply takes two or three.
 constexpr std::uint64_t kRoundTripsInFlight = 4;
 /// 10 Gb/s over 100 ms, and a bound on memory.
 constexpr std::uint64_t kLargestWindow = 128 << 20;
-
-bool maybe_on_disk(const Content& content, std::uint64_t block) {
-  return !content.disk_known || content.on_disk.contains(block);
-}
 
 }  // namespace
 
@@ -37,7 +23,7 @@ void Reader::attached(std::uint32_t max_read) { max_read_ = std::min(max_read, k
 bool Reader::has_start(const Inode& inode) const {
   const auto& content = inode.content;
   if (inode.server.size == 0) return true;
-  return content.extents.contains(0) || maybe_on_disk(content, 0);
+  return content.extents.contains(0) || content.maybe_on_disk(0);
 }
 
 void Reader::prepare(const InodeRef& inode, Loop::Job done) {
@@ -87,6 +73,7 @@ void Reader::cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, 
                    const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit) {
   auto& extents = inode->content.extents;
   std::uint64_t at = from;
+  bool hole = false;
   while (at < to) {
     auto next = extents.upper_bound(at);
     if (next != extents.begin()) {
@@ -97,8 +84,7 @@ void Reader::cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, 
         if (priority == Priority::demand) {
           here->stream = nullptr;  // no longer only a guess
           status_.hits += end - at;
-          // What a hole is known to be is stored where programs look.
-          if (here->state == Extent::State::ready && here->data_end() < end) store(inode, at, end);
+          hole |= here->state == Extent::State::ready && here->data_end() < end;
         }
         visit(here);
         at = end;
@@ -109,6 +95,8 @@ void Reader::cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, 
     fill_gap(inode, at, gap_end, priority, stream, visit);
     at = gap_end;
   }
+  // What a hole is known to be is stored where programs look.
+  if (hole) store(inode, from, to);
 }
 
 // [from, to) lies in no extent. Blocks on disk are loaded one by one; the rest is asked of the
@@ -119,10 +107,10 @@ void Reader::fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t t
   std::uint64_t at = from;
   while (at < to) {
     const std::uint64_t block = at / kBlock;
-    const bool disk = maybe_on_disk(inode->content, block);
+    const bool disk = inode->content.maybe_on_disk(block);
     std::uint64_t end = std::min(to, (block + 1) * kBlock);
     if (!disk) {
-      while (end < to && !maybe_on_disk(inode->content, end / kBlock)) {
+      while (end < to && !inode->content.maybe_on_disk(end / kBlock)) {
         end = std::min(to, end + kBlock);
       }
       end = std::min(end, at + max_read_);
@@ -216,163 +204,6 @@ void Reader::server_answered(const InodeRef& inode, const ExtentRef& extent,
   if (told == 0) unkeep(*inode, extent);
   if (extent->kept) fit(*inode, extent, told);
   ready(inode, extent, std::min(asked_to, extent->end()));
-}
-
-// `store_to`: what it has before may make blocks whole for the cache.
-void Reader::ready(const InodeRef& inode, const ExtentRef& extent, std::uint64_t store_to) {
-  extent->state = Extent::State::ready;
-  if (extent->kept) {
-    memory_ += extent->data.bytes.size();
-    extent->place = recent_.insert(recent_.end(), {inode, extent->offset});
-    store(inode, extent->offset, store_to);
-    make_room();
-  }
-  auto waiters = std::move(extent->waiters);
-  extent->waiters.clear();
-  for (auto& waiter : waiters) std::move(waiter)({});
-}
-
-void Reader::fail(Inode& inode, const ExtentRef& extent, boost::system::error_code error) {
-  unkeep(inode, extent);
-  auto waiters = std::move(extent->waiters);
-  extent->waiters.clear();
-  for (auto& waiter : waiters) std::move(waiter)(error);
-}
-
-void Reader::unkeep(Inode& inode, const ExtentRef& extent) {
-  if (!extent->kept) return;
-  extent->kept = false;
-  if (extent->place != recent_.end()) {
-    memory_ -= extent->data.bytes.size();
-    recent_.erase(extent->place);
-    extent->place = recent_.end();
-  }
-  const ExtentRef guard = extent;  // may be a reference into the map
-  inode.content.extents.erase(guard->offset);
-}
-
-// A hole stays one on both sides of what was written into it.
-void Reader::cut(Inode& inode, const ExtentRef& hole, std::uint64_t from, std::uint64_t to) {
-  const std::uint64_t end = hole->end();
-  const std::weak_ptr<Inode> owner = hole->place->first;
-  if (hole->offset < from) {
-    hole->length = from - hole->offset;
-  } else {
-    unkeep(inode, hole);
-  }
-  if (to >= end) return;
-  const auto rest = add(inode, to, end);
-  rest->state = Extent::State::ready;
-  rest->place = recent_.insert(recent_.end(), {owner, to});
-}
-
-void Reader::touch(const ExtentRef& extent) {
-  if (extent->place != recent_.end()) recent_.splice(recent_.end(), recent_, extent->place);
-}
-
-void Reader::make_room() {
-  while (memory_ > kRecentMemory + 2 * window_ && !recent_.empty()) {
-    const auto [weak, offset] = recent_.front();
-    const auto inode = weak.lock();
-    assert(inode && "forget() takes a file's extents out first");
-    unkeep(*inode, inode->content.extents.at(offset));
-  }
-}
-
-// Puts blocks of [from, to) that are whole into the block cache.
-void Reader::store(const InodeRef& inode, std::uint64_t from, std::uint64_t to) {
-  const auto& extents = inode->content.extents;
-  const std::uint64_t size = inode->server.size;
-  for (std::uint64_t block = from / kBlock; block * kBlock < to; ++block) {
-    const std::uint64_t begin = block * kBlock, end = std::min(begin + kBlock, size);
-    if (inode->content.disk_known && maybe_on_disk(inode->content, block)) continue;
-    Slices parts;
-    std::uint64_t at = begin;
-    auto next = extents.upper_bound(at);
-    if (next == extents.begin()) continue;
-    for (--next; at < end && next != extents.end(); ++next) {
-      const Extent& part = *next->second;
-      const std::uint64_t part_end = std::min(end, part.end());
-      if (part.state != Extent::State::ready || part.offset > at || part_end <= at) break;
-      part.show(at, part_end, parts);
-      at = part_end;
-    }
-    if (at == end && begin < end) store_block(*inode, block, std::move(parts));
-  }
-}
-
-void Reader::store_block(Inode& inode, std::uint64_t block, Slices parts) {
-  std::uint64_t bytes = 0;
-  for (const auto& part : parts) bytes += part.bytes.size();
-  const bool slow = storing_took_ > kStoringPatience;
-  if (being_stored_ + bytes > (slow ? kLittleBeingStored : kMostBeingStored)) return;
-  being_stored_ += bytes;
-  inode.content.on_disk.insert(block);
-  parts_.blocks_loop.run(
-      [&cache = parts_.blocks, node = inode.node, version = inode.server.version, block,
-       parts = std::move(parts)] {
-        if (parts.size() == 1) {
-          return cache.put(node.bytes, version.value, block, parts.front().bytes);
-        }
-        Buffer whole;
-        whole.reserve(kBlock);
-        for (const auto& part : parts) {
-          whole.insert(whole.end(), part.bytes.begin(), part.bytes.end());
-        }
-        cache.put(node.bytes, version.value, block, whole);
-      },
-      [this, bytes, since = parts_.time.now] {
-        being_stored_ -= bytes;
-        storing_took_ = parts_.time.now - since;
-      });
-}
-
-void Reader::discard(Inode& inode) {
-  while (!inode.content.extents.empty()) {
-    unkeep(inode, inode.content.extents.begin()->second);
-  }
-  inode.content.on_disk.clear();
-  inode.content.disk_known = true;  // of the version to come there is nothing on disk
-  // The version need not tell: two changes within a tick of the server's clock may have the same.
-  // But what changes of ours were made to is needed where two versions meet.
-  const bool needed = inode.local.operations > 0;
-  parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, needed,
-                          version = inode.server.version] {
-    needed ? cache.set_version(node.bytes, version.value) : cache.drop(node.bytes);
-  });
-}
-
-void Reader::changed_range(Inode& inode, Version before, std::uint64_t from, std::uint64_t to) {
-  auto& content = inode.content;
-  std::vector<ExtentRef> overlapping;
-  auto next = content.extents.upper_bound(from);
-  if (next != content.extents.begin()) --next;  // may reach into the range
-  for (; next != content.extents.end() && next->first < to; ++next) {
-    if (next->second->end() > from) overlapping.push_back(next->second);
-  }
-  for (const auto& extent : overlapping) {
-    const bool hole = extent->state == Extent::State::ready && extent->data.bytes.empty();
-    if (hole) {
-      cut(inode, extent, from, to);
-    } else {
-      unkeep(inode, extent);
-    }
-  }
-  const std::uint64_t first = from / kBlock;
-  const std::uint64_t count = to <= from ? 0 : (to - 1) / kBlock - first + 1;
-  std::erase_if(content.on_disk,
-                [&](std::uint64_t block) { return block >= first && block - first < count; });
-  parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, before,
-                          after = inode.server.version, first, count] {
-    if (count > 0) cache.drop_range(node.bytes, first, count);
-    cache.retag(node.bytes, before.value, after.value);
-  });
-}
-
-void Reader::forget(Inode& inode) {
-  while (!inode.content.extents.empty()) {
-    unkeep(inode, inode.content.extents.begin()->second);
-  }
 }
 
 // The window follows what arrived in the last round trip: it grows while the path takes more, and

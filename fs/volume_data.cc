@@ -33,7 +33,8 @@ void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t lengt
 void Volume::write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data,
                           Reply<void> reply) {
   if (!inode->known_pages) return log_.write(inode, offset, std::move(data), std::move(reply));
-  const auto ranges = inode->known_pages->changed(offset, data);
+  const auto ranges = inode->known_pages->changed(
+      offset, data, [&](std::uint64_t byte) { return locking_.exclusive_until(inode, byte); });
   const auto joint = std::make_shared<JointReply>(std::move(reply), ranges.size());
   for (const auto& [at, bytes] : ranges) {
     log_.write(inode, at, Buffer(bytes.begin(), bytes.end()),

@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kPage = KernelPages::kPage;
 constexpr std::size_t kAnna = 0, kBen = 1;
 
+std::uint64_t nothing_ours(std::uint64_t byte) { return byte; }
+
 /// One mount's program and its kernel's only page of the file.
 class Program {
  public:
@@ -127,16 +129,48 @@ TEST_CASE("write(2) into a page that is mapped too is told once") {
 TEST_CASE("of a page nobody knows all of it is told") {
   KernelPages pages;
   const std::vector<std::uint8_t> old(2 * kPage, 1), now(2 * kPage, 2);
-  const auto all = pages.changed(kPage, now);
+  const auto all = pages.changed(kPage, now, nothing_ours);
   REQUIRE(all.size() == 1);
   CHECK(all[0].offset == kPage);
   CHECK(all[0].bytes.size() == 2 * kPage);
-  CHECK(pages.changed(kPage, now).empty());
+  CHECK(pages.changed(kPage, now, nothing_ours).empty());
   pages.given(2 * kPage, kPage, {std::span(old).first(kPage)});
-  const auto second = pages.changed(kPage, now);
+  const auto second = pages.changed(kPage, now, nothing_ours);
   REQUIRE(second.size() == 1);
   CHECK(second[0].offset == 2 * kPage);
   CHECK(second[0].bytes.size() == kPage);
+}
+
+TEST_CASE("what lies between changed bytes goes with them where it is locked for us alone") {
+  KernelPages pages;
+  std::vector<std::uint8_t> page(kPage, 1);
+  pages.given(0, kPage, {page});
+  for (std::size_t at = 100; at < 200; at += 10) page[at] = 2;
+  const auto ours = [](std::uint64_t byte) -> std::uint64_t {
+    return byte >= 120 && byte < 175 ? 175 : byte;
+  };
+  std::vector<std::pair<std::uint64_t, std::size_t>> ranges;
+  for (const auto& range : pages.changed(0, page, ours)) {
+    ranges.emplace_back(range.offset, range.bytes.size());
+  }
+  CHECK(ranges == decltype(ranges){{100, 1}, {110, 1}, {120, 51}, {180, 1}, {190, 1}});
+}
+
+TEST_CASE("the bytes that are ours end with the lock on them") {
+  LockTable table;
+  const NodeId node{"index"};
+  const auto set = [&](std::uint64_t owner, LockType type, std::uint64_t first,
+                       std::uint64_t last) {
+    return table.set({node, {{}, owner}, 0, {LockKind::record, type, first, last}});
+  };
+  set(1, LockType::exclusive, 10, 19);
+  set(2, LockType::shared, 20, 29);
+  CHECK(table.exclusive_until(node, 9) == 9);
+  CHECK(table.exclusive_until(node, 10) == 20);
+  CHECK(table.exclusive_until(node, 20) == 20);
+  set(1, LockType::none, 15, 19);
+  CHECK(table.exclusive_until(node, 12) == 15);
+  CHECK(table.exclusive_until({"other"}, 12) == 12);
 }
 
 TEST_CASE("behind the end of a file pages are zeros") {
@@ -145,10 +179,10 @@ TEST_CASE("behind the end of a file pages are zeros") {
   pages.given(0, kPage, {text});
   std::vector<std::uint8_t> page(kPage, 0);
   std::fill_n(page.begin(), 100, std::uint8_t{1});
-  CHECK(pages.changed(0, page).empty());
+  CHECK(pages.changed(0, page, nothing_ours).empty());
   pages.cut(50);
   page[60] = 2;
-  const auto ranges = pages.changed(0, page);
+  const auto ranges = pages.changed(0, page, nothing_ours);
   REQUIRE(ranges.size() == 1);
   CHECK(ranges[0].offset == 50);
   CHECK(ranges[0].bytes.size() == 50);

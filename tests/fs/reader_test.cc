@@ -244,6 +244,24 @@ TEST_CASE("our own change drops the range it covers and keeps the rest under the
   CHECK_FALSE(story.remote.waiting<Read>().empty());
 }
 
+TEST_CASE("what is fetched in one piece stays in memory on both sides of a small write into it") {
+  Story story(kBlock);
+  story.read(0, kBlock);
+  story.answer_all();
+  story.inode->server.version = {2};
+  story.version = {2};
+  story.reader.changed_range(*story.inode, {1}, 5000, 5010);
+  CHECK(story.reader.memory_bytes() == kBlock - 10);
+  story.read(0, 5000);
+  CHECK(story.text == story.expected(0, 5000));
+  story.read(5010, kBlock - 5010);
+  CHECK(story.text == story.expected(5010, kBlock - 5010));
+  for (const Read& request : story.remote.waiting<Read>()) {
+    CHECK(request.offset == 5000);
+    CHECK(request.length == 10);
+  }
+}
+
 TEST_CASE("a block asked for before a change of ours was answered is used once and not kept") {
   Story story(4 * kBlock);
   story.inode->content.disk_known = true;
