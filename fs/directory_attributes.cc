@@ -60,6 +60,7 @@ Attributes DirectoryStore::describe(const struct statx& status,
   out.ctime = timestamp(status.stx_ctime);
   if ((status.stx_mask & STATX_BTIME) != 0) out.btime = timestamp(status.stx_btime);
   out.traits = traits_of(at, name);
+  if (&file_system != &mounts_.own() && !file_system.watched) out.traits |= kUnwatched;
   if ((status.stx_attributes & STATX_ATTR_IMMUTABLE) != 0) out.traits |= kImmutable;
   if ((status.stx_attributes & STATX_ATTR_APPEND) != 0) out.traits |= kAppendOnly;
   return out;

@@ -154,6 +154,7 @@ class DirectoryStore final : public Store {
   Descriptor root_;
   struct statx root_status_ {};
   bool root_is_mount_ = false;
+  DiskMarks marks_;
   mutable MountTable mounts_;
   NodeIdCodec codec_;
   NodeId root_id_;

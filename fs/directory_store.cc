@@ -86,7 +86,7 @@ std::shared_ptr<const Store> open_directory_store(const DirectoryOptions& option
 DirectoryStore::DirectoryStore(const DirectoryOptions& options)
     : options_(options),
       root_(open_root(options.root)),
-      mounts_(root_.get()),
+      mounts_(root_.get(), marks_),
       codec_(options.node_key) {
   struct statx parent;
   if (!status_of(root_.get(), "", root_status_) || !status_of(root_.get(), "..", parent)) {
@@ -121,7 +121,8 @@ Result<std::shared_ptr<const Store>> DirectoryStore::reopen() const {
 
 Result<std::unique_ptr<StoreWatch>> DirectoryStore::watch() const {
   if (!opens_handles_) return errno_code(EPERM);
-  return DiskWatch::open(root_.get(), options_.node_key, mounts_.own().id);
+  if (!mounts_.own().watched) return mounts_.own().watched.error();
+  return DiskWatch::open(marks_, path_of(root_.get()), options_.node_key);
 }
 
 Result<Found> DirectoryStore::root() const {

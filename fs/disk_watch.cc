@@ -1,20 +1,18 @@
 #include "fs/disk_watch.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/fanotify.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace rushfs::fs {
 namespace {
 
-constexpr unsigned kClass = FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_FID |
-                            FAN_REPORT_DIR_FID | FAN_REPORT_NAME;
-constexpr std::uint64_t kEvents = FAN_MODIFY | FAN_ATTRIB | FAN_CREATE | FAN_DELETE |
-                                  FAN_MOVED_FROM | FAN_MOVED_TO | FAN_ONDIR;
 constexpr std::uint64_t kNameEvents = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO;
 constexpr std::size_t kBuffer = 64 << 10;
 constexpr int kReadsPerTurn = 16;  // a flood leaves room for the file loop's other work
@@ -25,11 +23,12 @@ struct Named {
   std::string name;
 };
 
-Named named(const fanotify_event_info_fid& part, std::uint64_t file_system) {
+Named named(const fanotify_event_info_fid& part) {
   file_handle head;
   std::memcpy(&head, part.handle, sizeof(head));
   Named out;
-  out.identity.file_system = file_system;
+  static_assert(sizeof(part.fsid) == sizeof(out.identity.file_system));
+  std::memcpy(&out.identity.file_system, &part.fsid, sizeof(part.fsid));
   out.identity.by_handle = true;
   out.identity.handle_type = head.handle_type;
   const char* bytes = reinterpret_cast<const char*>(part.handle) + sizeof(head);
@@ -42,16 +41,29 @@ Named named(const fanotify_event_info_fid& part, std::uint64_t file_system) {
 
 }  // namespace
 
-Result<std::unique_ptr<StoreWatch>> DiskWatch::open(int root, const NodeIdCodec::Key& key,
-                                                    std::uint64_t file_system) {
-  Descriptor fd(::fanotify_init(kClass, O_RDONLY | O_CLOEXEC));
-  if (!fd) return errno_code(errno);
-  const std::string path = "/proc/self/fd/" + std::to_string(root);
-  const unsigned how = FAN_MARK_ADD | FAN_MARK_FILESYSTEM;
-  if (::fanotify_mark(fd.get(), how, kEvents, AT_FDCWD, path.c_str()) != 0) {
-    return errno_code(errno);
-  }
-  return std::unique_ptr<StoreWatch>(new DiskWatch(std::move(fd), key, file_system));
+Result<std::unique_ptr<StoreWatch>> DiskWatch::open(const DiskMarks& marks, std::string root,
+                                                    const NodeIdCodec::Key& key) {
+  auto events = marks.events();
+  if (!events) return events.error();
+  Descriptor mounts(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+  if (!mounts) return errno_code(errno);
+  return std::unique_ptr<StoreWatch>(
+      new DiskWatch(std::move(*events), std::move(mounts), std::move(root), key));
+}
+
+DiskWatch::DiskWatch(Descriptor events, Descriptor mounts, std::string root,
+                     const NodeIdCodec::Key& key)
+    : events_(std::move(events)),
+      mounts_(std::move(mounts)),
+      root_(std::move(root)),
+      codec_(key),
+      mounted_(mounts_beneath(root_)) {}
+
+/// proc_pid_mountinfo(5): a change of any mount shows as an exceptional condition, once.
+bool DiskWatch::mounts_changed() {
+  pollfd one{mounts_.get(), POLLPRI, 0};
+  if (::poll(&one, 1, 0) <= 0 || (one.revents & (POLLPRI | POLLERR)) == 0) return false;
+  return std::exchange(mounted_, mounts_beneath(root_)) != mounted_;
 }
 
 void DiskWatch::add(const fanotify_event_metadata& event, const char* bytes,
@@ -61,7 +73,7 @@ void DiskWatch::add(const fanotify_event_metadata& event, const char* bytes,
     const auto& part = *reinterpret_cast<const fanotify_event_info_fid*>(bytes + at);
     at += part.hdr.len;
     if (part.hdr.len == 0) break;
-    Named what = named(part, file_system_);
+    Named what = named(part);
     const NodeId node = codec_.seal(what.identity);
     const bool of_name = part.hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME;
     if (!of_name) {
@@ -77,8 +89,9 @@ void DiskWatch::add(const fanotify_event_metadata& event, const char* bytes,
 std::optional<std::vector<StoreChange>> DiskWatch::take() {
   alignas(fanotify_event_metadata) static thread_local std::array<char, kBuffer> buffer;
   std::vector<StoreChange> out;
+  if (mounts_changed()) return std::nullopt;
   for (int i = 0; i < kReadsPerTurn; ++i) {
-    const ssize_t size = ::read(fd_.get(), buffer.data(), buffer.size());
+    const ssize_t size = ::read(events_.get(), buffer.data(), buffer.size());
     if (size <= 0) break;
     for (const char* at = buffer.data(); at < buffer.data() + size;) {
       fanotify_event_metadata event{};  // its place may be aligned to 4 bytes only

@@ -1,9 +1,8 @@
-// Tells of changes that programs on this machine make to what is exported: fanotify(7) on the whole
-// file system, which names files by the handles that node ids are made of, so that nothing has to
-// be walked or watched one by one. Changes of this process are not told.
+// Tells of changes that programs on this machine make to what is exported: to files, as the marks
+// see it, and to what is mounted in it. Changes of this process are not told.
 //
-// Needs CAP_SYS_ADMIN. A mapping that is written through (mmap) is not told of before it is
-// unmapped, if at all. Owner: the file loop.
+// A mapping that is written through (mmap) is not told of before it is unmapped, if at all. Owner:
+// the file loop.
 #pragma once
 
 #include <memory>
@@ -12,6 +11,8 @@
 #include <vector>
 
 #include "fs/descriptor.h"
+#include "fs/disk_marks.h"
+#include "fs/mount_info.h"
 #include "fs/node_id.h"
 #include "fs/store.h"
 
@@ -21,25 +22,24 @@ namespace rushfs::fs {
 
 class DiskWatch final : public StoreWatch {
  public:
-  /// Errors: EPERM (no capability), EOPNOTSUPP or ENODEV (this file system has no handles), and
-  /// what fanotify_mark(2) says.
-  /// `file_system`: as node ids have it.
-  static Result<std::unique_ptr<StoreWatch>> open(int root, const NodeIdCodec::Key& key,
-                                                  std::uint64_t file_system);
+  /// `root`: the exported directory's path. Errors: those of the marks.
+  static Result<std::unique_ptr<StoreWatch>> open(const DiskMarks& marks, std::string root,
+                                                  const NodeIdCodec::Key& key);
 
-  int descriptor() const override { return fd_.get(); }
+  int descriptor() const override { return events_.get(); }
   std::optional<std::vector<StoreChange>> take() override;
 
  private:
-  DiskWatch(Descriptor fd, const NodeIdCodec::Key& key, std::uint64_t file_system)
-      : fd_(std::move(fd)), codec_(key), file_system_(file_system) {}
+  DiskWatch(Descriptor events, Descriptor mounts, std::string root, const NodeIdCodec::Key& key);
+  bool mounts_changed();
   /// `bytes`: where the event was read to.
   void add(const fanotify_event_metadata& event, const char* bytes,
            std::vector<StoreChange>& out) const;
 
-  Descriptor fd_;
+  Descriptor events_, mounts_;
+  std::string root_;
   NodeIdCodec codec_;
-  std::uint64_t file_system_;
+  std::vector<MountInfo> mounted_;  // beneath the root, when last looked
 };
 
 }  // namespace rushfs::fs

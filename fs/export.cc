@@ -75,6 +75,17 @@ void Export::tick(TimePoint now) {
   implementation_->tick(now);
 }
 
+KeptOpen KeptOpen::within(std::size_t descriptors) {
+  KeptOpen kept;
+  const std::size_t all = kept.descriptors();
+  if (descriptors >= all) return kept;
+  constexpr std::size_t kLeast = 8;  // less would open and close the same files all the time
+  for (std::size_t* each : {&kept.nodes, &kept.reading, &kept.writing, &kept.held}) {
+    *each = std::max(kLeast, *each * descriptors / all);
+  }
+  return kept;
+}
+
 Export::Implementation::Implementation(ExportOptions options, std::shared_ptr<const Store> store,
                                        Loop& home, Loop& workers, TimePoint now)
     : options_(std::move(options)),
@@ -190,6 +201,7 @@ void Export::Implementation::tick(TimePoint now) {
   drop(held_.expire(now));
   tick_locks();
   close_idle();
+  look_at_disk();  // for what is mounted in it no event comes
   sweep();
 }
 

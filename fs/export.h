@@ -32,6 +32,9 @@ struct ExportOptions {
   InstanceId instance;  // random per start of the server
   std::uint32_t max_read = kDefaultTransfer;
   std::uint32_t max_write = kDefaultTransfer;
+  /// Another export shows some of the same files: what its clients do to them nobody would tell.
+  bool beside_another = false;
+  std::size_t descriptors = 65536;  // it may have open; takes 26,624 if it can
   unsigned workers = 16;  // jobs given to the workers at once; at least 4
   /// Where answers are remembered over a kill of the server; empty: only in memory.
   std::filesystem::path state_folder;

@@ -25,11 +25,17 @@ namespace rushfs::fs {
 
 using transport::TimePoint;
 
-// Each node is one O_PATH descriptor, each file one more. Together with what is held they stay
-// below the 65,536 descriptors that `rushfs serve` asks for.
-inline constexpr std::size_t kMaxNodes = 4096;
-inline constexpr std::size_t kMaxOpenFiles = 1024;     // for reading
-inline constexpr std::size_t kMaxWritingFiles = 8192;  // open until they were synced
+/// What an export keeps open at most. Each node is one O_PATH descriptor, each file one more.
+struct KeptOpen {
+  std::size_t nodes = 4096;
+  std::size_t reading = 1024;
+  std::size_t writing = 8192;  // open until they were synced
+  std::size_t held = 4096;     // by clients
+
+  std::size_t descriptors() const { return nodes + 2 * reading + 2 * writing + held; }
+  /// Less of each where the process may not have so many.
+  static KeptOpen within(std::size_t descriptors);
+};
 inline constexpr std::size_t kMaxRememberedNames =
     65536;                                        // about 20 MiB; only without file handles
 inline constexpr std::size_t kMaxClients = 4096;  // remembered, connected or not
@@ -231,9 +237,10 @@ class Export::Implementation {
   Promises promises_;
   std::unique_ptr<StoreWatch> disk_;
 
-  RecentMap<NodeId, NodeRef> nodes_{kMaxNodes};
-  RecentMap<NodeId, FileRef> reading_{kMaxOpenFiles};
-  RecentMap<NodeId, OpenForWriting> writing_{kMaxWritingFiles};
+  const KeptOpen kept_open_ = KeptOpen::within(options_.descriptors);
+  RecentMap<NodeId, NodeRef> nodes_{kept_open_.nodes};
+  RecentMap<NodeId, FileRef> reading_{kept_open_.reading};
+  RecentMap<NodeId, OpenForWriting> writing_{kept_open_.writing};
   // Of these, written to since they were last synced. The kernel tells of a failed write whoever
   // had the file open then, so they are not closed before.
   std::unordered_set<NodeId> unsynced_;
@@ -241,8 +248,8 @@ class Export::Implementation {
   // Searches for nodes without a known path: one at a time, for all that wait.
   std::vector<std::pair<NodeId, Loop::Job>> to_search_;
   bool searching_ = false;
-  RecentMap<NodeId, TimePoint> not_found_{kMaxNodes};
-  HeldFiles held_;
+  RecentMap<NodeId, TimePoint> not_found_{KeptOpen().nodes};
+  HeldFiles held_{kept_open_.held};
   NodeGates gates_;
   LockTable locks_;
   std::map<std::pair<ClientTag, std::uint64_t>, LockWaiter> lock_waiters_;  // by ticket

@@ -224,7 +224,7 @@ void Export::Implementation::returned(std::shared_ptr<const Store> store) {
   disk_ = nullptr;  // what it watched may be another disk
   ++options_.instance.value;
   for (auto& [tag, client] : clients_) client.order = WriteOrder();
-  held_ = HeldFiles();
+  held_ = HeldFiles(kept_open_.held);
   locks_ = LockTable();
   lock_waiters_.clear();
   lock_grace_until_ = now_ + kLockGrace;

@@ -7,7 +7,7 @@ namespace rushfs::fs {
 
 std::uint64_t Export::Implementation::listen(const ClientTag& client, std::uint64_t features) {
   promises_.end(client);
-  if ((features & kNotices) == 0) return 0;
+  if ((features & kNotices) == 0 || options_.beside_another) return 0;
   return kNotices | (disk_ ? features & kDiskNotices : 0);
 }
 

@@ -23,7 +23,7 @@ bool HeldFiles::hold(const Holder& holder, const NodeRef& node) {
 }
 
 void HeldFiles::keep_open(File& file, const NodeRef& node) {
-  if (file.node || kept_open_ >= kMaxKeptOpen) return;
+  if (file.node || kept_open_ >= most_kept_open_) return;
   file.node = node;
   ++kept_open_;
 }

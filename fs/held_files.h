@@ -28,8 +28,10 @@ class HeldFiles {
   static constexpr std::size_t kMaxPerHolder = 32768;
   /// And all clients together.
   static constexpr std::size_t kMaxHeld = 65536;
-  /// Of these are nodes, and so descriptors of the server, kept open; others are found by their id.
-  static constexpr std::size_t kMaxKeptOpen = 4096;
+
+  /// `most_kept_open`: of so many the nodes, and so descriptors of the server, are kept open;
+  /// others are found by their id.
+  explicit HeldFiles(std::size_t most_kept_open) : most_kept_open_(most_kept_open) {}
 
   /// False: the limit is reached.
   bool hold(const Holder& holder, const NodeRef& node);
@@ -69,6 +71,7 @@ class HeldFiles {
   void keep_open(File& file, const NodeRef& node);
 
   std::unordered_map<NodeId, File> files_;
+  std::size_t most_kept_open_;
   std::size_t kept_open_ = 0;
   std::map<Holder, std::set<NodeId>> by_holder_;
 };

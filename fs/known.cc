@@ -13,8 +13,8 @@ bool Known::ours(const Inode& inode) const {
          !missed_news;
 }
 
-bool Known::told_of_changes(const Inode& inode) const {
-  return promised_ && inode.validated >= promised_since_;
+bool Known::told_since(const Inode& inode, transport::TimePoint then) const {
+  return promised_ && then >= promised_since_ && (inode.server.traits & kUnwatched) == 0;
 }
 
 bool Known::fresh(const Inode& inode) const {

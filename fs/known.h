@@ -113,7 +113,9 @@ class Known {
  private:
   bool ours(const Inode& inode) const;
   /// The server has to tell us of every change since we last heard of it.
-  bool told_of_changes(const Inode& inode) const;
+  bool told_of_changes(const Inode& inode) const { return told_since(inode, inode.validated); }
+  /// The server would have told if it had changed since then.
+  bool told_since(const Inode& inode, transport::TimePoint then) const;
   void met(Inode& inode);
   bool known_absent(const Inode& directory, const std::string& name) const;
   static std::string name_key(NodeNumber directory, const std::string& name);

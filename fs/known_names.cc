@@ -9,7 +9,7 @@ namespace rushfs::fs {
 // tells us of changes, a name that it told us of stays.
 std::optional<InodeRef> Known::fresh_name(const Inode& directory, const std::string& name) const {
   const auto since = inodes_.named_since(directory.number, name);
-  if (promised_ && since >= promised_since_ && parts_.time.now - since < kPromisedValidity) {
+  if (told_since(directory, since) && parts_.time.now - since < kPromisedValidity) {
     const auto inode = inodes_.child(directory.number, name);
     if (inode && fresh(*inode)) return inode;
   }
@@ -29,8 +29,7 @@ bool Known::known_absent(const Inode& directory, const std::string& name) const 
   const auto asked = absent.asked.find(name);
   if (asked == absent.asked.end() || absent.version != directory.server.version) return false;
   const auto age = parts_.time.now - asked->second;
-  return age < kValidity ||
-         (promised_ && asked->second >= promised_since_ && age < kPromisedValidity);
+  return age < kValidity || (told_since(directory, asked->second) && age < kPromisedValidity);
 }
 
 std::optional<InodeRef> Known::last_known_name(const Inode& directory, const std::string& name) {

@@ -67,7 +67,8 @@ enum Trait : std::uint32_t {
   kHasCapability = 8,   // security.capability
   kNoXattrSupport = 16,  // the file system has none at all
   kImmutable = 32,       // FS_IMMUTABLE_FL: nobody may change it
-  kAppendOnly = 64       // FS_APPEND_FL: only appends and new names
+  kAppendOnly = 64,      // FS_APPEND_FL: only appends and new names
+  kUnwatched = 128       // what programs on the server do to it, no notice tells
 };
 
 struct Attributes {

@@ -62,6 +62,13 @@ std::vector<MountInfo> read_mount_info() {
   return parse_mount_info(std::string(std::istreambuf_iterator<char>(in), {}));
 }
 
+std::vector<MountInfo> mounts_beneath(const std::string& folder) {
+  const std::string prefix = folder == "/" ? folder : folder + "/";
+  auto found = read_mount_info();
+  std::erase_if(found, [&](const MountInfo& info) { return !info.point.starts_with(prefix); });
+  return found;
+}
+
 std::optional<MountInfo> mount_at(const std::string& point) {
   std::optional<MountInfo> top;
   for (MountInfo& info : read_mount_info()) {

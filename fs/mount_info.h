@@ -16,11 +16,14 @@ struct MountInfo {
   std::string point;        // any bytes but NUL
   std::string type, source;
   std::string options;      // of the file system, separated by commas
+  bool operator==(const MountInfo&) const = default;
 };
 
 /// In the file's order: a mount that covers another comes later. Lines that are none are left out.
 std::vector<MountInfo> parse_mount_info(std::string_view text);
 std::vector<MountInfo> read_mount_info();
+/// All that is mounted somewhere in `folder`, but not on it.
+std::vector<MountInfo> mounts_beneath(const std::string& folder);
 /// What is mounted there, on top of all else.
 std::optional<MountInfo> mount_at(const std::string& point);
 

@@ -18,13 +18,6 @@
 namespace rushfs::fs {
 namespace {
 
-std::vector<MountInfo> mounts_beneath(const std::string& root) {
-  const std::string prefix = root == "/" ? root : root + "/";
-  auto found = read_mount_info();
-  std::erase_if(found, [&](const MountInfo& info) { return !info.point.starts_with(prefix); });
-  return found;
-}
-
 struct Place {
   std::uint64_t mount = 0;
   std::uint64_t device = 0;
@@ -56,7 +49,7 @@ std::string path_of(int fd) {
   return std::string(text.data(), static_cast<std::size_t>(length));
 }
 
-MountTable::MountTable(int root) : root_(root) {
+MountTable::MountTable(int root, const DiskMarks& marks) : root_(root), marks_(marks) {
   Place place;
   Descriptor directory(::openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!place_of(root, place) || !directory) {
@@ -87,6 +80,7 @@ const FileSystem* MountTable::add(int fd, std::uint64_t mount, std::uint64_t dev
   fresh->device = device;
   fresh->id = lasting_id(fd, device);
   fresh->directory = std::move(directory);
+  fresh->watched = marks_.add(fd);
   if (own_ != nullptr && fresh->id != own_->id) {
     // The upper half tells file systems apart, the lower half carries the inode number's; the top
     // bit keeps all of them away from the numbers of the export's own file system.

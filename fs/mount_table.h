@@ -8,6 +8,7 @@
 #include <string>
 
 #include "fs/descriptor.h"
+#include "fs/disk_marks.h"
 
 namespace rushfs::fs {
 
@@ -17,13 +18,15 @@ struct FileSystem {
   std::uint64_t id = 0;  // the same after remounting (f_fsid of statfs(2)), where the kind allows
   std::uint64_t inode_salt = 0;  // 0 for the export's own; makes inode numbers unique in the export
   Descriptor directory;          // none: handles cannot be opened
+  Result<void> watched;          // whether the marks tell of changes there
   const FileSystem* next = nullptr;
 };
 
 class MountTable {
  public:
-  /// `root`: the exported directory, for as long as this lives.
-  explicit MountTable(int root);
+  /// `root`: the exported directory, and `marks`, which each file system is added to; both for as
+  /// long as this lives.
+  MountTable(int root, const DiskMarks& marks);
   ~MountTable();
   MountTable(const MountTable&) = delete;
   MountTable& operator=(const MountTable&) = delete;
@@ -41,6 +44,7 @@ class MountTable {
   const FileSystem* add(int fd, std::uint64_t mount, std::uint64_t device, Descriptor directory);
 
   int root_;
+  const DiskMarks& marks_;
   const FileSystem* own_ = nullptr;
   std::atomic<const FileSystem*> first_{nullptr};
 };

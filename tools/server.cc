@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -16,12 +17,15 @@
 #include "fs/directory_store.h"
 #include "tools/credentials.h"
 #include "tools/error.h"
+#include "tools/process.h"
 
 namespace rushfs::tools {
 namespace {
 
 // As many system calls as one disk or array can usefully have at once.
 constexpr unsigned kWorkers = 16;
+/// Sockets, state files, and what the workers open for a moment.
+constexpr std::size_t kDescriptorsForAllElse = 256;
 constexpr auto kTick = std::chrono::seconds(5);
 
 SharedKeys load_keys(const std::filesystem::path& file) {
@@ -90,6 +94,22 @@ std::filesystem::path state_folder(const ServerConfig& config, const ExportConfi
   return config.state / fmt::format("{}-{:016x}", exported.name, number);
 }
 
+/// One folder is the other, or in it.
+bool overlap(const std::filesystem::path& one, const std::filesystem::path& other) {
+  const auto a = std::filesystem::canonical(one), b = std::filesystem::canonical(other);
+  const auto [end_a, end_b] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return end_a == a.end() || end_b == b.end();
+}
+
+/// Another export that shows files of this one too.
+const ExportConfig* beside(const ServerConfig& config, const ExportConfig& exported) {
+  for (const ExportConfig& other : config.exports) {
+    const bool both = &other != &exported && overlap(other.directory, exported.directory);
+    if (both) return &other;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Server::Server(const ServerConfig& config)
@@ -127,8 +147,12 @@ void Server::open_exports(const ServerConfig& config, const transport::Identity&
     options.preserve_identity = preserve;
     options.squash_uid = geteuid();
     options.squash_gid = getegid();
+    const ExportConfig* const other = beside(config, exported);
+    options.beside_another = other != nullptr;
     options.instance = instance;
     options.workers = kWorkers;
+    options.descriptors = (file_limit() - std::min(file_limit(), kDescriptorsForAllElse)) /
+                          config.exports.size();
     options.state_folder = state_folder(config, exported, identity);
     std::filesystem::create_directories(options.state_folder);
     const fs::DirectoryOptions directory{exported.directory, node_key(identity, exported.name),
@@ -140,6 +164,10 @@ void Server::open_exports(const ServerConfig& config, const transport::Identity&
     watch_disk(*exports_.back());
     spdlog::info("Exporting {} as {}{}", exported.directory.string(), exported.name,
                  exported.read_only ? ", read only" : "");
+    if (other == nullptr) continue;
+    spdlog::warn("Export {} shows files of {} too: its clients see changes only within a second, "
+                 "and locks hold only within one export",
+                 exported.name, other->name);
   }
 }
 

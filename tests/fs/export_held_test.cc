@@ -40,6 +40,11 @@ struct Studio {
   bool orphans_on_disk() const { return files::exists(exported / kOrphanFolder); }
 };
 
+std::size_t descriptors() {
+  return static_cast<std::size_t>(
+      std::distance(files::directory_iterator("/proc/self/fd"), files::directory_iterator()));
+}
+
 }  // namespace
 
 TEST_CASE("a file unlinked by its holder can be read and written until it is released") {
@@ -57,12 +62,28 @@ TEST_CASE("a file unlinked by its holder can be read and written until it is rel
   CHECK(!studio.orphans_on_disk());
 }
 
+TEST_CASE("an export keeps to the descriptors that it was given") {
+  constexpr std::size_t kGiven = 400;
+  Studio studio;
+  studio.server.reset();
+  const std::size_t before = descriptors();
+  studio.server = std::make_unique<ServerHarness>(studio.exported.path(), studio.state.path(),
+                                                  HarnessOptions{.descriptors = kGiven});
+  studio.anna.connect_and_attach(*studio.server);
+  std::vector<NodeId> parts;
+  for (std::size_t i = 0; i < 2 * kGiven; ++i) {
+    const auto made = studio.anna.call(studio.anna.create("part " + std::to_string(i)));
+    REQUIRE(made.has_value());
+    parts.push_back(made->entry.node);
+    REQUIRE(studio.anna.call(Open{parts.back(), true, 0, 0}).has_value());
+    REQUIRE(studio.anna.call(studio.anna.write(parts.back(), i + 1, 0, 0, "frames")).has_value());
+  }
+  CHECK(descriptors() - before < kGiven + 50);  // and the server's own
+  for (const NodeId& part : parts) CHECK(studio.anna.read(part) == "frames");
+}
+
 TEST_CASE("files are held without taking all descriptors of the server") {
   Studio studio;
-  const auto descriptors = [] {
-    return static_cast<std::size_t>(
-        std::distance(files::directory_iterator("/proc/self/fd"), files::directory_iterator()));
-  };
   const std::size_t before = descriptors();
   constexpr std::size_t kMany = 12'000;
   for (std::size_t i = 0; i < kMany; ++i) {

@@ -37,6 +37,7 @@ struct HarnessOptions {
   bool preserve_identity = true;
   bool read_only = false;
   bool keep_state = true;
+  std::size_t descriptors = ExportOptions().descriptors;
   std::shared_ptr<const Store> store{};  // none: the folder that is exported
 };
 
@@ -53,6 +54,7 @@ class ServerHarness : public ConnectionOutput {
     export_options.preserve_identity = options.preserve_identity;
     export_options.read_only = options.read_only;
     export_options.instance = {instance++};
+    export_options.descriptors = options.descriptors;
     if (options.keep_state) export_options.state_folder = state;
     DirectoryOptions directory;
     directory.root = root;

@@ -213,6 +213,7 @@ class Server:
     def __init__(self, place, name="server", exports=None, port=None):
         self.place, self.name = place, name
         self.user = None
+        self.prefix = []  # a command that starts it
         self.program = RUSHFS
         self.port = port or free_port()
         self.folder = place.path(name + "-files")
@@ -242,7 +243,7 @@ class Server:
         log = self.place.path(self.name + ".log")
         self.log_start = log.stat().st_size if log.exists() else 0
         self.process = self.place.start(
-            [*self.place.at_server, self.program, "serve", "--listen",
+            [*self.place.at_server, *self.prefix, self.program, "serve", "--listen",
              f"{self.place.server_address}:{self.port}", "--identity", str(self.key),
              "--authorized-keys", str(self.authorized_keys),
              "--state", str(self.place.path(self.name + "-state")),
