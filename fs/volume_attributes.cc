@@ -19,7 +19,10 @@ void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attri
   const bool gives_away = (change.uid && *change.uid != view.uid) ||
                           (change.gid && *change.gid != view.gid);
   if (squashed_ && gives_away) return reply.fail(EPERM);
-  if (change.atime) inode->read_at.reset();
+  if (change.atime) {
+    inode->read_at.reset();
+    inode->read_untold = false;
+  }
   if (inode->known_pages && change.size) inode->known_pages->cut(*change.size);
   const bool through_queue =
       inode->regular() && (inode->writers > 0 || inode->local.operations > 0 ||

@@ -90,6 +90,22 @@ TEST_CASE("what was set by a program stays until the next read") {
   CHECK(world.stat("clip")->atime > Timestamp{5, 6});
 }
 
+TEST_CASE("what is set between a read and the close is not overwritten by the read") {
+  World world;
+  write_file(world.exported() / "clip", "footage");
+  const auto opened = world.open("clip", {.read = true}).value();
+  REQUIRE(world.read(opened.handle, 0, 7));
+  AttributeChange change;
+  change.atime = TimeChange{false, {5, 6}};
+  const auto clip = world.find("clip").value();
+  REQUIRE(world.await<Attributes>([&](auto reply) {
+    world.volume().set_attributes(clip, change, std::move(reply));
+  }));
+  REQUIRE(world.close(opened.handle));
+  world.run_for(3s);
+  CHECK(world.stat("clip")->atime == Timestamp{5, 6});
+}
+
 TEST_CASE("a read of what waits in the queue is told when it has arrived") {
   World world;
   const auto opened = world.create("clip", {.read = true, .write = true})->opened;
