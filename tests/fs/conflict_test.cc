@@ -1,5 +1,8 @@
 // Two versions of a file meet: the table of docs/semantics.md, "Conflicts", row by row. What others
 // do is done on the server's disk.
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "conflict_story.h"
 
 using namespace rushfs::fs;
@@ -118,6 +121,48 @@ TEST_CASE("we wrote, they changed the rights: both changes hold") {
   CHECK(story.copies(story.world.exported() / "reel").empty());
 }
 
+TEST_CASE("we wrote, they changed owner and links: both changes hold") {
+  if (geteuid() != 0) return;
+  Story story;
+  story.cut();
+  story.patch(1000, "OURS");
+  const auto other = story.world.exported() / "other.mov";
+  std::filesystem::create_hard_link(story.file, other);
+  REQUIRE(chown(story.file.c_str(), 1234, 2345) == 0);
+  story.come_back();
+  CHECK((get(story.file) == story.ours()));
+  CHECK((get(other) == story.ours()));
+  CHECK(std::filesystem::hard_link_count(other) == 2);
+  CHECK(story.world.stat("reel/clip.mov")->uid == 1234);
+  CHECK(story.world.stat("reel/clip.mov")->links == 2);
+  CHECK(story.copies(story.world.exported() / "reel").empty());
+}
+
+TEST_CASE("we changed owner and times, they wrote: both changes hold") {
+  if (geteuid() != 0) return;
+  Story story;
+  story.cut();
+  AttributeChange change;
+  change.uid = 1234;
+  change.gid = 2345;
+  change.atime = TimeChange{false, {5, 6}};
+  change.mtime = TimeChange{false, {7, 8}};
+  const auto node = story.world.find("reel/clip.mov").value();
+  REQUIRE(story.world.await<Attributes>([&](auto reply) {
+    story.world.volume().set_attributes(node, change, std::move(reply));
+  }));
+  put(story.file, "theirs");
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  struct stat status {};
+  REQUIRE(stat(story.file.c_str(), &status) == 0);
+  CHECK(status.st_uid == 1234);
+  CHECK(status.st_gid == 2345);
+  CHECK(status.st_mtim.tv_sec == 7);
+  CHECK(status.st_mtim.tv_nsec == 8);
+  CHECK(story.copies(story.world.exported() / "reel").empty());
+}
+
 TEST_CASE("we changed the rights, they wrote: both changes hold") {
   Story story;
   story.cut();
@@ -218,10 +263,26 @@ TEST_CASE("we remove the name while two versions meet: theirs goes, ours is comp
 TEST_CASE("names are not made, moved or removed while we are cut off") {
   Story story;
   story.cut();
-  CHECK(story.world.create("reel/new", {.write = true}).error().value() == ETIMEDOUT);
-  CHECK(story.world.await<void>([&](auto reply) {
-                     story.world.volume().unlink(kRootNode, "reel", std::move(reply));
-                   }).error().value() == ETIMEDOUT);
+  auto& world = story.world;
+  const auto reel = world.find("reel").value();
+  const auto clip = world.find("reel/clip.mov").value();
+  const auto error_of = [](const auto& result) { return result ? 0 : result.error().value(); };
+  CHECK(error_of(world.create("reel/new", {.write = true})) == ETIMEDOUT);
+  CHECK(error_of(world.await<void>([&](auto reply) {
+          world.volume().unlink(reel, "clip.mov", std::move(reply));
+        })) == ETIMEDOUT);
+  for (const auto mode : {RenameMode::replace, RenameMode::no_replace}) {
+    CHECK(error_of(world.await<void>([&](auto reply) {
+            world.volume().rename(reel, "clip.mov", kRootNode, "moved", mode, std::move(reply));
+          })) == ETIMEDOUT);
+  }
+  CHECK(error_of(world.await<NodeReference>([&](auto reply) {
+          world.volume().link(clip, reel, "another", std::move(reply));
+        })) == ETIMEDOUT);
+  story.come_back();
+  CHECK(get(story.file) == std::string(story.size, 'o'));
+  CHECK(std::distance(std::filesystem::directory_iterator(story.file.parent_path()),
+                      std::filesystem::directory_iterator()) == 1);
 }
 
 TEST_CASE("a second conflict of a day gets a name of its own") {
