@@ -74,7 +74,7 @@ TEST_CASE("what is remembered of another path does little harm") {
 
 TEST_CASE("losses in bursts, shallow buffers and policers are lived with") {
   Link link = path(100_Mbps, 100ms);
-  double least = 0.85;
+  double most = 1.03;  // of waste, with any seed; the mean stays below that everywhere
   SECTION("bursts of five packets, 2 %") {
     link.burst_loss = 0.02;
   }
@@ -83,17 +83,26 @@ TEST_CASE("losses in bursts, shallow buffers and policers are lived with") {
   }
   SECTION("a policer") {
     link.policer_bucket = 50ms;
+    most = 1.05;  // found out by what it drops: 1.04 with the worst of 20 seeds
   }
   SECTION("a policer and random loss") {
     link.policer_bucket = 50ms;
     link.loss = 0.03;
+    most = 1.05;
   }
   SECTION("a satellite") {
     link = path(100_Mbps, 550ms, 0.05);
   }
-  const Figures figures = steady(link, 1, 15s, 20s);
-  CHECK(figures.utilisation >= least);
-  CHECK(figures.waste <= 1.05);
+  constexpr int kSeeds = 5;
+  double mean = 0;
+  for (std::uint64_t seed = first_seed(); seed < first_seed() + kSeeds; ++seed) {
+    const Figures figures = steady(link, seed, 15s, 20s);
+    CAPTURE(seed);
+    CHECK(figures.utilisation >= 0.85);
+    CHECK(figures.waste <= most);
+    mean += figures.waste / kSeeds;
+  }
+  CHECK(mean <= 1.03);
 }
 
 TEST_CASE("reordering is not taken for loss") {
@@ -111,7 +120,9 @@ TEST_CASE("jitter is not taken for a queue") {
   link.jitter_kind = GENERATE(Link::Jitter::held, Link::Jitter::each, Link::Jitter::overtaking);
   INFO(describe(link) << ", jitter " << link.jitter / 1ms << " ms, kind "
                       << static_cast<int>(link.jitter_kind));
-  CHECK(steady(link, 1, 12s, 20s).utilisation >= 0.85);
+  const Figures figures = steady(link, 1, 12s, 20s);
+  CHECK(figures.utilisation >= 0.85);
+  CHECK(figures.sent_again <= figures.delivered / 1000);
 }
 
 TEST_CASE("lost acknowledgements cost little") {

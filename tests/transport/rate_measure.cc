@@ -32,6 +32,7 @@ Figures measure(Simulation& simulation, Duration warm, Duration length) {
   figures.waste = static_cast<double>(result.wire_bytes) * 1428 / 1472 * (1 - link.loss) *
                   (1 - link.burst_loss) / goodput;
   figures.queue = simulation.mean_queue();
+  figures.delivered = result.goodput_bytes;
   figures.spurious = result.packets_spurious;
   figures.sent_again = result.payload_sent_again;
   return figures;

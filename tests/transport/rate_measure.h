@@ -12,6 +12,7 @@ struct Figures {
   double utilisation = 0;  // goodput / (rate × (1 − loss) × payload share)
   double waste = 0;        // wire / (goodput / (1 − loss)), 1 is none
   Duration queue{};
+  std::uint64_t delivered = 0;  // distinct payload
   std::uint64_t spurious = 0;
   std::uint64_t sent_again = 0;  // payload that had arrived
 };
