@@ -74,7 +74,10 @@ class CoherenceTest(harness.TestCase):
         names = [self.ben.folder / f"clip{number}" for number in range(100)]
         for name in names:
             name.read_bytes()
-        time.sleep(2.5)  # longer than the kernel keeps anything, and than files are held
+        time.sleep(1)  # news of what was just written there may come after it was read
+        for name in names:
+            name.read_bytes()
+        time.sleep(5)  # longer than the kernel keeps anything, and than files are held
         before = self.ben.status()["round_trips"]
         for name in names:
             name.stat()
