@@ -122,6 +122,37 @@ TEST_CASE("moving to another address costs less than two round trips and a probe
   CHECK(late * 5 < 2 * kRoundTrip + kProbe);  // so long was the pause
 }
 
+TEST_CASE("a transfer whose client moves pauses for less than two round trips and a probe") {
+  const bool up = GENERATE(true, false);
+  const int seed = GENERATE(61, 62);
+  House house(static_cast<std::uint64_t>(seed), open_to_all(), 1);
+  Requester& client = *house.clients[0];
+  client.start({.up = up, .total = 1ull << 40, .message = 8 << 10, .window = 1024});
+  house.world.run_for(5s);
+  const auto longest_pause = [&](Duration time) {
+    Duration longest{};
+    TimePoint last = house.world.now();
+    std::uint64_t before = client.answers();
+    for (const TimePoint end = last + time; house.world.now() < end;) {
+      house.world.run_for(1ms);
+      if (client.answers() == before) continue;
+      longest = std::max<Duration>(longest, house.world.now() - last);
+      before = client.answers();
+      last = house.world.now();
+    }
+    return seconds(std::max<Duration>(longest, house.world.now() - last)) * 1e3;
+  };
+  const double undisturbed = longest_pause(2s);
+  house.nodes[0]->address.ip[15] = 77;
+  const double moving = longest_pause(3s);
+  constexpr double kRoundTrip = 20;  // ms
+  constexpr double kProbe = 3 * kRoundTrip;
+  CAPTURE(up, undisturbed, moving);
+  CHECK(undisturbed < kRoundTrip);
+  CHECK(moving < 2 * kRoundTrip + kProbe);
+  CHECK(house.rates(1s)[0] * (8 << 10) / (256 << 10) > 100);
+}
+
 TEST_CASE("clients share what the server may give, and one that is alone has all of it") {
   const bool up = GENERATE(true, false);
   EndpointConfig config = open_to_all();
