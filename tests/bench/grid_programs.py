@@ -282,6 +282,23 @@ def uftp(run):
         receiver.kill()
 
 
+def srt(run):
+    """In its file mode. A receiver that has the file may leave before the sender has heard so; the
+    file itself is verified."""
+    buffers = "sndbuf={0}&rcvbuf={0}&fc=60000".format(64 * MIB)
+    receiver = run.start("B", "srt-file-transmit", "-q",
+                         f"srt://{run.address}:9555?mode=listener&{buffers}",
+                         f"file://{run.there}/", stdout=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        source, expected = run.make_file(run.source)
+        return run.timed_copy(["srt-file-transmit", "-q", f"file://{source}",
+                               f"srt://{run.address}:9555?{buffers}"],
+                              run.there + "/clip", expected)
+    finally:
+        receiver.kill()
+
+
 # Name, what it runs, whether it is measured for a time (from memory) or for a file, the direction
 # in which the bytes go, and the commands it needs.
 PROGRAMS = {
@@ -297,6 +314,7 @@ PROGRAMS = {
     "rclone-write": (lambda run: rclone(run, "write"), "file", "ab", ["rclone", "sshd"]),
     "udt": (udt, "time", "ab", []),
     "uftp": (uftp, "file", "ab", ["uftp", "uftpd"]),
+    "srt": (srt, "file", "ab", ["srt-file-transmit"]),
 }
 
 
