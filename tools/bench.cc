@@ -22,8 +22,8 @@ namespace {
 using transport::Bytes;
 
 // One message, and what is asked for at once: 5 Gbit/s over 200 ms are 125 MB.
-constexpr Bytes kMessage{1u << 20};
-constexpr std::size_t kUnderWay = 128;
+constexpr Bytes kMessage{256u << 10};
+constexpr std::size_t kUnderWay = 512;
 constexpr auto kShowEvery = std::chrono::milliseconds(500);
 constexpr double kFullLoad = 0.9;  // a network loop this busy has no more to give
 
@@ -31,6 +31,7 @@ struct Arguments {
   std::string source;
   std::vector<std::string> options;
   double seconds = 10;
+  double omit = 0;  // seconds before those
   bool up = false;
   bool down = false;
   bool as_json = false;
@@ -74,15 +75,13 @@ class Measurement {
     request_.data = data_;
   }
 
-  Measured run(transport::Duration wanted, bool progress) {
+  Measured run(transport::Duration omitted, transport::Duration wanted, bool progress) {
     for (std::size_t i = 0; i < kUnderWay; ++i) ask();
-    const auto start = transport::Clock::now();  // nothing was sent before the loop runs
-    const auto end = start + wanted;
-    while (transport::Clock::now() < end && !connection_.closed()) {
-      const auto left = end - transport::Clock::now();
-      connection_.run_for(std::min<transport::Duration>(left, kShowEvery), [] { return false; });
-      if (progress) show(transport::Clock::now() - start);
-    }
+    const auto begin = transport::Clock::now();  // nothing was sent before the loop runs
+    run_until(begin, begin + omitted, progress);
+    amount_ = {};
+    const auto start = transport::Clock::now();
+    run_until(start, start + wanted, progress);
     stopped_ = true;
     if (progress) std::fputs("\r\033[K", stderr);
     if (connection_.closed()) {
@@ -94,6 +93,13 @@ class Measurement {
   }
 
  private:
+  void run_until(transport::TimePoint start, transport::TimePoint end, bool progress) {
+    while (transport::Clock::now() < end && !connection_.closed()) {
+      const auto left = end - transport::Clock::now();
+      connection_.run_for(std::min<transport::Duration>(left, kShowEvery), [] { return false; });
+      if (progress) show(transport::Clock::now() - start);
+    }
+  }
   void ask() {
     connection_.request(transport::Priority::demand, fs::encode(request_),
                         [this](transport::Buffer reply) { answered(reply.size()); });
@@ -132,6 +138,7 @@ nlohmann::json to_json(const Measured& measured) {
     result["packets_lost"] = measured.path->packets_lost;
     result["limited_by"] = transport::name_of(measured.limit());
   }
+  if (!measured.advice.empty()) result["advice"] = measured.advice;
   return result;
 }
 
@@ -141,7 +148,8 @@ Measured measure(const transport::HostPort& server, const Credentials& credentia
   connect_or_explain(connection, server, credentials, options.connect.timeout);
   Measurement measurement(connection, up);
   const bool progress = !arguments.as_json && isatty(STDERR_FILENO) == 1;
-  Measured result = measurement.run(transport::from_seconds(arguments.seconds), progress);
+  Measured result = measurement.run(transport::from_seconds(arguments.omit),
+                                    transport::from_seconds(arguments.seconds), progress);
   connection.close();
   return result;
 }
@@ -190,6 +198,8 @@ void add_bench(CLI::App& program, Action& action) {
   command->add_flag("--down", arguments->down, "from the server only");
   command->add_option("--seconds", arguments->seconds, "for so long each; 10")
       ->check(CLI::Range(0.1, 86400.0));
+  command->add_option("--omit", arguments->omit, "seconds before those, not counted: start-up; 0")
+      ->check(CLI::Range(0.0, 3600.0));
   command->add_flag("--json", arguments->as_json, "one object, or a list of two");
   command->add_option("-o", arguments->options,
                       "identity=FILE,known_hosts=FILE,timeout=TIME,rate=RATE,policy=...,dscp=N")

@@ -129,13 +129,14 @@ class Run:
 
 # rushfs
 
-def rushfs_memory(run):
+def rushfs_memory(run, omitted=0):
     session = RushfsSession(run.spec["rushfs"], run.work)
     session.start_server()
     try:
         run.begin()
         bench = run.start("A", run.spec["rushfs"], "bench", session.location, "--up", "--json",
-                          "--seconds", str(run.spec["seconds"]), "-o", session.options,
+                          "--omit", str(omitted), "--seconds",
+                          str(run.spec["seconds"] - omitted), "-o", session.options,
                           stdout=subprocess.PIPE)
         found = json.loads(run.finish(bench))
         return {"bytes": found["bytes"], "seconds": found["seconds"]}
@@ -303,6 +304,7 @@ def srt(run):
 # in which the bytes go, and the commands it needs.
 PROGRAMS = {
     "rushfs": (rushfs_memory, "time", "ab", []),
+    "rushfs-steady": (lambda run: rushfs_memory(run, run.spec["seconds"] / 2), "time", "ab", []),
     "rushfs-read": (lambda run: with_rushfs_mount(run, "read"), "file", "ba", []),
     "rushfs-write": (lambda run: with_rushfs_mount(run, "write"), "file", "ab", []),
     "tcp-bbr": (lambda run: tcp(run, "bbr"), "time", "ab", ["iperf3"]),
