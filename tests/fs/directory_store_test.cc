@@ -378,7 +378,12 @@ TEST_CASE("file systems mounted inside have ids and inode numbers of their own")
         if (entry.name == "disk") must(entry.entry->node == disk->id());
       }
     }
-    must(open_store(folder.path())->resolve(id, nullptr).has_value());
+    const auto again = open_store(folder.path());
+    const NodeRef clip = *again->resolve(id, nullptr), root = again->root()->node;
+    const NodeRef disk = again->lookup(*root, "disk")->node;
+    must(again->link(*clip, *root, "second").error().value() == EXDEV);
+    must(again->rename(*disk, "clip", *root, "moved", RenameMode::replace).error().value() ==
+         EXDEV);
     must(umount2((folder / "disk").c_str(), MNT_DETACH) == 0);
   });
 }

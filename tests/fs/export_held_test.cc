@@ -1,4 +1,4 @@
-// docs/semantics.md, "Files without a name": what a client holds open stays, whoever removes its
+// docs/semantics.md, "A file without a name": what a client holds open stays, whoever removes its
 // name.
 #include <sys/stat.h>
 

@@ -1,4 +1,5 @@
-// How reads are put together from memory, the block cache, the queue and a server played by hand.
+// How reads are put together from memory, the block cache, the queue and a server played by hand:
+// docs/semantics.md, "Versions".
 #include "fs/reader.h"
 
 #include <sys/stat.h>

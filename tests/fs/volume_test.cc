@@ -1,4 +1,5 @@
-// The file system without FUSE, against a real export. docs/semantics.md.
+// The file system without FUSE, against a real export: docs/semantics.md, "Order of changes to one
+// file", "Close-to-open", "Versions", "A file without a name".
 #include <catch2/catch.hpp>
 
 #include <sys/stat.h>

@@ -1,4 +1,5 @@
-// What waits in the queue on its way to the server, which is played by hand here.
+// What waits in the queue on its way to the server, which is played by hand here:
+// docs/semantics.md, "A full queue, a full disk", "Order of changes to one file".
 #include "fs/writeback.h"
 
 #include <catch2/catch.hpp>

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""The mount against a local disk: each row of the table below is carried out on both, and what it
-saw and what it left behind must be the same; on the mount at once, on the server after `wait`.
+"""docs/semantics.md, "Birth, flags, whiteouts", "Files without a name", "Space and holes" and what
+else a local disk does: each row of the table below is carried out on the mount and on a local disk,
+and what it saw and what it left behind must be the same; on the mount at once, on the server after
+`wait`.
 
 A row gets a folder of its own and returns what it observed. Errors are observations too: attempt()
 turns them into their names. Rows run as root; as_user() runs a part as somebody else."""

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Programs on a mount whose server says nothing: they can be killed at once, end by the timeout, and
-are served what is known; the mount can be taken down. On loopback: the server is stopped, so that
-packets are taken and never answered, like on a cut link."""
+"""docs/semantics.md, "Losing the link, or the server": programs on a mount whose server says nothing
+can be killed at once, end by the timeout, and are served what is known; the mount can be taken down.
+On loopback: the server is stopped, so that packets are taken and never answered, like on a cut
+link."""
 import contextlib
 import errno
 import os

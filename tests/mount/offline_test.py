@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A mount whose server cannot be reached: when it starts, and while programs use it. On loopback; the
-server is stopped, or is there but says nothing."""
+"""docs/semantics.md, "Mounting without the server": a mount whose server cannot be reached when it
+starts, and while programs use it. On loopback; the server is stopped, or is there but says nothing."""
 import os
 import pathlib
 import signal

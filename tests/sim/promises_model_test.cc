@@ -1,6 +1,7 @@
-// Three mounts against a model of docs/semantics.md, on seeds. RUSHFS_TEST_SEED=n repeats one
-// and n-m tries those; RUSHFS_TRACE=1 tells what happens; RUSHFS_TEST_LONG=1 does millions of
-// operations.
+// Three mounts against a model of docs/semantics.md, "Tenets", "Write, close, fsync", "What a
+// program sees of its own changes" and what else is named where it is checked, on seeds.
+// RUSHFS_TEST_SEED=n repeats one and n-m tries those; RUSHFS_TRACE=1 tells what happens;
+// RUSHFS_TEST_LONG=1 does millions of operations.
 #include <catch2/catch.hpp>
 #include <spdlog/spdlog.h>
 
