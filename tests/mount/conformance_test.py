@@ -7,10 +7,8 @@ and what it saw and what it left behind must be the same; on the mount at once, 
 A row gets a folder of its own and returns what it observed. Errors are observations too: attempt()
 turns them into their names. Rows run as root; as_user() runs a part as somebody else."""
 import ctypes
-import errno
 import fcntl
 import hashlib
-import json
 import mmap
 import os
 import stat
@@ -18,117 +16,10 @@ import struct
 import subprocess
 import time
 
+import conformance_names
+import conformance_rights
 import harness
-
-LIBC = ctypes.CDLL(None, use_errno=True)
-KEEP, PUNCH, COLLAPSE, ZERO = 1, 2, 8, 16  # FALLOC_FL_*
-NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4    # RENAME_*
-AT_FDCWD = -100
-USER, OTHER = 12341, 12342
-ROWS = []
-
-
-def row(function):
-    ROWS.append(function)
-    return function
-
-
-def attempt(function, *arguments, **named):
-    try:
-        return function(*arguments, **named)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-
-
-def checked(result):
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
-
-
-def fallocate(fd, mode, offset, length):
-    return checked(LIBC.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)))
-
-
-def rename(source, target, flags):
-    return checked(LIBC.renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target),
-                                  flags))
-
-
-def linkat(fd, target):
-    return checked(LIBC.linkat(AT_FDCWD, f"/proc/self/fd/{fd}".encode(), AT_FDCWD,
-                               os.fsencode(target), 0x400))  # AT_SYMLINK_FOLLOW
-
-
-def as_user(uid, function, *arguments):
-    """What the function returns when somebody else calls it."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-            os.write(writing, json.dumps(attempt(function, *arguments)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(answer or "null")
-
-
-def put(path, data=b"", mode=0o644):
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    os.write(fd, data)
-    os.close(fd)
-    return path
-
-
-def get(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def read_access(path):
-    return attempt(lambda: len(get(path)))
-
-
-def holes(fd):
-    """Where a file has data, in pages: [begin, end) pairs."""
-    ranges, at, size = [], 0, os.fstat(fd).st_size
-    while at < size:
-        try:
-            begin = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError as error:
-            assert error.errno == errno.ENXIO
-            break
-        at = os.lseek(fd, begin, os.SEEK_HOLE)
-        ranges.append((begin, at))
-    return ranges
-
-
-def mode_of(path):
-    return oct(os.lstat(path).st_mode)
-
-
-def snapshot(folder):
-    """Everything a folder holds, as comparable values."""
-    result = {}
-    for path in sorted(folder.rglob("*")):
-        status = path.lstat()
-        kind = stat.S_IFMT(status.st_mode)
-        result[str(path.relative_to(folder))] = (
-            oct(status.st_mode), status.st_uid, status.st_gid,
-            status.st_nlink, status.st_size if kind != stat.S_IFDIR else 0,
-            {name: os.getxattr(path, name, follow_symlinks=False)
-             for name in sorted(os.listxattr(path, follow_symlinks=False))},
-            os.readlink(path) if kind == stat.S_IFLNK else "",
-            hashlib.sha256(get(path)).hexdigest() if kind == stat.S_IFREG else "")
-    return result
-
+from conformance import *
 
 # ---- Extended attributes --------------------------------------------------------------------------
 
@@ -813,12 +704,39 @@ def reading_shows_in_the_access_time(folder):
 
 
 class ConformanceTest(harness.TestCase):
+    def on_ext4(self):
+        """A disk of its own for both sides, for others do some things otherwise."""
+        image, disk = self.place.path("image"), self.place.path("ext4")
+        disk.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(4 << 30)
+        self.place.expect_mount(disk)
+        try:
+            self.run_in(self.place.folder, "mkfs.ext4", "-q", "-F", image)
+            self.run_in(self.place.folder, "mount", "-o", "loop,nosuid,nodev", image, disk)
+        except (FileNotFoundError, AssertionError) as why:
+            self.skipTest(f"a local ext4 needs e2fsprogs and a loop device: {why}")
+        self.server.stop()
+        self.server.folder = disk / "files"
+        self.server.exports = [f"files={self.server.folder}"]
+        self.server.folder.mkdir()
+        self.server.start()
+        local = disk / "local"
+        local.mkdir()
+        return local
+
+    def assert_same_space(self, one, other):
+        """But for what an allocation is rounded to, and blocks that tell where others are."""
+        for name, taken in space(one).items():
+            self.assertLessEqual(abs(taken - space(other)[name]), 16384 + taken / 50, name)
+
     def test_the_mount_does_what_a_local_disk_does(self):
         os.umask(0o022)
         self.place.folder.chmod(0o755)
+        local = self.on_ext4()
+        disk = os.open(local, os.O_RDONLY)
+        self.addCleanup(os.close, disk)
         mount = self.mount(options="allow_other")
-        local = self.place.path("local")
-        local.mkdir()
         for function in ROWS:
             with self.subTest(function.__name__):
                 folders = [top / function.__name__ for top in (local, mount.folder)]
@@ -831,8 +749,11 @@ class ConformanceTest(harness.TestCase):
                 expected = snapshot(folders[0])
                 self.assertEqual(expected, snapshot(folders[1]), "left on the mount")
                 mount.wait()
-                self.assertEqual(expected, snapshot(self.server.folder / function.__name__),
-                                 "left on the server")
+                there = self.server.folder / function.__name__
+                self.assertEqual(expected, snapshot(there), "left on the server")
+                checked(LIBC.syncfs(disk))  # places are given when the disk is written
+                for folder in (folders[1], there):
+                    self.assert_same_space(folders[0], folder)
 
     def test_a_folder_of_many_entries_is_listed_while_it_changes(self):
         count = 200_000 if harness.LONG else 20_000

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """docs/semantics.md, "What FUSE's kernel does not hand on" and "Not yet": what differs from a local
 disk differs just so, and no wider."""
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -49,8 +50,8 @@ class LimitsTest(harness.TestCase):
         noted = {}
         for name in ("long", "short"):
             (mount.folder / name).read_bytes()
+            time.sleep(1.1)  # the server has heard of it, and its disk has noted a moment of its own
             before = os.stat(mount.folder / name).st_atime_ns
-            time.sleep(1.1)
             (mount.folder / name).read_bytes()
             noted[name] = os.stat(mount.folder / name).st_atime_ns > before
         self.assertEqual(noted, {"long": False, "short": True})
@@ -100,6 +101,33 @@ class LimitsTest(harness.TestCase):
         mount.unmount()
         mount.start()
         self.assertEqual(errno.errorcode[opened()], "ESTALE")
+
+    def test_a_running_program_opened_for_reading_can_be_emptied(self):
+        mount = self.mount()
+        path = mount.folder / "sleep"
+        self.run_in(mount.folder, "cp", "/bin/sleep", path)
+        running = subprocess.Popen([path, "60"])
+        self.addCleanup(running.wait)
+        self.addCleanup(running.kill)
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC):
+            self.refused(errno.ETXTBSY, os.open, path, flags)
+        self.assertGreater(path.stat().st_size, 0)
+        with contextlib.suppress(OSError):  # where the program has not ended by then
+            os.close(os.open(path, os.O_RDONLY | os.O_TRUNC))
+        self.assertEqual(path.stat().st_size, 0)
+
+    def test_a_length_no_disk_has_is_refused_at_the_server(self):
+        mount = self.mount()
+        path = mount.folder / "file"
+        path.write_bytes(b"x")
+        mount.wait()
+        self.refused(errno.EFBIG, os.truncate, path, 1 << 50)
+        with open(path, "r+b") as file:
+            file.truncate(1 << 50)
+            self.refused(errno.EFBIG, os.fsync, file.fileno())
+        parked = mount.status()["queue"]["parked"]
+        self.assertEqual([operation["errno"] for operation in parked], [errno.EFBIG])
+        self.assertEqual((self.server.folder / "file").read_bytes(), b"x")
 
     def test_a_shared_mapping_of_what_is_appended_to(self):
         mount = self.mount()
