@@ -185,7 +185,8 @@ class InotifyTest(harness.TestCase):
             created = {name for what, name in watcher.seen
                        if what == "CREATE" and name.startswith("clip")}
         self.anna.wait()
-        self.assertGreaterEqual(len(created), 195)
+        # Whoever looks up a name in the moment of its event may keep the kernel from telling of it.
+        self.assertGreaterEqual(len(created), 198)
         for number in range(200):
             self.assertEqual((self.ben.folder / f"clip{number}").read_bytes(), b"%d" % number)
         self.assertEqual(len(os.listdir(self.server.folder)), 200 + 67)
