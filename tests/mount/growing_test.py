@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""A file that grows on one mount is followed on another, as tail -f does, over the link of a home
+"""docs/semantics.md, "What others change": a file that grows on one mount is followed on another, as tail -f does, over the link of a home
 line: within two seconds and a round trip, never with bytes that were not written."""
+import collections
+import os
 import subprocess
 import time
 
 import harness
 
 MiB = 1 << 20
+# Seconds: what is promised, and what a machine with much to do and a link that loses may add.
+BEHIND = 2 + 0.05
+MARGIN = 1
 
 
 class GrowingTest(harness.TestCase):
@@ -37,16 +42,47 @@ class GrowingTest(harness.TestCase):
                     late.append(time.monotonic() - started)
                     self.assertEqual(bytes(content), written)
         print("seconds behind:", " ".join(f"{seconds:.2f}" for seconds in late))
-        self.assertLess(sorted(late)[len(late) // 2], 2.1)
-        self.assertLess(max(late), 5)
+        self.assertLess(sorted(late)[len(late) // 2], BEHIND)
+        self.assertLess(max(late), BEHIND + MARGIN)
+
+    def record(self, mount, size):
+        """Somebody writes to the mount faster than it may send; what, and who."""
+        local = harness.make_file(self.place.path("local"), size, 5)
+        with open(local, "rb") as recording:
+            copy = subprocess.Popen(["dd", f"of={mount.folder}/clip", "bs=1M", "status=none"],
+                                    stdin=recording)
+        self.addCleanup(copy.kill)
+        harness.wait_until(lambda: (mount.folder / "clip").exists(), 20, "begun")
+        return local.read_bytes()
+
+    def test_the_end_of_a_recording_is_seen_while_half_of_it_is_queued(self):
+        one, two = self.mount("one", options="rate=20M"), self.mount("two")
+        local = self.record(one, 16 * MiB)
+        harness.wait_until(lambda: (two.folder / "clip").exists(), 20, "there")
+        arrived = collections.deque()  # when, and how much of it the server had then
+        late, seen, queued = [], 0, 0
+        deadline = time.monotonic() + 90
+        with open(two.folder / "clip", "rb", buffering=0) as reader:
+            while seen < len(local):
+                self.assertLess(time.monotonic(), deadline)
+                there = (self.server.folder / "clip").stat().st_size
+                arrived.append((time.monotonic(), there))
+                queued += there < len(local) / 2 < (one.folder / "clip").stat().st_size
+                end = os.fstat(reader.fileno()).st_size
+                tail = os.pread(reader.fileno(), 4096, max(0, end - 4096))
+                seen = max(0, end - 4096) + len(tail)
+                self.assertEqual(tail, local[seen - len(tail):seen])
+                late.append(time.monotonic() - arrived[0][0])
+                while arrived and arrived[0][1] <= seen:
+                    arrived.popleft()
+                time.sleep(0.02)
+        print(f"seconds behind the server: {max(late):.2f}, of {len(late)} looks {queued} early")
+        self.assertGreater(queued, 0)
+        self.assertLess(max(late), BEHIND + MARGIN)
 
     def test_a_reader_follows_a_recording_of_which_half_is_still_queued(self):
         one, two = self.mount("one", options="rate=40M"), self.mount("two")
-        local = harness.make_file(self.place.path("local"), 24 * MiB, 5).read_bytes()
-        with open(self.place.path("local"), "rb") as recording:
-            copy = subprocess.Popen(["dd", f"of={one.folder}/clip", "bs=1M", "status=none"],
-                                    stdin=recording)
-        self.addCleanup(copy.kill)
+        local = self.record(one, 24 * MiB)
         harness.wait_until(lambda: (two.folder / "clip").exists(), 20, "there")
         behind = 0
         content = bytearray()
