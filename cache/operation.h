@@ -33,7 +33,7 @@ struct Origin {
   std::string_view display_name;
   std::chrono::system_clock::time_point now;
   // What the file was before the first operation queued for it, opaque here, up to
-  // kMaximumBaseBytes; empty: unknown. Kept until clear_bases(), or until the node's first
+  // kMaximumBaseBytes; empty: unknown. Kept until replace_bases(), or until the node's first
   // operation is forgotten.
   std::string_view base = {};
   // A node that this one takes the place of: what it has queued does not count against the budget.

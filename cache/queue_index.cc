@@ -53,10 +53,10 @@ QueuedNode& QueueIndex::enter(std::string_view node, std::string_view name,
   return *entry;
 }
 
-void QueueIndex::clear_base(std::string_view node) {
+void QueueIndex::replace_base(std::string_view node, std::string_view base) {
   QueuedNode* queued = find(node);
-  if (queued == nullptr || queued->base.empty()) return;
-  queued->base.clear();
+  if (queued == nullptr || queued->base == base) return;
+  queued->base = base;
   changed_nodes_.insert(queued);
 }
 

@@ -75,7 +75,7 @@ class QueueIndex {
   QueuedOperation* find(std::uint64_t sequence);
   // The node, under its latest name; a new one with its base.
   QueuedNode& enter(std::string_view node, std::string_view name, std::string_view base = {});
-  void clear_base(std::string_view node);
+  void replace_base(std::string_view node, std::string_view base);
   // As the log has it.
   QueuedNode& enter_stored(const NodeRow& row);
 

@@ -192,8 +192,8 @@ void WriteQueue::complete(std::string_view node, std::uint64_t up_to_sequence) {
   for (const std::uint64_t sequence : done) state_->remove(sequence);
 }
 
-Result<void> WriteQueue::clear_bases(std::span<const NodeId> nodes) {
-  for (const NodeId& node : nodes) state_->index.clear_base(node);
+Result<void> WriteQueue::replace_bases(std::span<const NewBase> bases) {
+  for (const auto& [node, base] : bases) state_->index.replace_base(node, base);
   return commit();
 }
 

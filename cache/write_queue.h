@@ -113,9 +113,13 @@ class WriteQueue {
   void complete(std::span<const std::uint64_t> sequences);
   void complete(std::string_view node, std::uint64_t up_to_sequence);
 
-  // What these files were before is of no use, durably, once this returns success: their operations
-  // may be sent.
-  Result<void> clear_bases(std::span<const NodeId> nodes);
+  // What is known from now on of what these files were before; empty: nothing. Durable, once this
+  // returns success: their operations may be sent.
+  struct NewBase {
+    NodeId node;
+    std::string base;
+  };
+  Result<void> replace_bases(std::span<const NewBase> bases);
 
   // Where the server put these appends, neighbours of one file, in order: writes from now on, so
   // that sending them again does no harm. Unknown sequences are ignored.

@@ -6,6 +6,8 @@
 #include <cassert>
 #include <cerrno>
 
+#include "fs/queued_base.h"
+
 namespace rushfs::fs {
 
 using Kind = cache::OperationKind;
@@ -134,14 +136,9 @@ void ChangeLog::append(Change change) {
 std::string ChangeLog::base_of(const Change& change) {
   Inode& inode = *change.inode;
   const bool first = inode.local.operations == 1;  // it is noted already
-  const auto text = [](const Buffer& bytes) { return std::string(bytes.begin(), bytes.end()); };
   if (!first || !inode.known()) return {};
-  if (!parts_.remote.attached()) {
-    inode.base_kept = true;
-    return text(encode_reply(AttributesReply{inode.server}));
-  }
-  if (inode.made_at) return text(encode_reply(CommitReply{*inode.made_at, 0, inode.server}));
-  return {};
+  inode.base_kept = !parts_.remote.attached();
+  return encode_base(inode, inode.base_kept);
 }
 
 // Programs see the change from here on.

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "fs/queued_base.h"
+
 namespace rushfs::fs {
 
 void Conflicts::attached(const AttachReply& reply, bool restarted) {
@@ -28,24 +30,26 @@ void Conflicts::attached(const AttachReply& reply, bool restarted) {
 void Conflicts::resume(const InodeRef& inode) {
   if (!inode->base_kept) return writeback_.resume(inode->node);
   to_resume_.push_back(inode);
-  if (!clearing_) clear_bases();
+  if (!replacing_) replace_bases();
 }
 
-void Conflicts::clear_bases() {
-  clearing_ = true;
+void Conflicts::replace_bases() {
+  replacing_ = true;
   auto inodes = std::exchange(to_resume_, {});
-  std::vector<cache::NodeId> nodes;
-  for (const auto& inode : inodes) nodes.push_back(inode->node.bytes);
+  std::vector<cache::WriteQueue::NewBase> bases;
+  for (const auto& inode : inodes) {
+    bases.push_back({inode->node.bytes, encode_base(*inode, false)});
+  }
   parts_.queue_loop.run(
-      [&queue = parts_.queue, nodes = std::move(nodes)] { return queue.clear_bases(nodes); },
+      [&queue = parts_.queue, bases = std::move(bases)] { return queue.replace_bases(bases); },
       [this, round = check_round_, inodes = std::move(inodes)](Result<void>) {
         // A base that stays on a full disk costs a needless copy at worst.
         for (const auto& inode : inodes) {
           inode->base_kept = false;
           if (round == check_round_) writeback_.resume(inode->node);
         }
-        clearing_ = false;
-        if (!to_resume_.empty()) clear_bases();
+        replacing_ = false;
+        if (!to_resume_.empty()) replace_bases();
       });
 }
 

@@ -59,7 +59,7 @@ class Conflicts {
 
   /// What is queued for it may be sent: once the queue does not tell any more that none of it was.
   void resume(const InodeRef& inode);
-  void clear_bases();
+  void replace_bases();
   void check(const InodeRef& inode, const Attributes& base);
   /// `gone`: it has no name, or is not there at all.
   void judge(const InodeRef& inode, const Attributes& base, const std::optional<Attributes>& theirs,
@@ -77,8 +77,8 @@ class Conflicts {
   std::uint64_t check_round_ = 0;
   /// Found gone while a removal of ours was under way; with what our changes were made to.
   std::map<InodeRef, Attributes> unjudged_;
-  std::vector<InodeRef> to_resume_;  // when the queue has cleared the bases of those before
-  bool clearing_ = false;
+  std::vector<InodeRef> to_resume_;  // when the queue has new bases of those before
+  bool replacing_ = false;
   std::set<InodeRef> lost_copies_;  // while they were being made
   std::vector<Meeting> failed_;
   std::vector<ConflictCopy> copies_;

@@ -4,6 +4,8 @@
 #include <cassert>
 #include <cerrno>
 
+#include "fs/queued_base.h"
+
 namespace rushfs::fs {
 
 Volume::Volume(const ClientParts& parts, Options options)
@@ -35,15 +37,7 @@ void Volume::restore() {
     const auto inode = inodes_.get(NodeId{pending.node});
     inode->name = pending.display_name;
     inode->parent = kRootNode;
-    const Buffer base(pending.base.begin(), pending.base.end());
-    if (const auto was = decode_reply<AttributesReply>(base)) {
-      inode->server = was->attributes;
-      inode->base_kept = true;
-    } else if (const auto made = decode_reply<CommitReply>(base)) {
-      inode->server = made->attributes;
-      inode->made_at = made->instance;
-      inode->base_unknown = inode->suspect = true;
-    }
+    restore_base(*inode, pending.base);
     inode->local = local_changes(pending, parts_.queue.queued_changes(pending.node),
                                  wall_time(parts_.time));
   }

@@ -136,14 +136,16 @@ TEST_CASE("what a file was before is kept with the first change of it, until it 
     CHECK(queue.pending("a").base == "old");
     CHECK(queue.pending("b").base == "old too");
     CHECK(queue.pending("c").base.empty());
-    const std::vector<NodeId> sent{"a", "not there"};
-    REQUIRE(queue.clear_bases(sent));
+    REQUIRE(queue.append_write({"d", "/d", kNoon, "old"}, 0, Buffer{1}));
+    const std::vector<WriteQueue::NewBase> sent{{"a", ""}, {"d", "made"}, {"not there", "?"}};
+    REQUIRE(queue.replace_bases(sent));
   }
   {
     WriteQueue queue({folder.path(), kPlenty});
     CHECK(queue.pending("a").base.empty());
     CHECK(queue.pending("b").base == "old too");
-    CHECK(queue.next(0, 100).size() == 4);
+    CHECK(queue.pending("d").base == "made");
+    CHECK(queue.next(0, 100).size() == 5);
     const auto first = *queue.pending("b").last_sequence;
     REQUIRE(queue.append_write(from("b"), 1, Buffer{4}));
     queue.complete("b", first);

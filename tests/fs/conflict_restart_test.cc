@@ -241,6 +241,30 @@ TEST_CASE("a new file was lost, and then we were killed: the next mount makes it
   CHECK(world.volume().queue_status().parked.empty());
 }
 
+TEST_CASE("a new file first written without a link, by one who was killed, is made again") {
+  Story story;
+  auto& world = story.world;
+  const auto file = world.exported() / "take.mov";
+  const auto made = world.create("take.mov", {.write = true}).value();
+  story.cut();
+  REQUIRE(world.write(made.opened.handle, 0, "ours"));
+  REQUIRE(world.close(made.opened.handle));
+  world.kill_client();
+  world.start_client_unattached();
+  world.silence_link(false);
+  REQUIRE(world.run_until([&] { return get(file) == "ours"; }));
+  if (GENERATE(false, true)) {
+    world.kill_client();
+    world.start_client_unattached();
+  }
+  world.kill_server();
+  std::filesystem::remove(file);
+  world.start_server();
+  story.come_back();
+  CHECK(get(file) == "ours");
+  CHECK(story.copies(world.exported()).empty());
+}
+
 TEST_CASE("we were killed, and somebody removed the new file: ours is beside it") {
   Story story;
   auto& world = story.world;

@@ -32,10 +32,10 @@ class Recorder {
     REQUIRE(world_.drain());
     const auto status = world_.volume().queue_status();
     CHECK(status.parked.empty());
-    CHECK((status.conflicts.empty() || killed_));
+    CHECK(status.conflicts.empty());
     std::map<std::string, std::string> found;
     for (const auto& [name, entry] : disk_->root()->names) {
-      if (!entry.file->bytes->empty()) found[taken_for(name)] = *entry.file->bytes;
+      if (!entry.file->bytes->empty()) found[name] = *entry.file->bytes;
     }
     for (const auto& [name, bytes] : expected_) {
       INFO(name << " has " << found[name].size() << " bytes of " << bytes.size());
@@ -45,11 +45,6 @@ class Recorder {
   }
 
  private:
-  /// The next process does not know which of those that were written first without a link are new.
-  std::string taken_for(const std::string& name) const {
-    return killed_ ? name.substr(0, name.find(" (conflict")) : name;
-  }
-
   void step() {
     const auto what = chance_.below(100);
     const bool calm = world_.now() - server_started_ > 20s;  // nothing is made again just now
@@ -113,7 +108,6 @@ class Recorder {
       }));
     }
     handles_.clear();
-    killed_ = true;
     world_.kill_client();
     world_.start_client_unattached();
   }
@@ -124,7 +118,6 @@ class Recorder {
   fs::test::World& world_;
   transport::TimePoint server_started_{};
   int takes_ = 0;
-  bool killed_ = false;
   std::map<std::string, std::string> expected_;
   std::map<std::string, Created> handles_;
 };
