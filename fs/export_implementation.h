@@ -179,9 +179,13 @@ class Export::Implementation {
   // Calls that happen once: export_names.cc.
   struct Naming;
   void names(RequestContext context, Request request, Responder respond);
+  void names_check(std::shared_ptr<Naming> naming);
+  void names_begin(std::shared_ptr<Naming> naming);
   void names_look(std::shared_ptr<Naming> naming);
   void names_act(std::shared_ptr<Naming> naming);
   void names_end(std::shared_ptr<Naming> naming);
+  void names_answer_again(std::shared_ptr<Naming> naming);
+  void names_answer(const Naming& naming);
   void remember_names(const NameCall& call, const NameOutcome& outcome);
 
   // Queued changes: export_queue.cc, export_commit.cc.

@@ -3,6 +3,24 @@
 #include "fs/export_implementation.h"
 
 namespace rushfs::fs {
+namespace {
+
+/// What did not exist before the call, as its answer tells.
+std::optional<NodeId> made_by(const Request& request, const Buffer& reply) {
+  return std::visit(
+      [&](const auto& call) -> std::optional<NodeId> {
+        using Call = std::decay_t<decltype(call)>;
+        if constexpr (std::is_same_v<typename Call::Reply, EntryReply> &&
+                      !std::is_same_v<Call, Link>) {
+          const auto made = decode_reply<EntryReply>(reply);
+          if (made && !made->existed) return made->entry.node;
+        }
+        return std::nullopt;
+      },
+      request);
+}
+
+}  // namespace
 
 struct Export::Implementation::Naming {
   RequestContext context;
@@ -28,6 +46,7 @@ void Export::Implementation::names(RequestContext context, Request request, Resp
       return tell();
     case ReplyLog::State::running:
       return;
+    case ReplyLog::State::former:
     case ReplyLog::State::fresh:
       break;
   }
@@ -38,6 +57,32 @@ void Export::Implementation::names(RequestContext context, Request request, Resp
   naming->call.request = std::move(request);
   naming->call.interrupted = begun.interrupted.has_value();
   if (begun.interrupted) naming->call.intent = *begun.interrupted;
+  if (begun.state == ReplyLog::State::former) {
+    naming->outcome.reply = std::move(begun.reply);
+    return names_check(naming);
+  }
+  names_begin(naming);
+}
+
+/// What an earlier run of the server made and answered, a power cut may have taken.
+void Export::Implementation::names_check(std::shared_ptr<Naming> naming) {
+  const auto made = made_by(naming->call.request, naming->outcome.reply);
+  if (!made) return names_answer_again(naming);
+  run(
+      naming->context.priority, job_on({*made}), [](const Store&, Job&) {},
+      [this, naming](Job& job) {
+        if (job.error != ESTALE) return names_answer_again(naming);
+        naming->call.interrupted = false;  // what has the name now was made by somebody else
+        names_begin(naming);
+      });
+}
+
+void Export::Implementation::names_answer_again(std::shared_ptr<Naming> naming) {
+  promise_again(naming->context.client, naming->call.request, naming->outcome.reply);
+  names_answer(*naming);
+}
+
+void Export::Implementation::names_begin(std::shared_ptr<Naming> naming) {
   gates_.enter(needed_nodes(naming->call.request), [this, naming](std::uint64_t pass) {
     naming->pass = pass;
     names_look(naming);
@@ -135,8 +180,13 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
     names_changed(call, outcome, naming->context.client);
   }
   gates_.leave(naming->pass);
-  auto waiting = replies_.finish(naming->context.client, naming->name.number, outcome.reply);
-  for (Responder& respond : waiting) std::move(respond)(outcome.reply);
+  names_answer(*naming);
+}
+
+void Export::Implementation::names_answer(const Naming& naming) {
+  const Buffer& reply = naming.outcome.reply;
+  auto waiting = replies_.finish(naming.context.client, naming.name.number, reply);
+  for (Responder& respond : waiting) std::move(respond)(reply);
   tell();
 }
 

@@ -152,7 +152,7 @@ void ReplyLog::load() {
     if (record->kind == kIntent) {
       call.intent = decode_intent(record->body);
     } else {
-      call.answered = true;
+      call.answered = call.former = true;
       call.reply.assign(record->body.begin(), record->body.end());
     }
     if (client.calls.size() > kMaxCalls) client.calls.erase(client.calls.begin());
@@ -210,13 +210,14 @@ ReplyLog::Begun ReplyLog::begin(const ClientTag& tag, const CallNumber& number,
     return begun;
   }
   Call& call = client.calls[number.number];
-  if (call.answered) {
+  if (call.answered && !call.former) {
     begun.state = State::answered;
     begun.reply = call.reply;
     return begun;
   }
   call.waiting.push_back(std::move(respond));
-  begun.state = call.running ? State::running : State::fresh;
+  begun.state = call.running ? State::running : call.former ? State::former : State::fresh;
+  begun.reply = call.reply;
   begun.interrupted = call.intent;
   call.running = true;
   return begun;
@@ -236,7 +237,7 @@ std::vector<Responder> ReplyLog::finish(const ClientTag& tag, std::uint64_t numb
   const auto call = client->second.calls.find(number);
   if (call == client->second.calls.end()) return {};  // the client began anew meanwhile
   call->second.answered = true;
-  call->second.running = false;
+  call->second.running = call->second.former = false;
   call->second.reply = reply;
   std::vector<Responder> waiting = std::move(call->second.waiting);
   call->second.waiting.clear();

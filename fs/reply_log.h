@@ -35,8 +35,8 @@ struct CallName {
   std::uint64_t number = 0;
 };
 
-/// An append-only file of checksummed records. It need not survive a power cut: the names it tells
-/// of would not either.
+/// An append-only file of checksummed records. After a power cut it may be newer than the names it
+/// tells of, or older.
 class ReplyFile {
  public:
   /// Throws std::system_error naming the file.
@@ -76,14 +76,15 @@ class ReplyLog {
     fresh,     // carry it out, then finish()
     running,   // `respond` was taken; it is called by finish()
     answered,  // `reply` is the answer
+    former,    // `reply` is what a former server answered: finish() with it, or carry it out again
     refused,   // forgotten long ago, or too many: no correct client does that
   };
   struct Begun {
     State state = State::fresh;
     Buffer reply;
-    std::optional<Intent> interrupted;  // with fresh: it may have happened already
+    std::optional<Intent> interrupted;  // with fresh, former: it may have happened already
   };
-  /// Takes `respond` unless the state is answered or refused.
+  /// Takes `respond` unless the state is answered or refused. Former is told once.
   Begun begin(const ClientTag& client, const CallNumber& call, Responder& respond);
   /// The call's names were looked up, and it is about to be carried out.
   void intend(const ClientTag& client, std::uint64_t number, const Intent& intent);
@@ -97,6 +98,7 @@ class ReplyLog {
  private:
   struct Call {
     bool answered = false;
+    bool former = false;  // by a former server
     bool running = false;
     Buffer reply;
     std::optional<Intent> intent;

@@ -175,6 +175,59 @@ TEST_CASE("killed before the effect, the call is carried out when it is repeated
   CHECK(files::exists(studio.exported / "clip"));
 }
 
+namespace {
+
+/// Makes something, which a power cut takes with its name, and asks for it again.
+template <class R>
+auto make_lose_repeat(Studio& studio, const R& make, const std::string& name) {
+  REQUIRE(studio.anna.call(make).has_value());
+  studio.server.reset();
+  if (!name.empty()) REQUIRE(files::remove(studio.exported / name));
+  files::remove_all(studio.exported / ".rushfs-orphans");
+  write_file(studio.exported / "other", "takes the number that has become free");
+  studio.start();
+  const auto again = studio.anna.call(make);
+  REQUIRE(again.has_value());
+  CHECK_FALSE(again->existed);
+  CHECK(studio.anna.call(GetAttributes{again->entry.node}).has_value());
+  return again->entry.node;
+}
+
+}  // namespace
+
+TEST_CASE("what a power cut took is made again by the repeated call, whatever was answered") {
+  Studio studio;
+  TestClient& anna = studio.anna;
+  SECTION("create") {
+    const NodeId node = make_lose_repeat(studio, anna.create("clip"), "clip");
+    CHECK(anna.lookup("clip") == node);
+  }
+  SECTION("mkdir") {
+    const MakeDirectory make{anna.number(), anna.root, "d", {}, 0755};
+    make_lose_repeat(studio, make, "d");
+    CHECK(files::is_directory(studio.exported / "d"));
+  }
+  SECTION("symlink") {
+    const Symlink make{anna.number(), anna.root, "l", {}, "target"};
+    make_lose_repeat(studio, make, "l");
+    CHECK(files::is_symlink(studio.exported / "l"));
+  }
+  SECTION("without a name") {
+    make_lose_repeat(studio, CreateUnnamed{anna.number(), anna.root, {}, 0600}, "");
+  }
+}
+
+TEST_CASE("what others put where a power cut took a new file is not taken for it") {
+  Studio studio;
+  const auto create = studio.anna.create("clip");
+  REQUIRE(studio.anna.call(create).has_value());
+  studio.server.reset();
+  files::remove(studio.exported / "clip");
+  write_file(studio.exported / "clip", "theirs");
+  studio.start();
+  CHECK(error_of(studio.anna.call(create)) == EEXIST);
+}
+
 TEST_CASE("a file that was there before makes an interrupted exclusive create fail") {
   Studio studio;
   write_file(studio.exported / "clip", "x");

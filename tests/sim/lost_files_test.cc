@@ -59,11 +59,17 @@ class Recorder {
 
   void create() {
     const auto name = "take" + std::to_string(++takes_);
-    const auto made = world_.create(name, {.read = true, .write = true, .exclusive = true});
-    if (!made) return;  // it was lost before anybody was told of it
-    expected_[name];
-    handles_[name] = *made;
-    write(name);
+    auto made = [this, name](Result<Created> result) {
+      if (!result) return;  // it was lost before anybody was told of it
+      expected_[name];
+      handles_[name] = *result;
+    };
+    const OpenFlags flags{.read = true, .write = true, .exclusive = true};
+    if (chance_.below(2) == 0) {  // much may happen before it is answered
+      return world_.volume().create(kRootNode, name, {}, 0644, flags, std::move(made));
+    }
+    made(world_.create(name, flags));
+    if (handles_.contains(name)) write(name);
   }
   std::string some_open() {
     return std::next(handles_.begin(), static_cast<long>(chance_.below(handles_.size())))->first;
