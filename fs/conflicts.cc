@@ -18,7 +18,8 @@ void Conflicts::attached(const AttachReply& reply, bool restarted) {
     const bool applied = waiting.in_flight && *waiting.in_flight <= reply.applied_through;
     if (restarted ? waiting.uncommitted : applied) inode->base_unknown = true;
     if (inode->rescuing) continue;
-    if (!inode->known() || inode->unlinked || inode->base_unknown) {
+    const bool sendable = !inode->known() || inode->unlinked || inode->base_unknown;
+    if (sendable && !rescuer_.begun(inode)) {
       resume(inode);
       continue;
     }
@@ -38,6 +39,7 @@ void Conflicts::replace_bases() {
   auto inodes = std::exchange(to_resume_, {});
   std::vector<cache::WriteQueue::NewBase> bases;
   for (const auto& inode : inodes) {
+    if (inode->rescuing) continue;
     bases.push_back({inode->node.bytes, encode_base(*inode, false)});
   }
   parts_.queue_loop.run(
@@ -99,12 +101,13 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   const auto& size = inode->local.size;
   const bool data = size.set_size_bytes || size.write_end_bytes > 0;
   const bool incomplete = rescuer_.copying_to(inode);
-  if (inode->unlinked || inode->local.operations == 0 || incomplete ||
-      !(gone || (changed && data))) {
+  const bool begun = rescuer_.begun(inode);
+  if (!begun && (inode->unlinked || inode->local.operations == 0 || incomplete ||
+                 !(gone || (changed && data)))) {
     return resume(inode);
   }
   // It had no name when ours were made, and whoever had it open ended with the mount before.
-  if (gone && base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
+  if (!begun && gone && base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
   Meeting meeting{inode, base, gone ? std::nullopt : theirs};
   if (!theirs && known_.name_may_be_lost(*inode)) {
     meeting.name = Rescuer::Name::own;

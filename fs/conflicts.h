@@ -31,6 +31,8 @@ class Conflicts {
         writeback_(writeback),
         rescuer_(std::move(rescuer)) {}
 
+  /// What an earlier process was keeping apart when it ended.
+  void restore(const InodeRef& inode, const BegunCopy& copy) { rescuer_.restore(inode, copy); }
   /// After every attach, before Writeback's: what waits is sent only to a file that is still what
   /// it was made for.
   void attached(const AttachReply& reply, bool restarted);

@@ -60,6 +60,7 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   InodeRef folder, copy;
   std::string path, name;
   int attempt;  // 0: its own name
+  bool recorded = false;  // the queue knows of the copy
   transport::RangeSet to_copy{std::numeric_limits<std::size_t>::max()};  // in this pass
   int pass = 1;
   bool held = false;  // nobody changes it: the last pass
@@ -76,8 +77,8 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
         attempt(wish == Name::own ? 0 : 1) {}
 
   void begin() {
-    if (copy) return copy_piece();
     path = with.known_.inodes().path(*inode);
+    if (copy) return recorded ? copy_piece() : record();
     const auto slash = path.rfind('/');
     if (slash == std::string::npos) return in_folder(with.known_.inodes().find(kRootNode));
     auto found = [self = shared_from_this()](Result<NodeNumber> number) {
@@ -118,6 +119,24 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
     with.known_.name_made(folder, name, made.entry);
     copy->made_at = instance;
     copy->content.disk_known = true;
+    record();
+  }
+
+  // Before anything of it is sent: who finds a part of ours there must know that it is one.
+  void record() {
+    const BegunCopy begun{copy->node, name, encode_base(*copy, false)};
+    with.parts_.queue_loop.run(
+        [&queue = with.parts_.queue, node = inode->node.bytes, base = encode_base(*inode, begun)] {
+          return queue.replace_bases(std::array{cache::WriteQueue::NewBase{node, base}});
+        },
+        [self = shared_from_this()](Result<void> result) {
+          if (!result) return self->failed(result.error());
+          self->recorded = true;
+          self->start();
+        });
+  }
+
+  void start() {
     with.log_.watch(inode);
     to_copy.add(0, std::numeric_limits<std::uint64_t>::max());
     copy_piece();
@@ -287,9 +306,24 @@ bool Rescuer::copying_to(const InodeRef& file) const {
                      [&](const auto& begun) { return begun.second->copy == file; });
 }
 
+void Rescuer::restore(const InodeRef& inode, const BegunCopy& begun) {
+  const auto copy = known_.inodes().get(begun.node);
+  if (!copy->known()) restore_base(*copy, begun.base);
+  if (copy->name.empty()) {
+    const std::string path = known_.inodes().path(*inode);
+    copy->name = path.substr(0, path.rfind('/') + 1) + begun.name;
+    copy->parent = kRootNode;
+  }
+  auto copying = std::make_shared<Copying>(*this, inode, inode->server, Name::beside);
+  copying->copy = copy;
+  copying->name = begun.name;
+  begun_[inode] = std::move(copying);
+}
+
 void Rescuer::rescue(const InodeRef& inode, const Attributes& base, Name name, Done done) {
   auto& copying = begun_[inode];
   if (!copying) copying = std::make_shared<Copying>(*this, inode, base, name);
+  copying->base = base;
   copying->done = std::move(done);
   copying->begin();
 }

@@ -14,6 +14,7 @@
 #include "fs/change_log.h"
 #include "fs/client_parts.h"
 #include "fs/known.h"
+#include "fs/queued_base.h"
 #include "fs/questions.h"
 
 namespace rushfs::fs {
@@ -41,6 +42,9 @@ class Rescuer {
   };
   /// `base`: what our changes were made to. Programs may go on writing; at last they wait a moment.
   void rescue(const InodeRef& inode, const Attributes& base, Name name, Done done);
+  /// An earlier process had begun it: rescue() goes on with that copy, from the start.
+  void restore(const InodeRef& inode, const BegunCopy& copy);
+  bool begun(const InodeRef& inode) const { return begun_.contains(inode); }
   /// A copy that is not complete yet.
   bool copying_to(const InodeRef& file) const;
 

@@ -33,14 +33,16 @@ Volume::~Volume() { stop(); }
 
 void Volume::restore() {
   const auto nodes = parts_.queue.nodes();
+  std::vector<std::pair<InodeRef, BegunCopy>> copies;
   for (const auto& pending : nodes) {
     const auto inode = inodes_.get(NodeId{pending.node});
     inode->name = pending.display_name;
     inode->parent = kRootNode;
-    restore_base(*inode, pending.base);
+    if (auto copy = restore_base(*inode, pending.base)) copies.emplace_back(inode, *copy);
     inode->local = local_changes(pending, parts_.queue.queued_changes(pending.node),
                                  wall_time(parts_.time));
   }
+  for (const auto& [inode, copy] : copies) conflicts_.restore(inode, copy);
   writeback_.restore(nodes, parts_.queue.parked());
 }
 

@@ -173,10 +173,8 @@ std::vector<Writeback::Suspended> Writeback::suspend_all() {
     std::size_t first = 0;
     while (first < node.sent.size() && node.sent[first].answered) ++first;
     Suspended waiting{id, std::nullopt, !node.sent.empty()};
-    if (first < node.sent.size()) {
-      waiting.in_flight = node.sent[first].sequences.front();
-      take_back(id, node, first);
-    }
+    if (first < node.sent.size()) waiting.in_flight = node.sent[first].sequences.front();
+    take_back(id, node, first);
     node.retry_at = transport::TimePoint::max();
     node.missing = false;
     suspended.push_back(std::move(waiting));

@@ -161,3 +161,30 @@ TEST_CASE("what the server is to do itself, asked for while two versions meet, i
   story.expected.resize(story.size + 1000);
   story.check_copy();
 }
+
+TEST_CASE("killed while ours is put together: the next process completes the same copy") {
+  SlowMeeting story;
+  auto& world = story.world;
+  const auto folder = world.exported() / "reel";
+  REQUIRE(world.await<void>([&](auto reply) {
+    world.volume().flush(story.opened.handle, std::move(reply));
+  }));
+  const std::size_t there = GENERATE(1, 3 << 20);
+  REQUIRE(world.run_until([&] {
+    const auto copies = story.copies(folder);
+    return copies.size() == 1 && copies.begin()->second.size() >= there;
+  }));
+  REQUIRE(story.meeting());
+  for (int i = 0; i < 2; ++i) {
+    world.kill_client();
+    world.start_client();
+    world.run_for(GENERATE(1ms, 100ms));
+  }
+  story.come_back();
+  CHECK((get(story.file) == story.theirs));
+  const auto copies = story.copies(folder);
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.expected));
+  CHECK(world.volume().queue_status().conflicts.at(0).copy ==
+        "reel/" + copies.begin()->first);
+}
