@@ -54,7 +54,8 @@ std::string sentence(const transport::CloseReason& reason) {
   switch (reason.code) {
     case CloseCode::none: return "the server closed the connection";
     case CloseCode::idle_timeout: return "nothing was heard from the server any more";
-    case CloseCode::handshake_timeout: return "the server does not answer";
+    case CloseCode::handshake_timeout:
+      return "the server does not answer (is it running, and is its UDP port let through?)";
     case CloseCode::unknown_client: return "the server does not know this client's key";
     case CloseCode::wrong_server_key: return "the server has another key than the one trusted";
     case CloseCode::version_mismatch: return "the server speaks another version of the protocol";

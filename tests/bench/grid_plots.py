@@ -11,7 +11,8 @@ set border 3
 set tics nomirror out
 set key outside right top
 """
-COLORS = {"rushfs": "#c0392b", "rushfs-steady": "#c0392b", "rushfs-read": "#e67e22", "rushfs-write": "#f1c40f",
+COLORS = {"rushfs": "#c0392b", "rushfs-steady": "#c0392b",
+          "rushfs-read": "#e67e22", "rushfs-write": "#f1c40f",
           "tcp-bbr": "#1f4e79", "tcp-cubic": "#5dade2", "scp": "#7f8c8d",
           "sshfs-read": "#1e8449", "sshfs-write": "#82e0aa", "rclone-read": "#6c3483",
           "rclone-write": "#c39bd3", "udt": "#000000", "uftp": "#935116",
