@@ -178,11 +178,17 @@ transport::TimePoint Inodes::named_since(NodeNumber parent, const std::string& n
 void Inodes::set_name(Inode& inode, NodeNumber parent, const std::string& name, bool asked) {
   inode.parent = parent;
   inode.name = name;
-  by_name_[{parent, name}] = {inode.number, asked ? time_.now : transport::TimePoint()};
+  const auto now = by_name_.try_emplace({parent, name}).first;
+  if (const auto before = numbered(now->second.number)) before->names.erase(&now->first);
+  now->second = {inode.number, asked ? time_.now : transport::TimePoint()};
+  inode.names.insert(&now->first);
 }
 
 void Inodes::drop_name(NodeNumber parent, const std::string& name) {
-  by_name_.erase({parent, name});
+  const auto found = by_name_.find({parent, name});
+  if (found == by_name_.end()) return;
+  if (const auto inode = numbered(found->second.number)) inode->names.erase(&found->first);
+  by_name_.erase(found);
 }
 
 std::string Inodes::path(const Inode& inode) const {
@@ -227,8 +233,7 @@ void Inodes::sweep(const std::function<void(Inode&)>& gone) {
       continue;
     }
     gone(*found->second);
-    const auto named = by_name_.find({found->second->parent, found->second->name});
-    if (named != by_name_.end() && named->second.number == number) by_name_.erase(named);
+    for (const PlaceName* name : found->second->names) by_name_.erase(by_name_.find(*name));
     const NodeId node = found->second->node;
     given_up_.put(number.value, node);
     given_up_numbers_.put(node, number);

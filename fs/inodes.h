@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -68,6 +69,9 @@ struct KnownRanges {
   std::vector<DataRange> ranges;
 };
 
+/// A folder, and a name in it.
+using PlaceName = std::pair<NodeNumber, std::string>;
+
 struct Extent;
 
 /// What is in memory or on local disk of a file's content, at `Inode::server.version`. Kept by
@@ -124,6 +128,7 @@ struct Inode {
   std::deque<Version> our_versions;       // earlier ones that only our own changes led away from
   NodeNumber parent;                      // where it was seen last, with `name`: for people
   std::string name;
+  std::set<const PlaceName*> names;       // all that Inodes knows of it
 
   bool known() const { return server.mode != 0; }
   bool regular() const;
@@ -198,7 +203,7 @@ class Inodes {
     transport::TimePoint since{};
   };
   std::unordered_map<NodeTag, std::weak_ptr<Inode>> by_tag_;
-  std::map<std::pair<NodeNumber, std::string>, Named> by_name_;
+  std::map<PlaceName, Named> by_name_;  // of what is in by_number_
   std::deque<NodeNumber> candidates_;  // forgotten; looked at by sweep()
 };
 

@@ -117,6 +117,30 @@ TEST_CASE("an answer waits for the notices that were sent before it") {
   CHECK(given);
 }
 
+TEST_CASE("a file that was given up and is met again has none of its earlier names") {
+  Story story;
+  Inodes& inodes = story.known.inodes();
+  NodeNumber number;
+  {
+    const InodeRef linked = inodes.get(NodeId{"linked"});
+    number = linked->number;
+    for (const auto* name : {"one", "two", "two", "three"}) {
+      inodes.set_name(*linked, kRootNode, name);
+    }
+    inodes.drop_name(kRootNode, "three");
+    inodes.set_name(*linked, kRootNode, "lost");
+    inodes.set_name(*story.file, kRootNode, "lost");
+    CHECK(inodes.child(kRootNode, "one") == linked);
+    CHECK(inodes.child(kRootNode, "two") == linked);
+  }
+  story.known.sweep();
+  REQUIRE(inodes.get(NodeId{"linked"})->number == number);
+  CHECK(inodes.child(kRootNode, "one") == nullptr);
+  CHECK(inodes.child(kRootNode, "two") == nullptr);
+  CHECK(inodes.child(kRootNode, "three") == nullptr);
+  CHECK(inodes.child(kRootNode, "lost") == story.file);
+}
+
 TEST_CASE("notices that will never come are not waited for, and nothing is believed") {
   Story story;
   story.known.promise(true);
