@@ -98,8 +98,7 @@ Export::Implementation::Implementation(ExportOptions options, std::shared_ptr<co
 
 void Export::Implementation::start() {
   for (const auto& [tag, incarnation] : replies_.known()) {
-    forget_client_if_too_many();
-    Client& client = clients_[tag];
+    Client& client = enter(tag);
     client.incarnation = incarnation;
     client.gone_since = now_;
   }
@@ -113,11 +112,16 @@ Holder Export::Implementation::holder(const ClientTag& tag) const {
   return {tag, client == clients_.end() ? 0 : client->second.incarnation};
 }
 
+InstanceId Export::Implementation::instance(const ClientTag& tag) const {
+  const auto client = clients_.find(tag);
+  const auto forgotten = client == clients_.end() ? 0 : client->second.clients_forgotten;
+  return {options_.instance.value + forgotten};
+}
+
 void Export::Implementation::attach(const ClientTag& tag, const Attach& request, bool read_only,
                                     TimePoint now, Attached done) {
   now_ = now;
-  forget_client_if_too_many();
-  Client& client = clients_[tag];
+  Client& client = enter(tag);
   client.gone_since.reset();
   client.order.drop_held();
   if (client.incarnation != request.incarnation) {
@@ -129,7 +133,7 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
   }
   AttachReply reply;
   reply.features = listen(tag, request.features);
-  reply.instance = options_.instance;
+  reply.instance = instance(tag);
   reply.max_read = options_.max_read;
   reply.max_write = options_.max_write;
   reply.read_only = options_.read_only || read_only;
@@ -175,8 +179,17 @@ void Export::Implementation::detached(const ClientTag& tag, TimePoint now) {
   client->second.order.drop_held();
 }
 
-void Export::Implementation::forget_client_if_too_many() {
-  if (clients_.size() < kMaxClients) return;
+Export::Implementation::Client& Export::Implementation::enter(const ClientTag& tag) {
+  const auto known = clients_.find(tag);
+  if (known != clients_.end()) return known->second;
+  if (clients_.size() >= kMaxClients) forget_longest_gone();
+  Client& client = clients_[tag];
+  client.clients_forgotten = clients_forgotten_;
+  return client;
+}
+
+/// Never one that is attached.
+void Export::Implementation::forget_longest_gone() {
   auto longest = clients_.end();
   for (auto each = clients_.begin(); each != clients_.end(); ++each) {
     if (!each->second.gone_since) continue;
@@ -185,9 +198,16 @@ void Export::Implementation::forget_client_if_too_many() {
     }
   }
   if (longest == clients_.end()) return;
-  drop(held_.release_all(holder(longest->first)));
-  replies_.forget(longest->first);
-  clients_.erase(longest);
+  forget(ClientTag(longest->first));
+  ++clients_forgotten_;
+}
+
+void Export::Implementation::forget(const ClientTag& tag) {
+  drop(held_.release_all(holder(tag)));
+  replies_.forget(tag);
+  promises_.end(tag);
+  release_locks(tag);
+  clients_.erase(tag);
 }
 
 void Export::Implementation::tick(TimePoint now) {
@@ -206,11 +226,7 @@ void Export::Implementation::tick(TimePoint now) {
 }
 
 void Export::Implementation::on(RequestContext context, Detach&, Buffer, Responder respond) {
-  drop(held_.release_all(holder(context.client)));
-  replies_.forget(context.client);
-  promises_.end(context.client);
-  release_locks(context.client);
-  clients_.erase(context.client);
+  forget(context.client);
   std::move(respond)(encode_reply(EmptyReply{}));
 }
 

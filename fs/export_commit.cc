@@ -148,9 +148,9 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
   }
   run(
       Priority::behind, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
-      [this, parts, instance = options_.instance](Job&) {
+      [this, parts, before = options_.instance](Job&) {
         --sync_jobs_;
-        const bool replaced = instance != options_.instance;  // meanwhile: it was another disk
+        const bool replaced = before != options_.instance;  // meanwhile: it was another disk
         for (Part& part : *parts) {
           syncing_.erase(part.wanted.node);
           if (replaced) part.tried = false, part.outcome = errno_code(EIO);
@@ -158,10 +158,10 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
           if (part.tried && part.synced) synced(part.wanted);
           if (part.tried && !part.synced) lost(part.wanted.node, part.synced.error().value());
           for (auto& answer : part.wanted.answers) {
-            std::move(answer.respond)(part.outcome ? encode_reply(CommitReply{options_.instance,
-                                                                              answer.through,
-                                                                              *part.outcome})
-                                                   : encode_error(part.outcome.error().value()));
+            const auto at = instance(answer.client);
+            std::move(answer.respond)(
+                part.outcome ? encode_reply(CommitReply{at, answer.through, *part.outcome})
+                             : encode_error(part.outcome.error().value()));
           }
         }
         start_syncs();

@@ -107,6 +107,7 @@ class Export::Implementation {
   struct Client {
     std::uint64_t incarnation = 0;
     std::optional<TimePoint> gone_since;
+    std::uint64_t clients_forgotten = 0;  // before it was met: it may have been one of them
     WriteOrder order;
   };
   struct LockWaiter {
@@ -225,7 +226,11 @@ class Export::Implementation {
   void tick_locks();
 
   Holder holder(const ClientTag& tag) const;
-  void forget_client_if_too_many();
+  /// As the client is told. Who was forgotten and comes back is told of another than before.
+  InstanceId instance(const ClientTag& tag) const;
+  Client& enter(const ClientTag& tag);
+  void forget(const ClientTag& tag);
+  void forget_longest_gone();
 
   ExportOptions options_;
   std::shared_ptr<const Store> store_;  // null: what is exported has vanished
@@ -261,6 +266,7 @@ class Export::Implementation {
   std::vector<EarlyLock> after_grace_;  // new ones that were asked for before then
   ReplyLog replies_;
   std::map<ClientTag, Client> clients_;
+  std::uint64_t clients_forgotten_ = 0;
 
   std::deque<SyncWanted> syncs_;
   std::unordered_set<NodeId> syncing_;  // one after the other: each error is told once

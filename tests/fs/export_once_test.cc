@@ -69,6 +69,68 @@ TEST_CASE("a repeated exclusive create succeeds as the first did") {
   CHECK(again->directory == first->directory);
 }
 
+namespace {
+
+/// So many clients come and go.
+void pass_by(Studio& studio, int count) {
+  studio.server->now += std::chrono::seconds(1);
+  TestClient other{7};
+  for (int i = 0; i < count; ++i) {
+    other.become(static_cast<std::uint16_t>(i));
+    other.connect_and_attach(*studio.server);
+    other.disconnect();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("who was forgotten among too many clients is told so when he comes back") {
+  Studio studio;
+  const NodeId clip = studio.anna.call(studio.anna.create("clip"))->entry.node;
+  REQUIRE(studio.anna.call(studio.anna.write(clip, 1, 0, 0, "frame")).has_value());
+  const auto before = studio.anna.call(Commit{clip, 0, false})->instance;
+  bool forgotten = true;
+  SECTION("while he was gone for longer than all others") {
+    studio.anna.disconnect();
+    pass_by(studio, 4096);
+  }
+  SECTION("but not while he was attached") {
+    pass_by(studio, 5000);
+    forgotten = false;
+  }
+  SECTION("nor for his own coming back") {
+    studio.anna.disconnect();
+    pass_by(studio, 4095);
+    forgotten = false;
+  }
+  studio.anna.disconnect();
+  studio.anna.connect(*studio.server);
+  const auto attached = studio.anna.attach();
+  REQUIRE(attached.has_value());
+  CHECK((attached->instance != before) == forgotten);
+  CHECK(attached->applied_through == (forgotten ? 0 : 1));
+  if (forgotten) REQUIRE(studio.anna.call(studio.anna.write(clip, 1, 0, 0, "frame")).has_value());
+  const auto committed = studio.anna.call(Commit{clip, 1, false});
+  REQUIRE(committed.has_value());
+  CHECK(committed->instance == attached->instance);
+}
+
+TEST_CASE("the locks of who is forgotten are free") {
+  Studio studio;
+  const NodeId clip = studio.anna.call(studio.anna.create("clip"))->entry.node;
+  Lock lock;
+  lock.node = clip;
+  lock.owner = 1;
+  lock.span = {LockKind::whole, LockType::exclusive};
+  REQUIRE(studio.anna.call(lock).has_value());
+  studio.anna.disconnect();
+  TestClient ben{2};
+  ben.connect_and_attach(*studio.server);
+  CHECK(error_of(ben.call(lock)) == EAGAIN);
+  pass_by(studio, 4095);
+  CHECK(ben.call(lock).has_value());
+}
+
 TEST_CASE("a repeated unlink does not remove what took the name since") {
   Studio studio;
   write_file(studio.exported / "clip", "old");

@@ -117,6 +117,12 @@ class TestClient {
     incarnation_ = who;
   }
 
+  /// Another client of the same person.
+  void become(std::uint16_t other) {
+    id_.bytes[0] = static_cast<std::uint8_t>(other);
+    id_.bytes[1] = static_cast<std::uint8_t>(other >> 8);
+  }
+
   /// A new connection to (perhaps another life of) the server.
   void connect(ServerHarness& server) {
     static std::uint64_t handle = 1;
