@@ -63,6 +63,13 @@ void fields(A& a, In<A, DataRangesReply>& m) {
   a.number(m.known_to);
   constexpr std::size_t kSmallestRange = 2;  // bytes
   list(a, m.ranges, kSmallestRange);
+  if constexpr (A::kReads) {
+    std::uint64_t end = 0;
+    for (const DataRange& range : m.ranges) {
+      if (range.begin < end || range.end < range.begin || range.end > kMaxOffset) a.fail();
+      end = range.end;
+    }
+  }
 }
 template <class A>
 void fields(A& a, In<A, CopyRange>& m) {

@@ -48,6 +48,7 @@ template <class A>
 void fields(A& a, In<A, NoticedChange>& m) {
   a.fixed64(m.node.value);
   a.text(m.name, kMaxName);
+  if (!m.name.empty() && leads_away(m.name)) a.fail();
 }
 template <class A>
 void fields(A& a, In<A, Notice>& m) {

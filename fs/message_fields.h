@@ -209,6 +209,7 @@ void fields(A& a, In<A, DirectoryEntry>& m) {
   a.number(m.type);
   a.text(m.name, kMaxName);
   maybe(a, m.entry);
+  if (is_dots(m.name) ? m.entry.has_value() : leads_away(m.name)) a.fail();
 }
 template <class A>
 void fields(A& a, In<A, ReadDirectoryReply>& m) {
@@ -241,7 +242,7 @@ void fields(A& a, In<A, OpenReply>& m) {
   fields(a, m.attributes);
   a.data(m.head, kMaxTransfer);
   a.number(m.head_zeros, kMaxOffset);
-  a.number(m.tail_offset);
+  a.number(m.tail_offset, kMaxOffset);
   a.data(m.tail, kMaxTransfer);
 }
 template <class A>

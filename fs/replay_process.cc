@@ -14,6 +14,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "fs/wire.h"
+
 namespace rushfs::fs {
 namespace {
 
@@ -130,6 +132,11 @@ std::optional<ReplayOrder> decode_replay_order(const char* bytes, std::size_t le
     if (end == nullptr) return std::nullopt;
     text->assign(at, end);
     at = end + 1;
+  }
+  // Names come from a server, and what is carried out here may be carried out as root.
+  if (wire::leads_away(order.name)) return std::nullopt;
+  if (order.what == ReplayOrder::What::rename && wire::leads_away(order.to_name)) {
+    return std::nullopt;
   }
   return order;
 }

@@ -6,6 +6,9 @@
 #include <iterator>
 #include <random>
 
+#include "fs/notices.h"
+#include "fs/replay_process.h"
+
 using namespace rushfs::fs;
 
 namespace {
@@ -171,6 +174,60 @@ TEST_CASE("data that was appended where no file reaches is malformed") {
   const Change change{{5}, attributes()};
   CHECK(decode_reply<AppendReply>(encode_reply(AppendReply{change, kMaxOffset})).has_value());
   CHECK(decode_reply<AppendReply>(encode_reply(AppendReply{change, kMaxOffset + 1})).has_error());
+}
+
+TEST_CASE("what a server calls a name and leads out of the folder is malformed") {
+  const Entry entry{node('e'), attributes()};
+  const auto page = [&](const std::string& name, const std::optional<Entry>& of) {
+    const ReadDirectoryReply reply{attributes(), true, {{1, 2, 8, name, of}}};
+    return decode_reply<ReadDirectoryReply>(encode_reply(reply)).has_value();
+  };
+  const auto notice = [](const std::string& name) {
+    return decode_notice(encode(Notice{false, {{NodeTag{7}, name}}})).has_value();
+  };
+  ReplayOrder order;
+  const auto replay = [&] {
+    const auto bytes = encode(order);
+    return decode_replay_order(bytes.data(), bytes.size()).has_value();
+  };
+  for (const std::string& name : {std::string("a"), std::string("..."), std::string(".a\n")}) {
+    CAPTURE(name);
+    CHECK(page(name, entry));
+    CHECK(notice(name));
+    order.name = order.to_name = name;
+    CHECK(replay());
+  }
+  for (const std::string& name : {std::string(".."), std::string("."), std::string("a/b"),
+                                  std::string("/"), std::string("../a"), std::string("a\0b", 3)}) {
+    CAPTURE(name);
+    CHECK(!page(name, entry));
+    CHECK(page(name, std::nullopt) == (name == "." || name == ".."));
+    CHECK(!notice(name));
+    if (name.find('\0') != std::string::npos) continue;
+    order.what = ReplayOrder::What::remove;
+    order.name = name;
+    CHECK(!replay());
+    order.what = ReplayOrder::What::rename;
+    order.name = "a";
+    order.to_name = name;
+    CHECK(!replay());
+  }
+  CHECK(!page("", entry));
+  CHECK(notice(""));  // the node itself has changed
+}
+
+TEST_CASE("ranges of data that are not in order, and a tail beyond all files, are malformed") {
+  const auto ranges = [](std::vector<DataRange> all) {
+    return decode_reply<DataRangesReply>(encode_reply(DataRangesReply{attributes(), 99, all}))
+        .has_value();
+  };
+  CHECK(ranges({{1, 2}, {2, 2}, {5, kMaxOffset}}));
+  CHECK(!ranges({{5, 6}, {1, 2}}));
+  CHECK(!ranges({{1, 5}, {4, 6}}));
+  CHECK(!ranges({{6, 5}}));
+  CHECK(!ranges({{1, kMaxOffset + 1}}));
+  const OpenReply beyond{attributes(), kData, 7, kMaxOffset + 1, kData};
+  CHECK(!decode_reply<OpenReply>(encode_reply(beyond)).has_value());
 }
 
 TEST_CASE("an error arrives as the errno it was") {
