@@ -15,6 +15,11 @@ constexpr std::uint32_t kJumpPageBytes = 16 << 10;
 /// Kept for those who jump back, as long as the folder is open.
 constexpr std::size_t kPagesKept = 16;
 
+/// Who goes on where it ends is told the same again.
+bool gets_nowhere(const ReadDirectoryReply& page, std::uint64_t cookie) {
+  return !page.end && !page.entries.empty() && page.entries.back().cookie == cookie;
+}
+
 }  // namespace
 
 struct Folders::Directory {
@@ -141,6 +146,7 @@ void Folders::fetch_page(const std::shared_ptr<Directory>& directory, std::uint6
       [this, directory, cookie, follows,
        epoch = known_.epoch()](Result<Answer<ReadDirectoryReply>> answer) {
         directory->fetching.reset();
+        if (answer && gets_nowhere(answer->reply, cookie)) answer = errno_code(EIO);
         if (!answer) {
           if (cookie == 0 && unanswered(answer.error()) && serve_last_known(*directory)) {
             return serve(directory);

@@ -1,12 +1,14 @@
 // What may be believed of files, for how long, and which answers wait for notices.
 #include "fs/known.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 
 #include "direct_loop.h"
 #include "fake_remote.h"
+#include "fs/folders.h"
 #include "fs/notice_order.h"
 #include "tests/temporary_folder.h"
 
@@ -115,6 +117,35 @@ TEST_CASE("an answer waits for the notices that were sent before it") {
   given = false;
   story.order.after(2, [&] { given = true; });
   CHECK(given);
+}
+
+TEST_CASE("a listing that gets nowhere is an error, and nothing more is asked") {
+  Story story;
+  AccessTimes access_times(story.remote, story.time, {});
+  Folders folders(story.remote, story.known, access_times);
+  Attributes root;
+  root.mode = S_IFDIR | 0755;
+  root.version = {1};
+  story.known.inodes().set_root(NodeId{"root"}, root);
+  HandleNumber handle;
+  folders.open(kRootNode, Reply<HandleNumber>([&](Result<HandleNumber> it) { handle = *it; }));
+  std::vector<Result<Listed>> got;
+  const auto read = [&](std::uint64_t cookie) {
+    folders.read(handle, cookie,
+                 Reply<Listed>([&](Result<Listed> it) { got.push_back(std::move(it)); }));
+  };
+  const ReadDirectoryReply page{root, false, {{7, 2, DT_REG, "clip", {}}}};
+  read(0);
+  story.remote.answer<ReadDirectory>(page);
+  REQUIRE(got.size() == 1);
+  CHECK(got[0].has_value());
+  read(7);
+  for (int times_asked = 0; times_asked < 3; ++times_asked) {
+    if (!story.remote.waiting<ReadDirectory>().empty()) story.remote.answer<ReadDirectory>(page);
+  }
+  REQUIRE(got.size() == 2);
+  CHECK((got[1].has_error() && got[1].error().value() == EIO));
+  CHECK(story.remote.waiting<ReadDirectory>().empty());
 }
 
 TEST_CASE("a file that was given up and is met again has none of its earlier names") {
