@@ -138,6 +138,7 @@ class DirectoryStore final : public Store {
   Result<NodeId> identify(int at, const char* name, const FileSystem& file_system,
                           const struct statx& status) const;
   Result<Descriptor> open_handle(const NodeIdentity& identity) const;
+  Descriptor open_in_subvolume(const NodeIdentity& identity, struct file_handle* handle) const;
   Result<NodeRef> walk(const NodeId& id, const NamePath& path) const;
   bool beneath_by_walking_up(int directory) const;
   bool is_root(const Node& node) const { return node.id() == root_id_; }

@@ -174,15 +174,33 @@ Result<Descriptor> DirectoryStore::open_handle(const NodeIdentity& identity) con
   for (const bool again : {false, true}) {
     if (again) mounts_.add_mounts();
     for (const FileSystem* each = mounts_.first(); each != nullptr; each = each->next) {
-      if (each->id != identity.file_system || !each->directory) continue;
-      Descriptor opened(open_by_handle(each->directory.get(), handle.get()));
+      if (each->id != identity.file_system || each->directory < 0) continue;
+      Descriptor opened(open_by_handle(each->directory, handle.get()));
       if (opened) return opened;
       error = errno;
       if (error == EPERM) return errno_code(EPERM);
     }
-    if (identity.file_system == mounts_.own().id) break;
+    if (identity.file_system == mounts_.own().id) return errno_code(error);
+    if (Descriptor opened = open_in_subvolume(identity, handle.get())) return opened;
   }
   return errno_code(error);
+}
+
+/// Of a subvolume that was not met yet: the handle names it, so that any mount of its disk will do.
+Descriptor DirectoryStore::open_in_subvolume(const NodeIdentity& identity,
+                                             file_handle* handle) const {
+  for (const FileSystem* each = mounts_.first(); each != nullptr; each = each->next) {
+    if (each->id == identity.file_system) return {};
+  }
+  for (const FileSystem* each = mounts_.first(); each != nullptr; each = each->next) {
+    if (!each->root) continue;
+    Descriptor opened(open_by_handle(each->directory, handle));
+    struct statx status;
+    if (!opened || !status_of(opened.get(), "", status)) continue;
+    const std::uint64_t id = mounts_.of(opened.get(), status.stx_mnt_id, device_of(status)).id;
+    if (id == identity.file_system) return opened;
+  }
+  return {};
 }
 
 Result<NodeRef> DirectoryStore::resolve(const NodeId& id, const NamePath* path) const {

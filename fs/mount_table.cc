@@ -74,12 +74,13 @@ const FileSystem* MountTable::find(std::uint64_t mount, std::uint64_t device) co
 }
 
 const FileSystem* MountTable::add(int fd, std::uint64_t mount, std::uint64_t device,
-                                  Descriptor directory) {
+                                  Descriptor root) {
   auto fresh = std::make_unique<FileSystem>();
   fresh->mount = mount;
   fresh->device = device;
   fresh->id = lasting_id(fd, device);
-  fresh->directory = std::move(directory);
+  fresh->root = std::move(root);
+  fresh->directory = fresh->root ? fresh->root.get() : directory_of(mount);
   fresh->watched = marks_.add(fd);
   if (own_ != nullptr && fresh->id != own_->id) {
     // The upper half tells file systems apart, the lower half carries the inode number's; the top
@@ -94,6 +95,13 @@ const FileSystem* MountTable::add(int fd, std::uint64_t mount, std::uint64_t dev
   } while (!first_.compare_exchange_weak(head, added, std::memory_order_release,
                                          std::memory_order_relaxed));
   return added;
+}
+
+int MountTable::directory_of(std::uint64_t mount) const {
+  for (const FileSystem* each = first(); each != nullptr; each = each->next) {
+    if (each->mount == mount && each->root) return each->root.get();
+  }
+  return -1;
 }
 
 const FileSystem& MountTable::of(int fd, std::uint64_t mount, std::uint64_t device) {

@@ -1,6 +1,6 @@
-// The file systems met beneath an exported directory: their lasting ids, and a descriptor on each
-// for open_by_handle_at(2). Entries are added, never removed, and never change: any thread may look
-// while another adds.
+// The file systems met beneath an exported directory: their lasting ids, and a descriptor for each
+// for open_by_handle_at(2). A subvolume of btrfs counts as one of its own. Entries are added, never
+// removed, and never change: any thread may look while another adds.
 #pragma once
 
 #include <atomic>
@@ -14,10 +14,11 @@ namespace rushfs::fs {
 
 struct FileSystem {
   std::uint64_t mount = 0;   // STATX_MNT_ID
-  std::uint64_t device = 0;  // of the mount's root
+  std::uint64_t device = 0;
   std::uint64_t id = 0;  // the same after remounting (f_fsid of statfs(2)), where the kind allows
   std::uint64_t inode_salt = 0;  // 0 for the export's own; makes inode numbers unique in the export
-  Descriptor directory;          // none: handles cannot be opened
+  Descriptor root;               // of the mount; none: a subvolume
+  int directory = -1;            // of the mount, for handles; -1: they cannot be opened
   Result<void> watched;          // whether the marks tell of changes there
   const FileSystem* next = nullptr;
 };
@@ -41,7 +42,8 @@ class MountTable {
 
  private:
   const FileSystem* find(std::uint64_t mount, std::uint64_t device) const;
-  const FileSystem* add(int fd, std::uint64_t mount, std::uint64_t device, Descriptor directory);
+  const FileSystem* add(int fd, std::uint64_t mount, std::uint64_t device, Descriptor root);
+  int directory_of(std::uint64_t mount) const;
 
   int root_;
   const DiskMarks& marks_;
