@@ -1,13 +1,19 @@
 #include "fs/mount_memory.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
 #include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
+#include <system_error>
 
+#include "fs/descriptor.h"
 #include "transport/resolve.h"
 
 namespace rushfs::fs {
@@ -31,8 +37,21 @@ bool replace(const std::filesystem::path& path, std::string_view content) {
 }  // namespace
 
 void make_cache_folder(const std::filesystem::path& cache_directory) {
-  std::filesystem::create_directories(cache_directory);
-  std::filesystem::permissions(cache_directory, std::filesystem::perms::owner_all);
+  std::filesystem::create_directories(cache_directory.parent_path());
+  const bool made = ::mkdir(cache_directory.c_str(), 0700) == 0;
+  if (!made && errno != EEXIST) {
+    throw std::system_error(errno, std::generic_category(),
+                            "cannot make '" + cache_directory.string() + "'");
+  }
+  const Descriptor folder(
+      ::open(cache_directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat facts {};
+  if (!folder || ::fstat(folder.get(), &facts) != 0 || facts.st_uid != geteuid() ||
+      ::fchmod(folder.get(), 0700) != 0) {
+    throw std::runtime_error("the cache folder '" + cache_directory.string() +
+                             "' is not a folder of ours: whoever it belongs to could read and "
+                             "change what is kept in it. Give another cache_dir");
+  }
 }
 
 void claim_cache_folder(const std::filesystem::path& cache_directory,

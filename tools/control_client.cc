@@ -32,6 +32,23 @@ std::array<file::path, 3> runtime_directories(unsigned user) {
           runtime_directory()};
 }
 
+/// Its socket is in a folder that only its owner, and root, can look into.
+void require_owner(const MountEntry& mount) {
+  if (geteuid() == 0 || geteuid() == mount.user_id) return;
+  throw CommandError(ExitCode::failure,
+                     fmt::format("{} was mounted by another user (uid {}): only that user and "
+                                 "root may ask about it.", mount.mount_point.string(),
+                                 mount.user_id));
+}
+
+/// Anybody may make a folder of any name in /tmp.
+bool is_of_owner(int connected, const MountEntry& mount) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  return ::getsockopt(connected, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+         (peer.uid == mount.user_id || peer.uid == 0);
+}
+
 }  // namespace
 
 file::path control_socket(const MountEntry& mount) {
@@ -45,6 +62,7 @@ file::path control_socket(const MountEntry& mount) {
 
 ControlCall::ControlCall(const MountEntry& mount, const nlohmann::json& request)
     : mount_point_(mount.mount_point.string()) {
+  require_owner(mount);
   const std::string path = control_socket(mount).string();
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -54,18 +72,19 @@ ControlCall::ControlCall(const MountEntry& mount, const nlohmann::json& request)
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const std::string line = request.dump() + '\n';
-  const bool sent =
+  const bool connected =
       socket_ >= 0 &&
-      ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
+      ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  if (connected && !is_of_owner(socket_, mount)) {
+    ::close(socket_);
+    throw CommandError(ExitCode::failure, path + " is not of the user who mounted " +
+                                              mount_point_ + "; what it says is not believed.");
+  }
+  const bool sent =
+      connected &&
       ::send(socket_, line.data(), line.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(line.size());
   if (sent) return;
-  const int error = errno;
   if (socket_ >= 0) ::close(socket_);
-  if (error == EACCES || error == EPERM) {
-    throw CommandError(ExitCode::failure,
-                       fmt::format("{} was mounted by another user (uid {}): only that user and "
-                                   "root may ask about it.", mount_point_, mount.user_id));
-  }
   throw gone(mount_point_);
 }
 
