@@ -321,6 +321,37 @@ TEST_CASE("a new file of which a part is on the server's disk is not made again 
   }
 }
 
+TEST_CASE("of a new file that was lost, what was copied on the server is told to be missing") {
+  Story story;
+  auto& world = story.world;
+  const std::filesystem::path folder = world.exported() / "reel", file = folder / "take.mov";
+  const auto source = world.open("reel/clip.mov", {.read = true}).value().handle;
+  const auto take =
+      world.create("reel/take.mov", {.read = true, .write = true}, 0640).value().opened.handle;
+  const std::uint64_t copied = world
+                                   .await<std::uint64_t>([&](auto reply) {
+                                     world.volume().copy_range(source, 0, take, 0, 300'000,
+                                                               std::move(reply));
+                                   })
+                                   .value();
+  REQUIRE(copied == 300'000);
+  REQUIRE(world.write(take, copied, "ours"));
+  REQUIRE(world.run_until([&] { return get(file).ends_with("ours"); }));
+  world.run_for(100ms);
+  world.kill_server();
+  std::filesystem::remove(file);
+  world.start_server();
+  world.run_for(5s);
+  REQUIRE(world.close(take));
+  REQUIRE(world.drain());
+  CHECK_FALSE(std::filesystem::exists(file));
+  REQUIRE(world.volume().queue_status().conflicts.size() == 1);
+  CHECK(world.volume().queue_status().conflicts[0].missing_bytes == copied);
+  const auto copies = story.copies(folder);
+  REQUIRE(copies.size() == 1);
+  CHECK(copies.begin()->second.ends_with("ours"));
+}
+
 TEST_CASE("a new file that is mostly holes is made again as it was") {
   Story story;
   auto& world = story.world;
