@@ -154,8 +154,11 @@ std::optional<TimeChange> time_change(int to_set, int given, int now, const time
 }
 
 void setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int to_set,
-             fuse_file_info*) {
+             fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
+  // What is changed through a descriptor may be a conflict copy by now.
+  const NodeNumber target =
+      file ? kernel.volume().behind(handle_of(file)).value_or(NodeNumber{node}) : NodeNumber{node};
   AttributeChange change;
   if (to_set & FUSE_SET_ATTR_MODE) change.mode = wanted->st_mode & 07777;
   if (to_set & FUSE_SET_ATTR_UID) change.uid = wanted->st_uid;
@@ -165,10 +168,12 @@ void setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int to_se
       time_change(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, wanted->st_atim);
   change.mtime =
       time_change(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, wanted->st_mtim);
-  kernel.volume().set_attributes({node}, std::move(change),
-                                 [&kernel, r = kernel.begin(request)](auto attributes) {
-                                   kernel.attributes(*r, attributes);
-                                 });
+  kernel.volume().set_attributes(
+      target, std::move(change),
+      [&kernel, r = kernel.begin(request), node, target](auto attributes) {
+        kernel.attributes(*r, attributes);
+        if (target.value != node) kernel.invalidate({node});  // it is not like that
+      });
 }
 
 void statfs(fuse_req_t request, fuse_ino_t node) {

@@ -110,6 +110,8 @@ class Volume : private WritebackListener {
   void get_attributes(NodeNumber node, Reply<Attributes> reply) {
     questions_.attributes(node, std::move(reply));
   }
+  /// The file that an open one is now: another than was opened, if ours was kept apart meanwhile.
+  std::optional<NodeNumber> behind(HandleNumber handle);
   void set_attributes(NodeNumber node, AttributeChange change, Reply<Attributes> reply);
   void stat_fs(NodeNumber node, Reply<StatFsReply> reply) {
     questions_.space(node, std::move(reply));

@@ -37,6 +37,11 @@ void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attri
                       });
 }
 
+std::optional<NodeNumber> Volume::behind(HandleNumber number) {
+  const Handle* handle = handles_.find(number);
+  return handle ? std::optional(handle->inode->number) : std::nullopt;
+}
+
 void Volume::set_at_server(const InodeRef& inode, AttributeChange change,
                            Reply<Attributes> reply) {
   AppliedOperation operation;

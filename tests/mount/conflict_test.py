@@ -30,6 +30,25 @@ class ConflictTest(harness.TestCase):
         self.assertIn(conflict["copy"], rushfs("status", str(mount.folder)).stdout)
         self.assertIn(conflict["copy"], self.place.path("mount.log").read_text())
 
+    def test_who_has_ours_open_goes_on_in_it(self):
+        edit = self.server.folder / "edit.txt"
+        edit.write_bytes(b"o" * 100_000)
+        mount = self.mount()
+        with open(mount.folder / "edit.txt", "r+b", buffering=0) as file:
+            with self.link_cut(20):
+                file.write(b"ours")
+                edit.write_bytes(b"theirs")
+            wait_until(lambda: mount.status()["queue"]["conflicts"], 60, "noticed")
+            conflict, = mount.status()["queue"]["conflicts"]
+            os.pwrite(file.fileno(), b"more", 4)
+            os.ftruncate(file.fileno(), 50_000)
+        mount.wait()
+        self.assertEqual(edit.read_bytes(), b"theirs")
+        self.assertEqual((mount.folder / "edit.txt").read_bytes(), b"theirs")
+        copy = self.server.folder / conflict["copy"]
+        self.assertEqual(copy.read_bytes(), b"oursmore" + b"o" * 49_992)
+        self.assertEqual((mount.folder / conflict["copy"]).stat().st_size, 50_000)
+
     def test_a_new_file_that_the_servers_disk_lost_is_made_again(self):
         """What a power cut of the server does to a name that its journal had not: it is gone."""
         mount = self.mount()
