@@ -172,7 +172,9 @@ bool FuseReplay::attributes(fuse_req_t request, NodeNumber node) {
 
 // From here on, nothing that the process asks for is carried out. What goes is what the process
 // found under the name: the kernel holds the folder from the lookup on. Without a lookup the kernel
-// would take away what has come in its place, and a folder would be dead for good.
+// would take away what has come in its place, and a folder would be dead for good. So it is for who
+// has it open; where it comes back, moved out of the export and in again, it is another for the
+// kernel.
 
 bool FuseReplay::made(fuse_req_t request, NodeNumber parent, const char* name) {
   if (!is_process(request)) return false;
@@ -205,6 +207,7 @@ bool FuseReplay::removed(fuse_req_t request, NodeNumber parent, const char* name
   if (!is_process(request)) return false;
   const bool asked = current_ && current_->what == RemoteEvent::What::removed && looked_up_ &&
                      at(*current_, parent, name);
+  if (asked && current_->node->directory()) ++current_->node->ended;
   return fuse_reply_err(request, asked ? 0 : ECANCELED), true;
 }
 
@@ -212,6 +215,8 @@ bool FuseReplay::renamed(fuse_req_t request, NodeNumber parent, const char* name
   if (!is_process(request)) return false;
   const bool asked = current_ && current_->what == RemoteEvent::What::renamed && looked_up_ &&
                      looked_up_to_ && at(*current_, parent, name);
+  const InodeRef replaced = asked ? current_->replaced : nullptr;
+  if (replaced && replaced->directory()) ++replaced->ended;
   return fuse_reply_err(request, asked ? 0 : ECANCELED), true;
 }
 

@@ -41,7 +41,7 @@ fuse_entry_param to_entry(const NodeReference& found, std::uint64_t generation,
                           double valid = kKernelValidity) {
   fuse_entry_param entry{};
   entry.ino = found.number.value;
-  if (found.number != kRootNode) entry.generation = generation;
+  if (found.number != kRootNode) entry.generation = generation + found.ended;
   entry.attr = to_stat(found.attributes);
   entry.attr_timeout = valid;
   entry.entry_timeout = valid;

@@ -92,7 +92,7 @@ Attributes Inode::view() const {
 NodeReference reference_to(const InodeRef& inode) {
   if (!inode) return {};
   ++inode->lookups;
-  return {inode->number, inode->view()};
+  return {inode->number, inode->view(), inode->ended};
 }
 
 void Inodes::set_root(const NodeId& node, const Attributes& attributes) {

@@ -90,6 +90,7 @@ struct Inode {
   Attributes server;                      // as last heard; version 0 and mode 0: never
   transport::TimePoint validated{};       // when that was
   std::uint64_t lookups = 0;              // the kernel's references
+  std::uint32_t ended = 0;                // how often the kernel was told that the folder is gone
   std::uint32_t opens = 0, writers = 0;   // handles
   bool held = false;                      // the server keeps it for us without a name
   std::optional<CallId> releasing;        // we told it to stop, and it has not answered
@@ -147,6 +148,7 @@ using InodeRef = std::shared_ptr<Inode>;
 struct NodeReference {
   NodeNumber number;
   Attributes attributes;
+  std::uint32_t ended = 0;  // Inode::ended
 };
 /// For the kernel once more. Null: there is nothing of the name.
 NodeReference reference_to(const InodeRef& inode);

@@ -69,11 +69,12 @@ class ExportedTest(harness.TestCase):
             return False
 
         harness.wait_until(gone, 5, "what left the tree is gone")
-        os.close(top)
         self.assertFalse((mount.folder / "day").exists())
         self.place.path("outside").rename(self.server.folder / "again")
         harness.wait_until((mount.folder / "again/clip").exists, 5, "back")
         self.assertEqual((mount.folder / "again/clip").read_bytes(), b"frames")
+        self.assertEqual(os.listdir(mount.folder / "again"), ["clip"])
+        os.close(top)
 
     def test_a_pipe_connects_programs_of_one_machine(self):
         os.mkfifo(self.server.folder / "pipe")
