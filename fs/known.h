@@ -95,7 +95,6 @@ class Known {
   }
   /// At every attach: whether the server tells of every change from now on.
   void promise(bool promised);
-  bool promised() const { return promised_; }
   void link_lost() { promised_ = false; }
   void noticed(const Notice& notice);
   /// Changed by others in we do not know what.

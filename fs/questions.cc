@@ -22,6 +22,8 @@ void Questions::find_again(NodeNumber node, Reply<NodeReference> reply) {
   });
 }
 
+// Who looks for a name in vain is often about to make it, and others after it. Nobody waits for
+// this, and it is in nobody's way: who only reads would have it before his first byte.
 void Questions::fetch_listing(const InodeRef& directory) {
   if (directory->listed() || directory->crowded || directory->listing_asked) return;
   directory->listing_asked = true;
@@ -62,7 +64,7 @@ void Questions::lookup(NodeNumber parent, std::string name, Reply<NodeReference>
         if (entry) return reply(reference_to(known_.learn(*entry, directory->number, name, epoch)));
         if (latest) {
           known_.name_absent(directory, name, (*heard)->directory.version);
-          fetch_listing(directory);  // who makes one file often makes others after it
+          fetch_listing(directory);
         } else {
           known_.inodes().drop_name(directory->number, name);
         }

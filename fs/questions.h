@@ -22,9 +22,6 @@ class Questions {
   void lookup(NodeNumber parent, std::string name, Reply<NodeReference> reply);
   /// A path from the root, name by name. The answer is no reference: good for this turn.
   void find_path(std::string path, Reply<NodeNumber> reply);
-  /// A small folder's names come along, for those who will look for some in vain. Nobody waits for
-  /// it, and it is in nobody's way.
-  void fetch_listing(const InodeRef& directory);
   /// With what is queued over them.
   void attributes(NodeNumber node, Reply<Attributes> reply);
   /// Of a symlink.
@@ -36,6 +33,7 @@ class Questions {
   struct PathWalk;
 
   void find_again(NodeNumber node, Reply<NodeReference> reply);
+  void fetch_listing(const InodeRef& directory);
 
   Remote& remote_;
   Known& known_;

@@ -60,8 +60,6 @@ void Volume::attached(const AttachReply& reply, bool restarted) {
   holds_.attached(restarted);
   known_.attached(reply.instance);
   known_.promise((reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0);
-  // Who copies something into what he has just mounted looks for its name first.
-  if (known_.promised()) questions_.fetch_listing(inodes_.get(reply.root));
   notice_order_.attached();
   conflicts_.attached(reply, restarted);
   const bool again = restarted || locking_.any();

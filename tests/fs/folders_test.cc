@@ -111,10 +111,6 @@ TEST_CASE("a name looked for in vain brings the names of a small folder") {
   World world(with_notices());
   std::filesystem::create_directory(world.exported() / "day");
   write_file(world.exported() / "day" / "clip 1", "take");
-  world.kill_server();  // what its own process writes, it tells nobody
-  world.start_server();
-  world.run_for(3s);
-  world.calls.clear();
   REQUIRE(world.find("day/clip 1"));
   CHECK(world.calls["readdir"] == 0);
   CHECK(world.find("day/clip 2").error().value() == ENOENT);
@@ -124,15 +120,6 @@ TEST_CASE("a name looked for in vain brings the names of a small folder") {
   CHECK(all_calls(world) == 0);
   REQUIRE(world.write_file("day/clip 3", "ours"));
   CHECK(world.read_file("day/clip 3").value() == "ours");
-}
-
-TEST_CASE("a mount knows from its beginning which names a small root has") {
-  if (geteuid() != 0) return;
-  World world(with_notices());
-  world.run_for(3s);
-  world.calls.clear();
-  CHECK(world.find("clip").error().value() == ENOENT);
-  CHECK(all_calls(world) == 0);
 }
 
 TEST_CASE("what others change while a listing is read is looked up, and nothing else") {

@@ -34,6 +34,7 @@ class ConflictTest(harness.TestCase):
         edit = self.server.folder / "edit.txt"
         edit.write_bytes(b"o" * 100_000)
         mount = self.mount()
+        self.assertEqual((mount.folder / "edit.txt").read_bytes(), b"o" * 100_000)
         with open(mount.folder / "edit.txt", "r+b", buffering=0) as file:
             with self.link_cut(20):
                 file.write(b"ours")
