@@ -149,11 +149,13 @@ void Export::Implementation::answer(const RequestContext& context, const NodeId&
 }
 
 void Export::Implementation::learn(Job& job) {
+  // Not met yet is not gone: it may have been found, and written to, since this job was given out.
+  const bool gone = job.error == ESTALE && !(job.unseen && worth_a_search(job));
   for (std::size_t i = 0; i < job.wants.size(); ++i) {
     const NodeId& id = job.wants[i].id;
     if (i < job.nodes.size()) {
       nodes_.put(id, job.nodes[i]);
-    } else if (job.error == ESTALE) {
+    } else if (gone) {
       const bool unsynced = unsynced_.contains(id);
       forget(id);
       if (unsynced) lost(id, EIO);  // it may be found again
