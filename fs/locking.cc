@@ -58,14 +58,21 @@ std::uint64_t Locking::acquire(const InodeRef& inode, HandleNumber number, const
 
 void Locking::acquired(const InodeRef& inode, HandleNumber number, const LockReply& held,
                        std::uint64_t epoch, Reply<void> reply) {
+  settling_.insert(inode);
   notice_order_.after(held.notices, [this, inode, number, epoch, held,
                                      reply = std::move(reply)]() mutable {
     const Handle* handle = handles_.find(number);
-    if (handle && handle->lost) return reply.fail(EIO);
+    if (handle && handle->lost) {
+      settling_.erase(settling_.find(inode));
+      return reply.fail(EIO);
+    }
     // A notice beyond those may tell of a change after the attributes were looked up.
     const bool nothing_since = notice_order_.heard_count() == held.notices;
     known_.learn(*inode, held.attributes, nothing_since ? known_.epoch() : epoch);
-    kernel_.settle([reply = std::move(reply)]() mutable { reply.ok(); });
+    kernel_.settle([this, inode, reply = std::move(reply)]() mutable {
+      settling_.erase(settling_.find(inode));
+      reply.ok();
+    });
   });
 }
 

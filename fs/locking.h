@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "fs/change_log.h"
@@ -47,9 +48,10 @@ class Locking {
   void closed(const InodeRef& inode, HandleNumber handle);
 
   bool any() const { return locks_.any(); }
-  /// Bytes from `byte` to here nobody on another mount may have locked now.
+  /// Bytes from `byte` to here nobody on another mount may have locked now, and the kernel has what
+  /// those before us made of them.
   std::uint64_t exclusive_until(const InodeRef& inode, std::uint64_t byte) const {
-    return locks_.exclusive_until(inode, byte);
+    return settling_.contains(inode) ? byte : locks_.exclusive_until(inode, byte);
   }
   /// After a reconnection: finds out which locks we still have, then runs `then`. What was written
   /// under a lock we lost is not sent.
@@ -89,6 +91,7 @@ class Locking {
   KernelSide& kernel_;
   ChangeLog& log_;
   Writeback& writeback_;
+  std::multiset<InodeRef> settling_;  // for each lock granted whose program was not told yet
   std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // of descriptors that were closed
   std::vector<std::shared_ptr<Waiting>> unlocking_;       // those who wait for it
 };

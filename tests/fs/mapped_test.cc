@@ -24,11 +24,12 @@ class Program {
     handle_ = opened->handle;
   }
 
-  void lock(std::uint64_t byte, LockType type) {
+  void lock(std::uint64_t byte, LockType type) { lock(byte, byte, type); }
+  void lock(std::uint64_t first, std::uint64_t last, LockType type) {
     world_.choose(client_);
     LockAsk ask;
     ask.owner = 1;
-    ask.span = {LockKind::record, type, byte, byte};
+    ask.span = {LockKind::record, type, first, last};
     REQUIRE(world_.await<void>(
         [&](auto reply) { world_.volume().lock(handle_, ask, std::move(reply)); }));
   }
@@ -47,6 +48,11 @@ class Program {
     world_.choose(client_);
     REQUIRE(world_.write(handle_, 0, page_.substr(0, kFile), Through::mapping));
   }
+  /// As the kernel does when it is told to drop the page.
+  void tell_page() {
+    world_.volume(client_).write(handle_, 0, Buffer(page_.begin(), page_.begin() + kFile),
+                                 [](Result<std::uint64_t>) {}, Through::mapping);
+  }
   const std::string& page() const { return page_; }
 
   static constexpr std::size_t kFile = 1000;  // bytes; the kernel writes back no further
@@ -56,6 +62,21 @@ class Program {
   std::size_t client_;
   HandleNumber handle_;
   std::string page_;
+};
+
+/// A kernel that does something before it has dropped what it was told to.
+class BusyKernel : public KernelCache {
+ public:
+  void invalidate(NodeNumber) override {}
+  void invalidate_name(NodeNumber, const std::string&) override {}
+  void settle(absl::AnyInvocable<void() &&> then) override {
+    if (before) before();
+    std::move(then)();
+  }
+  bool tells_events() const override { return false; }
+  void happened(RemoteEvent) override {}
+
+  std::function<void()> before;
 };
 
 struct Story {
@@ -105,6 +126,31 @@ TEST_CASE("neighbouring bytes changed through mappings under locks of their own 
   ben.write_page_back();
   ben.lock(20, LockType::none);
   CHECK(story.served() == expected({{10, "D"}, {20, "C"}}));
+}
+
+TEST_CASE("what others made of bytes is not undone when we lock them and have an old page") {
+  Story story;
+  Program anna(story.world, kAnna), ben(story.world, kBen);
+  anna.lock(0, 9, LockType::exclusive);
+  anna.lock(20, 29, LockType::exclusive);
+  anna.read_page();
+  anna.change(5, "A");
+  anna.change(25, "A");
+  ben.lock(15, LockType::exclusive);
+  ben.read_page();
+  ben.change(15, "B");
+  ben.write_page_back();
+  ben.lock(15, LockType::none);
+  CHECK(story.served() == expected({{15, "B"}}));
+
+  BusyKernel kernel;
+  kernel.before = [&] { anna.tell_page(); };
+  story.world.volume(kAnna).set_kernel(&kernel);
+  anna.lock(10, 19, LockType::exclusive);  // with those beside it, one lock of [0, 29]
+  kernel.before = nullptr;
+  anna.lock(0, 29, LockType::none);
+  story.world.volume(kAnna).set_kernel(nullptr);
+  CHECK(story.served() == expected({{5, "A"}, {15, "B"}, {25, "A"}}));
 }
 
 TEST_CASE("write(2) into a page that is mapped too is told once") {
