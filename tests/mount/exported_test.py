@@ -16,23 +16,6 @@ class ExportedTest(harness.TestCase):
         self.place.folder.chmod(0o755)
         self.server.folder.chmod(0o777)
 
-    def as_user(self, uid, function, *arguments):
-        """0, or the errno the function ends with when somebody else calls it."""
-        child = os.fork()
-        if child == 0:
-            code = 255
-            try:
-                os.setgroups([])
-                os.setresgid(uid, uid, uid)
-                os.setresuid(uid, uid, uid)
-                function(*arguments)
-                code = 0
-            except OSError as error:
-                code = error.errno
-            finally:
-                os._exit(code)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
     def owner(self, path):
         status = os.lstat(path)
         return status.st_uid, status.st_gid

@@ -378,6 +378,24 @@ class TestCase(unittest.TestCase):
         mount.start()
         return mount
 
+    @staticmethod
+    def as_user(uid, function, *arguments):
+        """0, or the errno the function ends with when somebody else calls it."""
+        child = os.fork()
+        if child == 0:
+            code = 255
+            try:
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(uid, uid, uid)
+                function(*arguments)
+                code = 0
+            except OSError as error:
+                code = error.errno
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
     def run_in(self, folder, *command, timeout=300):
         """Runs a program; its output is shown when it fails."""
         done = subprocess.run([str(word) for word in command], cwd=folder, text=True,

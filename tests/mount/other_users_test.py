@@ -23,19 +23,7 @@ class OtherUsersTest(harness.TestCase):
 
     def try_as(self, user, call):
         """What a call of that user ends with."""
-        child = os.fork()
-        if child == 0:
-            error = 0
-            try:
-                os.setgroups([])
-                os.setresgid(user, user, user)
-                os.setresuid(user, user, user)
-                exec(call, {"os": os})
-            except OSError as failed:
-                error = failed.errno
-            finally:
-                os._exit(error)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        status = self.as_user(user, exec, call, {"os": os})
         return os.strerror(status) if status else "done"
 
     @staticmethod
