@@ -138,6 +138,13 @@ TEST_CASE("we wrote, they changed owner and links: both changes hold") {
   CHECK(story.copies(story.world.exported() / "reel").empty());
 }
 
+static void set_attributes(Story& story, const AttributeChange& change) {
+  const auto node = story.world.find("reel/clip.mov").value();
+  REQUIRE(story.world.await<Attributes>([&](auto reply) {
+    story.world.volume().set_attributes(node, change, std::move(reply));
+  }));
+}
+
 TEST_CASE("we changed owner and times, they wrote: both changes hold") {
   if (geteuid() != 0) return;
   Story story;
@@ -147,10 +154,7 @@ TEST_CASE("we changed owner and times, they wrote: both changes hold") {
   change.gid = 2345;
   change.atime = TimeChange{false, {5, 6}};
   change.mtime = TimeChange{false, {7, 8}};
-  const auto node = story.world.find("reel/clip.mov").value();
-  REQUIRE(story.world.await<Attributes>([&](auto reply) {
-    story.world.volume().set_attributes(node, change, std::move(reply));
-  }));
+  set_attributes(story, change);
   put(story.file, "theirs");
   story.come_back();
   CHECK(get(story.file) == "theirs");
@@ -168,10 +172,7 @@ TEST_CASE("we changed the rights, they wrote: both changes hold") {
   story.cut();
   AttributeChange change;
   change.mode = 0600;
-  const auto node = story.world.find("reel/clip.mov").value();
-  REQUIRE(story.world.await<Attributes>([&](auto reply) {
-    story.world.volume().set_attributes(node, change, std::move(reply));
-  }));
+  set_attributes(story, change);
   put(story.file, "theirs");
   story.come_back();
   CHECK(get(story.file) == "theirs");
