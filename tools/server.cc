@@ -96,7 +96,8 @@ std::filesystem::path state_folder(const ServerConfig& config, const ExportConfi
 
 /// One folder is the other, or in it.
 bool overlap(const std::filesystem::path& one, const std::filesystem::path& other) {
-  const auto a = std::filesystem::canonical(one), b = std::filesystem::canonical(other);
+  const auto a = std::filesystem::weakly_canonical(one);
+  const auto b = std::filesystem::weakly_canonical(other);
   const auto [end_a, end_b] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
   return end_a == a.end() || end_b == b.end();
 }
