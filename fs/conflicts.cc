@@ -110,7 +110,7 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   if (!begun && gone && base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
   Meeting meeting{inode, base, gone ? std::nullopt : theirs};
   if (!theirs && known_.name_may_be_lost(*inode)) {
-    meeting.name = Rescuer::Name::own;
+    meeting.name = ConflictFile::Name::own;
     meeting.base.size = meeting.base.blocks = 0;  // all of it is queued
   }
   inode->rescuing = true;
@@ -124,11 +124,7 @@ void Conflicts::keep_apart(Meeting meeting) {
   const Attributes base = meeting.base;
   const auto name = meeting.name;
   auto done = [this, meeting = std::move(meeting)](Result<Rescued> ours) mutable {
-    if (ours) {
-      meeting.inode->rescuing = false;
-      --meeting.inode->changes_in_flight;
-      return rescued(meeting.inode, meeting.theirs, *ours);
-    }
+    if (ours) return rescued(meeting.inode, meeting.theirs, *ours);
     meeting.error = ours.error().value();
     meeting.backoff = longer_backoff(meeting.backoff);
     meeting.retry_at = parts_.time.now + meeting.backoff;
@@ -176,11 +172,18 @@ void Conflicts::rescued(const InodeRef& inode, const std::optional<Attributes>& 
     if (handle.flags.write) writeback_.opened(ours.copy->node);
   });
   if (again) inode->made_again = ours.copy;  // for whom it is open in the kernel
-  if (ours.copy->opens > 0) holds_.hold(ours.copy);
+  ours.copy->opens > 0 ? holds_.hold(ours.copy) : holds_.closed(ours.copy);
   if (inode->opens == 0) holds_.closed(inode);
   if (ours.copy->writers == 0) writeback_.closed(ours.copy->node);
-  known_.ours_moved(inode, theirs);
-  if (lost_copies_.erase(ours.copy) > 0) missing(ours.copy);
+  // Killed before the queue has forgotten ours, we put it together again: what it was made to is
+  // kept until then.
+  log_.flush([this, inode, theirs, moved_to = ours.copy](Result<void>) {
+    inode->rescuing = false;
+    --inode->changes_in_flight;
+    known_.ours_moved(inode, theirs);
+    writeback_.resume(inode->node);  // what was written to theirs meanwhile
+    if (lost_copies_.erase(moved_to) > 0) missing(moved_to);
+  });
 }
 
 }  // namespace rushfs::fs

@@ -22,12 +22,13 @@ namespace rushfs::fs {
 class Conflicts {
  public:
   Conflicts(const ClientParts& parts, Known& known, Handles& handles, Holds& holds,
-            Locking& locking, Writeback& writeback, Rescuer rescuer)
+            Locking& locking, ChangeLog& log, Writeback& writeback, Rescuer rescuer)
       : parts_(parts),
         known_(known),
         handles_(handles),
         holds_(holds),
         locking_(locking),
+        log_(log),
         writeback_(writeback),
         rescuer_(std::move(rescuer)) {}
 
@@ -53,7 +54,7 @@ class Conflicts {
     InodeRef inode;
     Attributes base;                   // what ours was made to
     std::optional<Attributes> theirs;  // none: removed, or lost
-    Rescuer::Name name = Rescuer::Name::beside;
+    ConflictFile::Name name = ConflictFile::Name::beside;
     int error = 0;
     transport::Duration backoff{};
     transport::TimePoint retry_at{};
@@ -74,6 +75,7 @@ class Conflicts {
   Handles& handles_;
   Holds& holds_;
   Locking& locking_;
+  ChangeLog& log_;
   Writeback& writeback_;
   Rescuer rescuer_;
   std::uint64_t check_round_ = 0;

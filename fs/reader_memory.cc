@@ -162,7 +162,7 @@ void Reader::discard(Inode& inode) {
   inode.content.disk_known = true;  // of the version to come there is nothing on disk
   // The version need not tell: two changes within a tick of the server's clock may have the same.
   // But what changes of ours were made to is needed where two versions meet.
-  const bool needed = inode.local.operations > 0;
+  const bool needed = inode.local.operations > 0 || inode.rescuing;
   parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, needed,
                           version = inode.server.version] {
     needed ? cache.set_version(node.bytes, version.value) : cache.drop(node.bytes);

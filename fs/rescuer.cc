@@ -3,9 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <ctime>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -20,24 +18,6 @@ constexpr std::uint64_t kPiece = 1 << 20;
 /// may wait for the rest, or so often.
 constexpr std::uint64_t kLittle = 4 * kPiece;
 constexpr int kMostPasses = 8;
-
-/// `reel/clip.mov` becomes `clip (conflict editor 2026-11-22).mov`; at attempt 0 `clip.mov`.
-std::string name_of_copy(const std::string& path, const std::string& host, const LoopTime& time,
-                         int attempt) {
-  const std::string name = path.substr(path.rfind('/') + 1);
-  if (attempt == 0) return name;
-  auto dot = name.rfind('.');
-  if (dot == 0 || dot == std::string::npos) dot = name.size();
-  const std::time_t seconds = std::chrono::floor<std::chrono::seconds>(time.wall).count();
-  std::tm parts{};
-  std::array<char, 16> date{};
-  std::strftime(date.data(), date.size(), "%Y-%m-%d", gmtime_r(&seconds, &parts));
-  const std::string number = attempt > 1 ? " " + std::to_string(attempt) : "";
-  const std::string mark = " (conflict " + host + " " + date.data() + number + ")";
-  const std::string extension = name.substr(dot).substr(0, 64);
-  const std::size_t room = kMaxName - std::min(kMaxName, mark.size() + extension.size());
-  return (name.substr(0, std::min(dot, room)) + mark + extension).substr(0, kMaxName);
-}
 
 std::uint64_t bytes_of(const transport::RangeSet& ranges, std::uint64_t size) {
   std::uint64_t bytes = 0;
@@ -57,10 +37,9 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   InodeRef inode;
   Attributes base;
   Done done;
-  InodeRef folder, copy;
-  std::string path, name;
-  int attempt;  // 0: its own name
-  bool recorded = false;  // the queue knows of the copy
+  std::shared_ptr<ConflictFile> target;
+  InodeRef copy;  // when it may be copied to
+  std::string path;
   transport::RangeSet to_copy{std::numeric_limits<std::size_t>::max()};  // in this pass
   int pass = 1;
   bool held = false;  // nobody changes it: the last pass
@@ -70,76 +49,38 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   Ranges missing, parts;
   std::uint64_t missed = 0, missing_bytes = 0;
 
-  Copying(Rescuer& rescuer, InodeRef file, const Attributes& attributes, Name wish)
+  Copying(Rescuer& rescuer, InodeRef file, const Attributes& attributes,
+          std::shared_ptr<ConflictFile> file_of_its_own)
       : with(rescuer),
         inode(std::move(file)),
         base(attributes),
-        attempt(wish == Name::own ? 0 : 1) {}
+        target(std::move(file_of_its_own)) {}
 
   void begin() {
     path = with.known_.inodes().path(*inode);
-    if (copy) return recorded ? copy_piece() : record();
-    const auto slash = path.rfind('/');
-    if (slash == std::string::npos) return in_folder(with.known_.inodes().find(kRootNode));
-    auto found = [self = shared_from_this()](Result<NodeNumber> number) {
-      // Their removal may have taken the folder with it.
-      self->in_folder(self->with.known_.inodes().find(number ? *number : kRootNode));
-    };
-    with.questions_.find_path(path.substr(0, slash), std::move(found));
-  }
-
-  void in_folder(InodeRef where) {
-    folder = std::move(where);
-    const auto view = inode->view();
-    name = name_of_copy(path, with.host_, with.parts_.time, attempt);
-    Create request{{}, folder->node, name, Caller{view.uid, view.gid, 0}, view.mode & 07777, true,
-                   false, false};
-    ask(
-        with.parts_.remote, Priority::urgent, std::move(request),
-        [self = shared_from_this(),
-         instance = with.known_.instance()](Result<Answer<EntryReply>> answer) {
-          if (answer) return self->created(answer->reply, instance);
-          if (answer.error().value() == EEXIST && ++self->attempt < 100) {
-            return self->in_folder(self->folder);
-          }
-          const auto root = self->with.known_.inodes().find(kRootNode);
-          const int error = answer.error().value();
-          if ((error == ESTALE || error == ENOENT) && self->folder != root) {
-            return self->in_folder(root);  // the folder is gone too
-          }
-          self->failed(answer.error());
-        },
-        Patience::patient);
-  }
-
-  void created(const EntryReply& made, std::optional<InstanceId> instance) {
-    with.known_.directory_changed(folder, made.directory);
-    copy = with.known_.inodes().get(made.entry.node);
-    with.known_.learn_made(*copy, made.entry.attributes);
-    with.known_.name_made(folder, name, made.entry);
-    copy->made_at = instance;
-    copy->content.disk_known = true;
-    record();
-  }
-
-  // Before anything of it is sent: who finds a part of ours there must know that it is one.
-  void record() {
-    const BegunCopy begun{copy->node, name, encode_base(*copy, false)};
-    with.parts_.queue_loop.run(
-        [&queue = with.parts_.queue, node = inode->node.bytes, base = encode_base(*inode, begun)] {
-          return queue.replace_bases(std::array{cache::WriteQueue::NewBase{node, base}});
-        },
-        [self = shared_from_this()](Result<void> result) {
-          if (!result) return self->failed(result.error());
-          self->recorded = true;
-          self->start();
-        });
+    if (copy) return copy_piece();
+    target->prepare([self = shared_from_this()](Result<ConflictFile::Content> has) {
+      if (!has) return self->failed(has.error());
+      self->copy = self->target->file();
+      *has == ConflictFile::Content::none ? self->start() : self->start_again();
+    });
   }
 
   void start() {
     with.log_.watch(inode);
     to_copy.add(0, std::numeric_limits<std::uint64_t>::max());
     copy_piece();
+  }
+
+  // What an earlier process had copied may have changed since.
+  void start_again() {
+    SetAttributes empty;
+    empty.size = 0;
+    with.log_.set_attributes(copy, empty, [self = shared_from_this()](Result<void> result) {
+      if (result) return self->start();
+      self->copy = nullptr;  // then it is looked for again
+      self->failed(result.error());
+    });
   }
 
   void copy_piece() {
@@ -303,26 +244,25 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
 
 bool Rescuer::copying_to(const InodeRef& file) const {
   return std::any_of(begun_.begin(), begun_.end(),
-                     [&](const auto& begun) { return begun.second->copy == file; });
+                     [&](const auto& begun) { return begun.second->target->file() == file; });
 }
 
-void Rescuer::restore(const InodeRef& inode, const BegunCopy& begun) {
-  const auto copy = known_.inodes().get(begun.node);
-  if (!copy->known()) restore_base(*copy, begun.base);
-  if (copy->name.empty()) {
-    const std::string path = known_.inodes().path(*inode);
-    copy->name = path.substr(0, path.rfind('/') + 1) + begun.name;
-    copy->parent = kRootNode;
-  }
-  auto copying = std::make_shared<Copying>(*this, inode, inode->server, Name::beside);
-  copying->copy = copy;
-  copying->name = begun.name;
+std::shared_ptr<Rescuer::Copying> Rescuer::begin(const InodeRef& inode, const Attributes& base,
+                                                 ConflictFile::Name name) {
+  auto target = std::make_shared<ConflictFile>(parts_, known_, questions_, host_, inode, name);
+  return std::make_shared<Copying>(*this, inode, base, std::move(target));
+}
+
+void Rescuer::restore(const InodeRef& inode, const BegunCopy& copy) {
+  auto copying = begin(inode, inode->server, ConflictFile::Name::beside);
+  copying->target->restore(copy);
   begun_[inode] = std::move(copying);
 }
 
-void Rescuer::rescue(const InodeRef& inode, const Attributes& base, Name name, Done done) {
+void Rescuer::rescue(const InodeRef& inode, const Attributes& base, ConflictFile::Name name,
+                     Done done) {
   auto& copying = begun_[inode];
-  if (!copying) copying = std::make_shared<Copying>(*this, inode, base, name);
+  if (!copying) copying = begin(inode, base, name);
   copying->base = base;
   copying->done = std::move(done);
   copying->begin();

@@ -13,9 +13,10 @@
 
 #include "fs/change_log.h"
 #include "fs/client_parts.h"
+#include "fs/conflict_file.h"
 #include "fs/known.h"
-#include "fs/queued_base.h"
 #include "fs/questions.h"
+#include "fs/queued_base.h"
 
 namespace rushfs::fs {
 
@@ -31,17 +32,13 @@ class Rescuer {
   /// was; the log says so. Asked again, it goes on with the copy it had begun.
   using Done = absl::AnyInvocable<void(Result<Rescued>) &&>;
 
-  /// `host` becomes part of the name.
+  /// `host`: as for ConflictFile.
   Rescuer(const ClientParts& parts, Known& known, Questions& questions, ChangeLog& log,
           std::string host)
       : parts_(parts), known_(known), questions_(questions), log_(log), host_(std::move(host)) {}
 
-  enum class Name {
-    own,     // where it is free: nobody but us ever had it
-    beside,  // one that tells of the conflict
-  };
   /// `base`: what our changes were made to. Programs may go on writing; at last they wait a moment.
-  void rescue(const InodeRef& inode, const Attributes& base, Name name, Done done);
+  void rescue(const InodeRef& inode, const Attributes& base, ConflictFile::Name name, Done done);
   /// An earlier process had begun it: rescue() goes on with that copy, from the start.
   void restore(const InodeRef& inode, const BegunCopy& copy);
   bool begun(const InodeRef& inode) const { return begun_.contains(inode); }
@@ -50,6 +47,8 @@ class Rescuer {
 
  private:
   struct Copying;
+  std::shared_ptr<Copying> begin(const InodeRef& inode, const Attributes& base,
+                                 ConflictFile::Name name);
 
   ClientParts parts_;
   Known& known_;

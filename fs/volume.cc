@@ -22,7 +22,7 @@ Volume::Volume(const ClientParts& parts, Options options)
       watchers_(known_, kernel_, questions_),
       locking_(parts, options.timeout, handles_, known_, notice_order_, kernel_, log_, writeback_),
       holds_(parts, known_, reader_, log_, writeback_),
-      conflicts_(parts, known_, handles_, holds_, locking_, writeback_,
+      conflicts_(parts, known_, handles_, holds_, locking_, log_, writeback_,
                  Rescuer(parts, known_, questions_, log_, options.hostname)),
       folders_(parts.remote, known_, access_times_),
       xattrs_(parts.remote, known_, log_),

@@ -394,7 +394,7 @@ TEST_CASE("the power is cut again while a lost file is made again: it is there i
   std::filesystem::remove(file);
   world.start_server();
   world.calls.clear();
-  REQUIRE(world.run_until([&] { return world.calls["create"] == 1; }));
+  REQUIRE(world.run_until([&] { return world.calls["link"] == 1; }));
   const int more = GENERATE(0, 10, 20, 25);  // later its disk has the name
   world.run_for(std::chrono::milliseconds(more));
   world.kill_server();
@@ -406,4 +406,26 @@ TEST_CASE("the power is cut again while a lost file is made again: it is there i
   CAPTURE(more, get(file).size());
   CHECK((get(file) == text));
   CHECK(world.volume().queue_status().parked.empty());
+}
+
+TEST_CASE("we are killed while our version gets a file of its own: there is one, and it is whole") {
+  const int later = GENERATE(range(0, 150, 5));
+  CAPTURE(later);
+  Story story;
+  auto& world = story.world;
+  story.cut();
+  story.patch(1000, "OURS");
+  put(story.file, "theirs");
+  world.calls.clear();
+  world.silence_link(false);
+  REQUIRE(world.run_until([&] { return world.calls["attach"] > 0; }));
+  world.run_for(std::chrono::milliseconds(later));
+  world.kill_client();
+  world.start_client_unattached();
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+  CHECK(world.volume().queue_status().operations == 0);
 }

@@ -249,9 +249,9 @@ TEST_CASE("we remove the name while two versions meet: theirs goes, ours is comp
   story.cut();
   story.patch(1000, "OURS");
   put(story.file, "theirs");
-  world.slow_answers["create"] = 300ms;
+  world.slow_answers["link"] = 300ms;
   world.silence_link(false);
-  REQUIRE(world.run_until([&] { return world.calls["create"] == 1; }));
+  REQUIRE(world.run_until([&] { return world.calls["link"] == 1; }));
   REQUIRE(world.await<void>(
       [&](auto reply) { world.volume().unlink(folder, "clip.mov", std::move(reply)); }));
   story.come_back();
@@ -453,30 +453,6 @@ TEST_CASE("they removed the file, and nobody has its bytes: what is missing is t
   CHECK(story.world.volume().queue_status().conflicts.at(0).missing_bytes == 300'000 - 4);
 }
 
-TEST_CASE("the server's disk is full while two versions meet: ours moves when there is room") {
-  Story story;
-  auto& world = story.world;
-  story.cut();
-  story.patch(1000, "OURS");
-  put(story.file, "theirs");
-  bool full = true;
-  world.sabotage = [&](const std::string& operation) -> std::optional<int> {
-    if (full && operation == "create") return ENOSPC;
-    return std::nullopt;
-  };
-  world.silence_link(false);
-  world.run_for(60s);
-  CHECK(world.volume().queue_status().retry_error == ENOSPC);
-  CHECK(world.volume().queue_status().operations > 0);
-  full = false;
-  REQUIRE(world.drain());
-  CHECK(get(story.file) == "theirs");
-  CHECK(world.volume().queue_status().retry_error == 0);
-  const auto copies = story.copies(world.exported() / "reel");
-  REQUIRE(copies.size() == 1);
-  CHECK((copies.begin()->second == story.ours()));
-}
-
 TEST_CASE("the link is lost for long while two versions meet: one copy, and it is complete") {
   WorldOptions options;
   options.queue_budget = 2 << 20;
@@ -486,7 +462,7 @@ TEST_CASE("the link is lost for long while two versions meet: one copy, and it i
   story.patch(1000, "OURS");
   put(story.file, "theirs");
   world.silence_link(false);
-  REQUIRE(world.run_until([&] { return world.calls["create"] == 1; }));
+  REQUIRE(world.run_until([&] { return world.calls["link"] == 1; }));
   world.run_for(15ms);
   world.silence_link(true);  // the queue is full before all of ours is in it
   world.run_for(200s);

@@ -55,7 +55,7 @@ struct SlowMeeting : Story {
     number = world.find("reel/clip.mov").value();
     world.slow_answers["read"] = 30ms;
     world.silence_link(false);
-    REQUIRE(world.run_until([&] { return world.calls["create"] == 1; }));
+    REQUIRE(world.run_until([&] { return world.calls["link"] == 1; }));
   }
   void write(std::uint64_t offset, const std::string& text) {
     REQUIRE(world.write(opened.handle, offset, text));
@@ -180,6 +180,18 @@ TEST_CASE("killed while ours is put together: the next process completes the sam
     world.start_client();
     world.run_for(GENERATE(1ms, 100ms));
   }
+  SECTION("and has done no more to it") {}
+  SECTION("and has cut it before it goes on with the copy") {
+    world.kill_client();
+    world.slow_calls["getattr"] = 1s;
+    world.start_client();
+    story.opened = world.open("reel/clip.mov", {.write = true}).value();
+    story.number = world.find("reel/clip.mov").value();
+    story.truncate(500);
+    story.write(2000, "more");
+    REQUIRE(world.close(story.opened.handle));
+    world.slow_calls.clear();
+  }
   story.come_back();
   CHECK((get(story.file) == story.theirs));
   const auto copies = story.copies(folder);
@@ -187,4 +199,45 @@ TEST_CASE("killed while ours is put together: the next process completes the sam
   CHECK((copies.begin()->second == story.expected));
   CHECK(world.volume().queue_status().conflicts.at(0).copy ==
         "reel/" + copies.begin()->first);
+}
+
+TEST_CASE("the server's disk is full while two versions meet: ours moves when there is room") {
+  Story story;
+  auto& world = story.world;
+  story.cut();
+  story.patch(1000, "OURS");
+  put(story.file, "theirs");
+  bool full = true;
+  const std::string refused = GENERATE("tmpfile", "link");
+  world.sabotage = [&](const std::string& operation) -> std::optional<int> {
+    if (full && operation == refused) return ENOSPC;
+    return std::nullopt;
+  };
+  world.silence_link(false);
+  world.run_for(60s);
+  CHECK(world.volume().queue_status().retry_error == ENOSPC);
+  CHECK(world.volume().queue_status().operations > 0);
+  full = false;
+  REQUIRE(world.drain());
+  CHECK(get(story.file) == "theirs");
+  CHECK(world.volume().queue_status().retry_error == 0);
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
+TEST_CASE("a disk that knows no files without a name: ours gets one all the same") {
+  Story story;
+  auto& world = story.world;
+  story.cut();
+  story.patch(1000, "OURS");
+  put(story.file, "theirs");
+  world.sabotage = [&](const std::string& operation) -> std::optional<int> {
+    if (operation == "tmpfile") return EOPNOTSUPP;
+    return std::nullopt;
+  };
+  story.come_back();
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
 }
