@@ -1,26 +1,25 @@
 #include "transport/competition.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace rushfs::transport {
 
 namespace {
 
 // Recognising others: so many dips in a row leave more than half of their queue, and soon after we
-// tried to yield and should not have.
+// yielded and should not have.
 constexpr int kVainDips = 3;
 constexpr int kVainDipsAgain = 2;
-constexpr int kGoneDips = 3;  // in a row that leave none: they are of our own kind
+constexpr int kGoneDips = 2;  // in a row that leave none: they are of our own kind
 constexpr Duration kSoon = std::chrono::seconds(20);
 
 // Beside others.
-constexpr double kShare = 0.52;    // of the capacity; estimates beside CUBIC are some fifth too low
-constexpr double kFirst = 0.1;     // of it, at once
-constexpr double kRise = 0.1;      // of it in a second
-constexpr double kCut = 0.97;      // by an epoch of excess loss: many of us must find room
-constexpr double kThrough = 1.25;  // of what arrives is the most to send
-constexpr double kCrowd = 0.3;     // loss at which there is nothing to be held
+constexpr double kShare = 0.52;  // of the capacity; estimates beside CUBIC are some fifth too low
+constexpr double kFirst = 0.1;   // of it, at once
+constexpr double kRise = 0.1;    // of it in a second
+constexpr double kFall = 2;      // times the excess loss, in a second: many of us must find room
+constexpr Duration kLongestStep = std::chrono::milliseconds(500);  // of time for both
+constexpr double kCrowd = 0.3;  // excess loss at which there is nothing to be held
 constexpr Duration kSettled = std::chrono::seconds(5);
 constexpr double kManyShare = 0.3;  // of the capacity: where loss keeps us below there are many
 constexpr double kQueued = 0.2;     // round trips: there is a queue
@@ -32,9 +31,6 @@ constexpr Duration kLongestHold = std::chrono::minutes(5);
 
 // Learning the capacity.
 constexpr Duration kMemory = std::chrono::seconds(30);
-constexpr double kStep = 0.2;  // smaller changes of rate tell little
-constexpr double kFade = 0.9;  // weight of the answers before
-constexpr int kEnoughAnswers = 4;
 constexpr double kMostTimes = 4;  // what was delivered: more is an error until we have more
 
 }  // namespace
@@ -47,29 +43,9 @@ void Competition::on_delivered(double rate, TimePoint now) {
   delivered_[1] = std::max(delivered_[1], rate);
 }
 
-void Competition::on_epoch(const Epoch& epoch, double packet) {
-  const double rate = epoch.rate() * packet;
-  const std::optional<double> growth = epoch.queue_growth();
-  const double step = rate - last_rate_;
-  if (growth && last_growth_ && epoch.id == last_epoch_ + 1 &&
-      std::abs(step) > kStep * std::max(rate, last_rate_)) {
-    squares_ = squares_ * kFade + step * step;
-    products_ = products_ * kFade + step * (*growth - *last_growth_);
-    ++answers_;
-  }
-  last_epoch_ = epoch.id;
-  last_rate_ = rate;
-  last_growth_ = growth;
-}
-
-std::optional<double> Competition::answered_capacity() const {
-  if (answers_ < kEnoughAnswers || products_ <= 0) return std::nullopt;
-  return squares_ / products_;
-}
-
 double Competition::capacity() const {
   const double delivered = std::max(delivered_[0], delivered_[1]);
-  return std::clamp(answered_capacity().value_or(0), delivered, kMostTimes * delivered);
+  return std::clamp(answers_.capacity().value_or(0), delivered, kMostTimes * delivered);
 }
 
 void Competition::look_for_others(const Sight& sight, TimePoint now) {
@@ -80,19 +56,15 @@ void Competition::look_for_others(const Sight& sight, TimePoint now) {
   hold_ = again ? std::min<Duration>(kHoldGrowth * hold_, kLongestHold) : kHold;
   const double first = again ? rate_ : std::max(sight.rate, kFirst * capacity());
   rate_ = std::min(first, kShare * capacity());
-  queued_ = cut_ = begun_ = now;
+  queued_ = begun_ = now;
   gone_dips_ = 0;
 }
 
-void Competition::on_cruise(const Sight& sight, TimePoint sent, TimePoint now) {
+void Competition::on_cruise(const Sight& sight, TimePoint now) {
   if (!on_) return look_for_others(sight, now);
-  if (!sight.excessive) {
-    const double rise = kRise * capacity() * seconds(now - judged_);
-    rate_ = std::min(rate_ + rise, kShare * capacity());
-  } else if (sent >= cut_) {
-    rate_ *= std::min(kCut, kThrough * (1 - sight.lost));
-    cut_ = now;
-  }
+  const double passed = seconds(std::min<Duration>(now - judged_, kLongestStep));
+  rate_ = std::min(rate_ + kRise * capacity() * passed, kShare * capacity());
+  if (sight.excessive) rate_ *= 1 - kFall * sight.lost * passed;
   judged_ = now;
   const bool many = now - begun_ > kSettled && rate_ < kManyShare * capacity();
   const bool crowd = sight.excessive && (sight.lost > kCrowd || many);
@@ -104,7 +76,7 @@ void Competition::on_cruise(const Sight& sight, TimePoint sent, TimePoint now) {
   if (!quiet && !crowd && !trial && gone_dips_ < kGoneDips) return;
   on_ = false;
   vain_dips_ = 0;
-  left_ = trial ? now : TimePoint{};
+  left_ = trial || crowd ? now : TimePoint{};
 }
 
 }  // namespace rushfs::transport

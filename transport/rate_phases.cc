@@ -32,14 +32,18 @@ constexpr double kYieldedMuch = 0.5;   // to a queue that stays: a dip should sa
 constexpr double kForgiven = 1.02;     // of the yielding, by an epoch without a queue
 constexpr Duration kDipInterval = std::chrono::seconds(5);  // where the queue is not seen gone
 constexpr int kDipIntervalRounds = 25;
-constexpr int kSooner = 5;          // times as often where something is to be told apart
+constexpr int kSooner = 5;  // times as often where something is to be told apart
+// Beside others, some of whom hold for ten round trips, twice as long with their queue, the most
+// they got, they must be seldom: or they would always hold what they got beside a dip.
+constexpr Duration kDipIntervalBesideOthers = std::chrono::seconds(1);
+constexpr int kDipRoundsBesideOthers = 40;
 constexpr double kLossDips = 1.25;  // intervals: dips that show the base come first
 constexpr Duration kFirstDip = std::chrono::milliseconds(50);  // after startup
 constexpr int kFirstDipRounds = 5;
 constexpr double kLossWorthADip = 0.005;
 constexpr double kMuchLoss = 0.05;
 constexpr double kDipPackets = 400;
-constexpr double kDipPacketsBesideOthers = 200;  // who take what we do not send
+constexpr double kDipPacketsBesideOthers = 150;  // who take what we do not send
 constexpr Duration kDipPacketsTime = std::chrono::milliseconds(250);  // to send them in, at most
 constexpr Duration kMinDip = std::chrono::milliseconds(20);
 constexpr Duration kMaxDip = std::chrono::seconds(2);
@@ -128,7 +132,7 @@ void RateControl::leave_startup(TimePoint now) {
 
 void RateControl::judge(const Epoch& epoch, TimePoint now) {
   if (epoch.ignored || epoch.resolved() == 0) return;
-  competition_.on_epoch(epoch, datagram_);
+  competition_.on_epoch(epoch, datagram_, loss_.value());
   switch (epoch.phase) {
     case RatePhase::startup:
       judge_startup(epoch);
@@ -214,7 +218,7 @@ bool RateControl::watch_others(const Epoch& epoch, bool excess, TimePoint now) {
                           .rate = bandwidth_.value(),
                           .lost = epoch.loss() - loss_.value(),
                           .excessive = excess},
-                         epoch.started, now);
+                         now);
   if (before && !competition_.on()) {
     bandwidth_.restart(lately_);
     enter(RatePhase::refill, now);
@@ -281,7 +285,9 @@ bool RateControl::dip_due(TimePoint now) const {
   if (loss_.recent() > kLossWorthADip && since > loss_dips * interval) return true;
   // All who share a queue saw it lowest at the same time. Counted from there their dips come
   // together and empty it, which shows the base to each.
-  const Duration period = suspicious_ || competing() ? interval / kSooner : interval;
+  const Duration beside_others =
+      std::max<Duration>(kDipIntervalBesideOthers, kDipRoundsBesideOthers * queue_.base());
+  const Duration period = competing() ? beside_others : suspicious_ ? interval / kSooner : interval;
   const auto periods = [&](TimePoint time) { return (time - queue_.lowest_seen()) / period; };
   return periods(now) > std::max<Duration::rep>(periods(last_dip_), 0);
 }

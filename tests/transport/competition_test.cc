@@ -9,38 +9,14 @@ using namespace std::chrono_literals;
 namespace {
 
 const TimePoint kStart = TimePoint{} + 1000s;
-constexpr double kPacket = 1250;
 constexpr double kCapacity = 12.5e6;  // 100 Mbit/s
-
-// 100 ms at `rate` beside others who send `others`, on a path of kCapacity whose queue stands.
-Epoch epoch_at(double rate, double others, std::uint32_t id) {
-  Epoch epoch;
-  epoch.id = id;
-  epoch.started = kStart + 100ms * id;
-  epoch.ended = epoch.started + 100ms;
-  epoch.sent = static_cast<std::uint32_t>(rate / kPacket / 10);
-  const double growth = (rate + others - kCapacity) / kCapacity;
-  for (int i = 0; i <= 10; ++i) {
-    const Duration into = 10ms * i;
-    epoch.on_round_trip(80ms + from_seconds(seconds(into) * growth), epoch.started + into);
-  }
-  return epoch;
-}
-
-// Ten dips and what followed them.
-void answer(Competition& competition) {
-  for (std::uint32_t id = 0; id < 20; ++id) {
-    const double rate = kCapacity / (id % 2 == 0 ? 10 : 20);
-    competition.on_epoch(epoch_at(rate, 0.9 * kCapacity, id), kPacket);
-  }
-}
 
 const Competition::Sight kFullQueue{.queue = 45ms, .allowed = 5ms, .base = 50ms, .rate = 2.5e6};
 
 TimePoint stay(Competition& competition, const Competition::Sight& sight, TimePoint from,
                Duration length) {
   const TimePoint end = from + length;
-  for (; from < end; from += 100ms) competition.on_cruise(sight, from - 100ms, from);
+  for (; from < end; from += 100ms) competition.on_cruise(sight, from);
   return end;
 }
 
@@ -51,21 +27,12 @@ void dip_in_vain(Competition& competition, int times) {
 Competition beside_others() {
   Competition competition;
   competition.on_delivered(kCapacity, kStart);
-  answer(competition);
   dip_in_vain(competition, 3);
   stay(competition, kFullQueue, kStart, 3s);
   return competition;
 }
 
 }  // namespace
-
-TEST_CASE("the capacity of a path that others fill is learned from how its queue answers") {
-  Competition competition;
-  CHECK_FALSE(competition.answered_capacity());
-  answer(competition);
-  REQUIRE(competition.answered_capacity());
-  CHECK(*competition.answered_capacity() == Approx(kCapacity).epsilon(0.02));
-}
 
 TEST_CASE("a queue that outlasts three dips is others'") {
   Competition competition;
@@ -91,11 +58,14 @@ TEST_CASE("a queue that goes, or falls by half, when we dip is our own kind's") 
   CHECK_FALSE(competition.on());
 }
 
-TEST_CASE("of a queue that goes in three dips, the others are our own kind") {
+TEST_CASE("of a queue that goes in two dips, the others are our own kind") {
   Competition competition = beside_others();
   REQUIRE(competition.on());
-  for (int i = 0; i < 3; ++i) competition.on_dip(20ms, 0ms, true);
-  stay(competition, kFullQueue, kStart + 3s, 100ms);
+  competition.on_dip(20ms, 0ms, true);
+  const TimePoint now = stay(competition, kFullQueue, kStart + 3s, 100ms);
+  CHECK(competition.on());
+  competition.on_dip(20ms, 0ms, true);
+  stay(competition, kFullQueue, now, 100ms);
   CHECK_FALSE(competition.on());
 }
 
@@ -127,6 +97,23 @@ TEST_CASE("when the others have gone, delay counts again") {
   CHECK_FALSE(competition.on());
 }
 
+TEST_CASE("excess loss lowers the rate by time, however long an epoch is") {
+  Competition::Sight lossy = kFullQueue;
+  lossy.lost = 0.15;
+  lossy.excessive = true;
+  const Duration step = GENERATE(Duration(20ms), Duration(200ms));
+  Competition competition = beside_others();
+  TimePoint now = stay(competition, kFullQueue, kStart + 3s, 6s);
+  const double before = competition.rate();
+  for (const TimePoint end = now + 400ms; now < end;) {
+    now += step;
+    competition.on_cruise(lossy, now);
+  }
+  REQUIRE(competition.on());
+  CHECK(competition.rate() < 0.95 * before);
+  CHECK(competition.rate() > 0.85 * before);
+}
+
 TEST_CASE("where all are in the same error and much is lost, we give way at once") {
   Competition competition = beside_others();
   Competition::Sight crowd = kFullQueue;
@@ -134,4 +121,20 @@ TEST_CASE("where all are in the same error and much is lost, we give way at once
   crowd.excessive = true;
   stay(competition, crowd, kStart + 3s, 100ms);
   CHECK_FALSE(competition.on());
+}
+
+TEST_CASE(
+    "when we gave way to a crowd that two dips show to be others, we are back where we were") {
+  Competition competition = beside_others();
+  TimePoint now = stay(competition, kFullQueue, kStart + 3s, 4s);
+  const double before = competition.rate();
+  Competition::Sight crowd = kFullQueue;
+  crowd.lost = 0.4;
+  crowd.excessive = true;
+  now = stay(competition, crowd, now, 100ms);
+  REQUIRE_FALSE(competition.on());
+  dip_in_vain(competition, 2);
+  stay(competition, kFullQueue, now, 100ms);
+  REQUIRE(competition.on());
+  CHECK(competition.rate() > 0.9 * before);
 }
