@@ -1,10 +1,11 @@
 // BBR as Linux has it (net/ipv4/tcp_bbr.c, draft-cardwell-iccrg-bbr-congestion-control-00): no
-// reaction to loss but a round of packet conservation, so what competes hardest in a short buffer.
-// Without its detection of policers. Bytes, seconds.
+// reaction to loss but a round of packet conservation at its beginning, so what competes hardest in
+// a short buffer. Without its detection of policers. Bytes, seconds.
 #include <algorithm>
 #include <array>
 #include <deque>
 #include <random>
+#include <set>
 
 #include "tests/transport/rival.h"
 #include "tests/transport/rival_samples.h"
@@ -40,11 +41,9 @@ class Bbr1 : public Rival {
     now_ = now;
     in_flight_ = static_cast<double>(in_flight);
     double lost = 0;
-    bool new_loss = false;
-    for (const auto& packet : outcome.lost_packets) {
-      lost += samples_.on_lost(packet.number).size;
-      new_loss |= packet.number >= recovery_until_;
-    }
+    for (const auto& packet : outcome.lost_packets) lost += samples_.on_lost(packet.number).size;
+    for (const SentFrame& frame : outcome.lost) missing_.insert(frame.id);
+    for (const SentFrame& frame : outcome.acknowledged) missing_.erase(frame.id);
     if (outcome.acknowledged_packets.empty()) return;
     sample_ = samples_.on_acknowledged(outcome, round_trip, min_rtt_, now);
     lossy_ = lost > 0;
@@ -59,7 +58,7 @@ class Bbr1 : public Rival {
     update_cycle();
     update_full();
     update_min_rtt();
-    recover(outcome.acknowledged_packets.back().number, new_loss, lost);
+    recover(outcome.acknowledged_packets.back().number, lost);
     set_pacing();
     set_window();
   }
@@ -164,18 +163,18 @@ class Bbr1 : public Rival {
     }
   }
 
-  // tcp_bbr.c, bbr_set_cwnd_to_recover_or_restore.
-  void recover(std::uint64_t acknowledged, bool new_loss, double lost) {
+  // tcp_bbr.c, bbr_set_cwnd_to_recover_or_restore. TCP recovers until all is repaired. Where more
+  // is lost meanwhile that goes on, and packets are conserved in its first round only.
+  void recover(std::uint64_t acknowledged, double lost) {
     window_ = std::max(window_ - lost, kSegment);
-    if (recovering_ && acknowledged >= recovery_until_) {
-      recovering_ = false;
+    if (recovering_ && acknowledged >= recovery_until_ && missing_.empty()) {
+      recovering_ = conserving_ = false;
       window_ = std::max(window_, prior_window_);
       if (state_ != State::probe_rtt) prior_window_ = 0;
     }
-    if (!recovering_ && new_loss) {
+    if (!recovering_ && !missing_.empty()) {
       if (state_ != State::probe_rtt) prior_window_ = window_ + lost;
-      recovering_ = true;
-      conserving_ = true;
+      recovering_ = conserving_ = true;
       recovery_until_ = newest_ + 1;
       next_round_delivered_ = samples_.delivered();
       window_ = in_flight_ + sample_.newly;
@@ -237,6 +236,7 @@ class Bbr1 : public Rival {
   std::array<double, 2> extra_{};
   std::uint64_t extra_since_ = 0;
   std::uint64_t newest_ = 0;
+  std::set<std::uint64_t> missing_;  // payload that was lost and has not come again
   std::uint64_t recovery_until_ = 0;
   bool recovering_ = false;
   bool conserving_ = false;

@@ -111,9 +111,10 @@ TEST_CASE("beside CUBIC or BBR each side gets its part, and low leaves nearly al
                                                     {Control::bbr3, "BBRv3", 0.08}}));
   const auto policy = GENERATE(RatePolicy::fair, RatePolicy::low);
   const bool first = GENERATE(true, false);
-  INFO(name << ", we " << (first ? "first" : "second"));
+  const Duration round_trip = GENERATE(Duration(20ms), Duration(50ms), Duration(100ms));
+  INFO(name << ", we " << (first ? "first" : "second") << ", " << round_trip / 1ms << " ms");
   const auto our_share = [&, rival_control = rival](std::uint64_t seed) {
-    Simulation simulation(path(100_Mbps, 50ms), seed);
+    Simulation simulation(path(100_Mbps, round_trip), seed);
     FlowOptions ours{.start = TimePoint{} + (first ? 0s : 2s)};
     ours.limits.policy = policy;
     simulation.add(ours);
