@@ -105,7 +105,8 @@ Duration QueueModel::allowance(double bandwidth, RatePolicy policy) const {
                     : 1.0;
   const Duration most = std::min(kMostAllowedNear + tenth, std::max(kMostAllowed, tenth));
   const Duration fair = std::min(from_seconds(plain * scale), most);
-  return policy == RatePolicy::high ? 2 * fair : fair;
+  // On a short path no more than a tenth on top: a buffer that is full must show as a queue.
+  return policy == RatePolicy::high ? fair + std::min(fair, tenth) : fair;
 }
 
 }  // namespace rushfs::transport

@@ -150,6 +150,7 @@ class RateControl {
   double before_probe_ = 0;                   // the rate, and
   double bandwidth_before_up_ = 0;            // the most it might have been
   bool probe_sent_ = false;                   // up has sent a round trip's worth
+  bool probe_lost_ = false;                   // more than the path's own
   bool found_more_ = false;                   // the last probe did: probe again soon
   double initial_rate_ = 0;                   // pacing before anything is known
   std::optional<RememberedPath> remembered_;  // until the first round trip confirms it

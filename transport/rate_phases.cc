@@ -25,6 +25,8 @@ constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: 
 constexpr double kMostGain = 1.25;       // by one probe that met a queue
 constexpr Duration kLongCruise = std::chrono::seconds(10);  // probes whatever the queue
 constexpr int kShortCruiseRounds = 4;
+// Times as long: what it found more may have been a policer's bucket, and costs the same each time.
+constexpr double kAfterLossyProbe = 1.5;
 constexpr std::uint32_t kProbePackets = 40;
 constexpr double kLimitGrowth = 1.25;  // of what may be in flight, by a probe that lost no more
 constexpr int kBadEpochs = 2;          // one may be a burst
@@ -61,7 +63,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
   epochs_.open(phase, now);
   switch (phase) {
     case RatePhase::cruise:
-      cruise_ = found_more_ ? kShortCruiseRounds * queue_.base() : cruise_duration();
+      cruise_ = cruise_duration();
       break;
     case RatePhase::refill:
       before_cut_ = 0;
@@ -70,7 +72,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
     case RatePhase::up:
       before_probe_ = bandwidth_.value();
       bandwidth_.lift();
-      probe_sent_ = false;
+      probe_sent_ = probe_lost_ = false;
       full_bandwidth_ = bandwidth_.maximum();
       bandwidth_before_up_ = full_bandwidth_;
       rounds_without_growth_ = 0;
@@ -99,12 +101,13 @@ void RateControl::note_probe() {
 }
 
 Duration RateControl::cruise_duration() {
+  if (found_more_ && !probe_lost_) return kShortCruiseRounds * queue_.base();
   // xorshift64*: connections that share a bottleneck should not probe in step.
   random_ ^= random_ >> 12;
   random_ ^= random_ << 25;
   random_ ^= random_ >> 27;
   const double fraction = static_cast<double>((random_ * 0x2545F4914F6CDD1DULL) >> 40) / (1 << 24);
-  return from_seconds(2 + fraction);
+  return from_seconds((2 + fraction) * (probe_lost_ ? kAfterLossyProbe : 1));
 }
 
 bool RateControl::startup_full(TimePoint now) {
@@ -180,6 +183,8 @@ void RateControl::judge_up(const Epoch& epoch, TimePoint now) {
   }
   inflight_limit_ = std::max(window_ / gain(), path_volume());
   if (phase_ == RatePhase::up) enter(RatePhase::down, now);
+  probe_lost_ = true;
+  if (phase_ == RatePhase::cruise) cruise_ = cruise_duration();
 }
 
 void RateControl::judge_cruise(const Epoch& epoch, TimePoint now) {

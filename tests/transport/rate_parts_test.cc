@@ -212,6 +212,7 @@ TEST_CASE("no flow allows itself more than 5 ms of queue, on a short path less")
   queue.on_round_trip(round_trip, kStart);
   for (const double rate : {1e6, 5e6, 20e6, 100e6, 1000e6}) {
     CHECK(queue.allowance(rate / 8, RatePolicy::fair) <= most);
+    CHECK(queue.allowance(rate / 8, RatePolicy::high) <= most + round_trip / 10);
   }
 }
 
