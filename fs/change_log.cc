@@ -310,11 +310,14 @@ void ChangeLog::stamp(const InodeRef& inode) {
 
 void ChangeLog::sync(const InodeRef& inode, Reply<void> reply) {
   stamp(inode);
-  inode->copied_into = false;
-  flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
+  flush([this, inode, copies = inode->copies,
+         reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
     writeback_.sync(inode->node,
-                    [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+                    [inode, copies, reply = std::move(reply)](Result<void> done) mutable {
+                      if (done) inode->copies_kept = std::max(inode->copies_kept, copies);
+                      reply(done);
+                    });
   });
 }
 

@@ -124,6 +124,7 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
   Client& client = enter(tag);
   client.gone_since.reset();
   client.order.drop_held();
+  calls_.reconnected(tag);
   if (client.incarnation != request.incarnation) {
     // What a former start of this mount held may still be needed by what is in its queue.
     held_.retire(holder(tag), now + kHoldLease);
@@ -207,6 +208,7 @@ void Export::Implementation::forget(const ClientTag& tag) {
   replies_.forget(tag);
   promises_.end(tag);
   release_locks(tag);
+  calls_.forget(tag);
   clients_.erase(tag);
 }
 

@@ -15,8 +15,9 @@ constexpr std::size_t kMaxNamesSynced = 65536;  // remembered; some 8 MiB
 /// One file of a batch, and what becomes of it.
 struct Part {
   SyncWanted wanted;
-  bool name = false;     // its directory too
-  bool written = false;  // since it was last synced
+  bool name = false;        // its directory too
+  bool written = false;     // since it was last synced
+  std::uint64_t begun = 0;  // UncommittedCalls::clock()
   std::shared_ptr<Job> job;
   bool tried = false;
   Result<void> synced{};
@@ -75,21 +76,25 @@ void sync_all(const Store& store, std::vector<Part>& parts) {
 void Export::Implementation::on(RequestContext context, Commit& request, Buffer,
                                 Responder respond) {
   if (context.read_only || options_.read_only) return std::move(respond)(encode_error(EROFS));
-  meet(request.node,
-       [this, tag = context.client, request, respond = std::move(respond)]() mutable {
-         commit(tag, request, std::move(respond));
-       });
+  meet(request.node, [this, tag = context.client, request, respond = std::move(respond)]() mutable {
+    commit(tag, request, std::move(respond));
+  });
 }
 
 void Export::Implementation::commit(const ClientTag& tag, const Commit& request,
                                     Responder respond) {
   const auto client = clients_.find(tag);
   if (client == clients_.end()) return std::move(respond)(encode_error(ECANCELED));
+  if (const int loss = loss_told(tag, request.node, 0)) {
+    return std::move(respond)(encode_error(loss));
+  }
   using Outcome = WriteOrder::Outcome;
   auto then = [this, tag, request, respond = std::move(respond)](Outcome outcome) mutable {
     promises_.promise(tag, request.node, promises_.clock());
     if (outcome == Outcome::failed) return std::move(respond)(encode_error(ECANCELED));
-    if (outcome == Outcome::lost) return std::move(respond)(encode_error(EIO));
+    if (outcome == Outcome::lost) {
+      return std::move(respond)(encode_error(loss_told(tag, request.node, EIO)));
+    }
     const auto applied = clients_[tag].order.applied_through(request.node);
     sync_later(request.node, request.data_only,
                {tag, std::max(request.through, applied), std::move(respond)});
@@ -144,7 +149,7 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
     const bool name = !names_synced_.contains(wanted.node);
     auto job = job_on({wanted.node});
     const bool written = unsynced_.erase(wanted.node) != 0;
-    parts->push_back({std::move(wanted), name, written, std::move(job)});
+    parts->push_back({std::move(wanted), name, written, calls_.clock(), std::move(job)});
   }
   run(
       Priority::behind, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
@@ -155,13 +160,17 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
           syncing_.erase(part.wanted.node);
           if (replaced) part.tried = false, part.outcome = errno_code(EIO);
           if (part.written && !part.tried && !replaced) unsynced_.insert(part.wanted.node);
-          if (part.tried && part.synced) synced(part.wanted);
+          if (part.tried && part.synced) {
+            synced(part.wanted);
+            calls_.synced(part.wanted.node, part.begun);
+          }
           if (part.tried && !part.synced) lost(part.wanted.node, part.synced.error().value());
           for (auto& answer : part.wanted.answers) {
             const auto at = instance(answer.client);
             std::move(answer.respond)(
                 part.outcome ? encode_reply(CommitReply{at, answer.through, *part.outcome})
-                             : encode_error(part.outcome.error().value()));
+                             : encode_error(loss_told(answer.client, part.wanted.node,
+                                                      part.outcome.error().value())));
           }
         }
         start_syncs();
@@ -198,6 +207,7 @@ void Export::Implementation::close_idle() {
 /// Data that could not be brought to the disk is gone from memory too: all clients must write it
 /// again. The next sync would find nothing amiss, so nobody may wait for that.
 void Export::Implementation::lost(const NodeId& node, int error) {
+  calls_.lost(node);
   std::vector<WriteOrder::Told> told;
   for (auto& [tag, client] : clients_) {
     std::ranges::move(client.order.forget(node), std::back_inserter(told));
@@ -207,7 +217,14 @@ void Export::Implementation::lost(const NodeId& node, int error) {
   if (queued == syncs_.end()) return;
   auto answers = std::move(queued->answers);
   syncs_.erase(queued);
-  for (auto& answer : answers) std::move(answer.respond)(encode_error(error));
+  for (auto& answer : answers) {
+    std::move(answer.respond)(encode_error(loss_told(answer.client, node, error)));
+  }
+}
+
+/// What a Commit is answered: `error`, where nothing was lost but what will be sent again.
+int Export::Implementation::loss_told(const ClientTag& client, const NodeId& node, int error) {
+  return calls_.tell_lost(client, node) ? ENOTRECOVERABLE : error;
 }
 
 }  // namespace rushfs::fs

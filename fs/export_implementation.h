@@ -18,6 +18,7 @@
 #include "fs/promises.h"
 #include "fs/recent_map.h"
 #include "fs/reply_log.h"
+#include "fs/uncommitted_calls.h"
 #include "fs/work_queue.h"
 #include "fs/write_order.h"
 
@@ -207,6 +208,7 @@ class Export::Implementation {
   void sync_batch(std::vector<SyncWanted> batch);
   void synced(const SyncWanted& wanted);
   void lost(const NodeId& node, int error);
+  int loss_told(const ClientTag& client, const NodeId& node, int error);
   void keep_writing(const NodeId& node, FileRef file);
   void close_idle();
 
@@ -268,6 +270,7 @@ class Export::Implementation {
   std::map<ClientTag, Client> clients_;
   std::uint64_t clients_forgotten_ = 0;
 
+  UncommittedCalls calls_;
   std::deque<SyncWanted> syncs_;
   std::unordered_set<NodeId> syncing_;  // one after the other: each error is told once
   unsigned sync_jobs_ = 0;

@@ -230,6 +230,7 @@ void Export::Implementation::returned(std::shared_ptr<const Store> store) {
   locks_ = LockTable();
   lock_waiters_.clear();
   lock_grace_until_ = now_ + kLockGrace;
+  calls_ = UncommittedCalls();
   names_synced_.clear();
   not_found_.clear();
   restore_orphans();

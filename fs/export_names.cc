@@ -122,6 +122,7 @@ void Export::Implementation::names_act(std::shared_ptr<Naming> naming) {
     call.keep = held_.is_held(id);
   }
   replies_.intend(client, naming->name.number, call.intent);
+  if (needs_file(call.request)) calls_.changed(client, call.nodes[0]->id());
 
   auto job = job_on(needed_nodes(call.request));
   run(
@@ -155,7 +156,10 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
       names_synced_.erase(found.node->id());
     }
     if (outcome.file) keep_writing(outcome.found[0].node->id(), outcome.file);
-    if (needs_file(call.request)) unsynced_.insert(call.nodes[0]->id());
+    if (needs_file(call.request)) {
+      unsynced_.insert(call.nodes[0]->id());
+      calls_.changed(naming->context.client, call.nodes[0]->id());
+    }
     if (const auto* create = std::get_if<Create>(&call.request);
         create != nullptr && create->hold) {
       held_.hold(holder(naming->context.client), outcome.found[0].node);

@@ -9,9 +9,16 @@ void Handles::count(const Handle& handle, int change) {
   if (handle.flags.write) handle.inode->writers += static_cast<std::uint32_t>(change);
 }
 
+bool Handle::take_loss() {
+  if (losses_told == inode->losses) return false;
+  losses_told = inode->losses_told = inode->losses;
+  return true;
+}
+
 HandleNumber Handles::add(const InodeRef& inode, OpenFlags flags) {
   const HandleNumber number{next_++};
   const auto added = handles_.emplace(number.value, Handle{inode, flags});
+  added.first->second.losses_told = inode->losses_told;
   count(added.first->second, 1);
   return number;
 }
@@ -38,6 +45,7 @@ std::optional<Handle> Handles::remove(HandleNumber number) {
 void Handles::move(Handle& handle, const InodeRef& to) {
   count(handle, -1);
   handle.inode = to;
+  handle.losses_told = to->losses_told;
   count(handle, 1);
 }
 

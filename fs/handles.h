@@ -17,6 +17,11 @@ struct Handle {
   OpenFlags flags;
   std::shared_ptr<ReadStream> stream = std::make_shared<ReadStream>();
   bool lost = false;  // had locks that somebody else may have had meanwhile: of no use
+  std::uint32_t losses_told = 0;  // of Inode::losses
+
+  /// As Linux tells of a disk's errors: each descriptor that was open is told once; and who opened
+  /// the file afterwards, if nobody was told before.
+  bool take_loss();
 
   /// The kernel keeps what it reads and writes in its pages.
   bool uses_pages() const { return !flags.append || !flags.write; }

@@ -120,7 +120,10 @@ struct Inode {
   bool read_untold = false;               // and the server is still to be told
   std::optional<KnownXattrs> xattrs;      // of the server's, when somebody asked
   std::optional<KnownRanges> data_ranges;
-  bool copied_into = false;               // on the server, and perhaps not on its disk yet
+  std::uint64_t copies = 0;               // made into it by the server
+  std::uint64_t copies_kept = 0;          // of these, on its disk
+  std::uint32_t losses = 0;               // how often something of them, or the like, was not
+  std::uint32_t losses_told = 0;          // of these, to anybody
   std::shared_ptr<Listing> listing;       // of a folder
   AbsentNames absent;                     // from it
   bool listing_asked = false;             // for a name that was looked for in vain

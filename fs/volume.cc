@@ -1,5 +1,7 @@
 #include "fs/volume.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
@@ -57,6 +59,7 @@ void Volume::remembered(const AttachReply& reply) {
 
 void Volume::attached(const AttachReply& reply, bool restarted) {
   remembered(reply);
+  if (restarted) server_restarted();
   holds_.attached(restarted);
   known_.attached(reply.instance);
   known_.promise((reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0);
@@ -126,6 +129,21 @@ void Volume::completed(const NodeId& node, std::uint64_t operations) {
 }
 
 void Volume::discarded(const NodeId& node) { log_.discarded(node); }
+
+void Volume::lost(const NodeId& node) {
+  const auto inode = inodes_.get(node);
+  spdlog::error("'{}': the server's disk has failed, and may not have all that was copied, cut or "
+                "allocated there",
+                inodes_.path(*inode));
+  ++inode->losses;
+}
+
+// What the server has copied into a file, and not told us to be on its disk.
+void Volume::server_restarted() {
+  inodes_.each([this](Inode& inode) {
+    if (inode.copies > inode.copies_kept) lost(inode.node);
+  });
+}
 
 void Volume::missing(const NodeId& node) { conflicts_.missing(inodes_.get(node)); }
 

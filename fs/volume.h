@@ -188,6 +188,7 @@ class Volume : private WritebackListener {
   void completed(const NodeId&, std::uint64_t operations) override;
   void discarded(const NodeId&) override;
   void missing(const NodeId&) override;
+  void lost(const NodeId&) override;
 
   void entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
                   Reply<NodeReference>& reply);
@@ -210,6 +211,8 @@ class Volume : private WritebackListener {
   void write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
   /// Nobody here may change anything.
   bool nothing_to_sync(const Inode& inode) const;
+  void sync(const InodeRef& inode, HandleNumber number, Reply<void> reply);
+  void server_restarted();
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
 
   ClientParts parts_;

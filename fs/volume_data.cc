@@ -62,7 +62,7 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
       if (!one) return reply.fail(one.error());
       reply(length);
     };
-    log_.sync(now ? now->inode : inode, std::move(synced));
+    this->sync(now ? now->inode : inode, number, std::move(synced));
   };
   if (through == Through::mapping) {
     return write_mapped(handle.inode, offset, std::move(data), std::move(done));

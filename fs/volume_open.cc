@@ -159,7 +159,7 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   if (!handle->flags.write) return reply.ok();
   log_.stamp(handle->inode);
   // What the server copied is in its memory only: closing means that it is safe.
-  if (handle->inode->copied_into) return log_.sync(handle->inode, std::move(reply));
+  if (handle->inode->copies > handle->inode->copies_kept) return sync(number, std::move(reply));
   log_.flush(std::move(reply));
 }
 
@@ -171,7 +171,15 @@ void Volume::sync(HandleNumber number, Reply<void> reply) {
   const auto handle = handles_.usable(number);
   if (!handle) return reply.fail(handle.error());
   if (nothing_to_sync(*(*handle)->inode)) return reply.ok();
-  log_.sync((*handle)->inode, std::move(reply));
+  sync((*handle)->inode, number, std::move(reply));
+}
+
+void Volume::sync(const InodeRef& inode, HandleNumber number, Reply<void> reply) {
+  log_.sync(inode, [this, number, reply = std::move(reply)](Result<void> done) mutable {
+    Handle* handle = handles_.find(number);
+    if (handle && handle->take_loss()) return reply.fail(EIO);
+    reply(done);
+  });
 }
 
 void Volume::sync_directory(NodeNumber node, Reply<void> reply) {

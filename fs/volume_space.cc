@@ -84,7 +84,7 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
           operation.length = (*answer)->copied;
           operation.change = (*answer)->change;
           known_.changed(inode, operation);
-          inode->copied_into = true;
+          ++inode->copies;
           inode->made_at.reset();  // the queue has not all of it: it cannot be made again from that
           reply((*answer)->copied);
         });

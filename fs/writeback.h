@@ -57,6 +57,8 @@ class WritebackListener {
   virtual void discarded(const NodeId&) = 0;
   /// The server has no such file any more: what is queued waits for resume(), refuse() or move().
   virtual void missing(const NodeId&) = 0;
+  /// Of what the server had done to the file itself, something did not get onto its disk.
+  virtual void lost(const NodeId&) = 0;
 };
 
 class Writeback {
@@ -210,6 +212,7 @@ class Writeback {
   void park(const NodeId&, Node&, int error);
   void consider_commit(const NodeId&, Node&);
   void send_commit(const NodeId&, Node&);
+  void told_of_loss(const NodeId&);
   void committed(const NodeId&, std::uint64_t through, Result<Change> reply);
   void retire(const NodeId&, Node&);
   void wake(Node&, boost::system::error_code error, bool only_urgent);

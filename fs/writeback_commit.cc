@@ -64,6 +64,7 @@ void Writeback::committed(const NodeId& id, std::uint64_t through, Result<Change
     if (error == ENOTCONN) return;
     node.commit.reset();
     settling_.insert(id);
+    if (error == ENOTRECOVERABLE) return told_of_loss(id);
     // What it was to cover failed, and says so itself.
     if (error == ECANCELED || node.sent.empty()) return;
     node.lost = std::max(node.lost, node.sent_through());
@@ -73,6 +74,17 @@ void Writeback::committed(const NodeId& id, std::uint64_t through, Result<Change
   node.commit.reset();
   node.committed = std::max(node.committed, through);
   retire(id, node);
+}
+
+// Who waits for stable storage must hear; what is queued is asked for once more.
+void Writeback::told_of_loss(const NodeId& id) {
+  listener_.lost(id);
+  if (const auto found = nodes_.find(id); found != nodes_.end()) {
+    wake(found->second, errno_code(EIO), true);
+  }
+  if (const auto found = nodes_.find(id); found != nodes_.end()) {
+    consider_commit(id, found->second);
+  }
 }
 
 void Writeback::retire(const NodeId& id, Node& node) {
@@ -154,8 +166,15 @@ void Writeback::sync(const NodeId& id, Done done) {
   if (found == nodes_.end() || found->second.operations == 0) {
     // Its name, or what others see of it, may still not be on stable storage.
     ask(parts_.remote, Priority::demand, Commit{id, 0, false},
-        [done = std::move(done)](Result<Answer<CommitReply>> reply) mutable {
-          std::move(done)(reply ? Result<void>() : Result<void>(reply.error()));
+        [this, id, done = std::move(done)](Result<Answer<CommitReply>> reply) mutable {
+          if (reply) return std::move(done)(Result<void>());
+          if (reply.error() != errno_code(ENOTRECOVERABLE)) {
+            return std::move(done)(Result<void>(reply.error()));
+          }
+          listener_.lost(id);  // we say that we know, asking again
+          sync(id, [done = std::move(done)](Result<void>) mutable {
+            std::move(done)(Result<void>(errno_code(EIO)));
+          });
         });
     return;
   }

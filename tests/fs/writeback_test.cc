@@ -79,6 +79,7 @@ struct Story : WritebackListener {
   void completed(const NodeId&, std::uint64_t operations) override { done += operations; }
   void discarded(const NodeId&) override { ++given_up; }
   void missing(const NodeId& node) override { missed.push_back(node); }
+  void lost(const NodeId&) override {}
 
   rushfs::testing::TemporaryFolder folder;
   LoopTime time;

@@ -94,6 +94,147 @@ TEST_CASE("a disk that fails while the writer is cut off is not forgotten with t
   CHECK(story.on_platter() == "frames");
 }
 
+namespace {
+
+/// Two mounts have the file open, and all that was written to it is on the disk.
+struct Shared : Story {
+  Shared() : Story(2) {
+    const auto made = world->create("clip", {.read = true, .write = true}).value();
+    REQUIRE(world->write(made.opened.handle, 0, text));
+    REQUIRE(world->close(made.opened.handle));
+    REQUIRE(world->drain());
+    world->run_for(1s);
+    for (const std::size_t client : {1, 0}) {
+      world->choose(client);
+      for (auto& handle : handles[client]) {
+        handle = world->open("clip", {.read = true, .write = true}).value().handle;
+      }
+    }
+  }
+  void truncate(std::uint64_t size) {
+    AttributeChange change;
+    change.size = size;
+    REQUIRE(world->await<Attributes>([&](auto reply) {
+      world->volume().set_attributes(world->find("clip").value(), change, std::move(reply));
+    }));
+  }
+  void copy() {
+    REQUIRE(world->await<std::uint64_t>([&](auto reply) {
+      world->volume().copy_range(handles[0][0], 0, handles[0][0], 1000, 500, std::move(reply));
+    }));
+  }
+  int sync(std::size_t client, std::size_t handle) {
+    world->choose(client);
+    const auto synced = world->await<void>(
+        [&](auto reply) { world->volume().sync(handles[client][handle], std::move(reply)); });
+    world->choose(0);
+    return synced ? 0 : synced.error().value();
+  }
+
+  std::string text = std::string(1000, 't');
+  HandleNumber handles[2][2];
+};
+
+}  // namespace
+
+TEST_CASE("what the server did for us is lost when another's sync fails: each descriptor hears") {
+  Shared story;
+  story.copy();
+  story.disk->failing_syncs = 1;
+  CHECK(story.sync(1, 0) == EIO);  // had it open, as on a local disk
+  CHECK(story.on_platter() == story.text);
+  for (const std::size_t handle : {0, 1}) {
+    CHECK(story.sync(0, handle) == EIO);
+    CHECK(story.sync(0, handle) == 0);
+  }
+  CHECK(story.sync(1, 0) == 0);
+  CHECK(story.sync(1, 1) == 0);  // none of theirs was lost
+  const auto later = story.world->open("clip", {.write = true}).value();
+  CHECK(story.world->await<void>(
+      [&](auto reply) { story.world->volume().sync(later.handle, std::move(reply)); }));
+}
+
+TEST_CASE("what the server did for us is lost when our own sync fails: we are told once") {
+  Shared story;
+  story.copy();
+  story.disk->failing_syncs = 1;
+  CHECK(story.sync(0, 0) == EIO);
+  CHECK(story.sync(0, 0) == 0);
+  CHECK(story.sync(0, 1) == EIO);
+  CHECK(story.sync(0, 1) == 0);
+}
+
+TEST_CASE("the link is lost with the answer that tells of it: we are told on the next one") {
+  Shared story;
+  auto& world = *story.world;
+  story.copy();
+  story.disk->failing_syncs = 1;
+  CHECK(story.sync(1, 0) == EIO);
+  world.slow_answers["commit"] = 1s;
+  world.calls.clear();
+  std::optional<int> synced;
+  world.volume().sync(story.handles[0][0], Reply<void>([&](Result<void> result) {
+                        synced = result ? 0 : result.error().value();
+                      }));
+  REQUIRE(world.run_until([&] { return world.calls["commit"] == 1; }));
+  world.slow_answers.clear();
+  world.cut_link();
+  REQUIRE(world.run_until([&] { return synced.has_value(); }));
+  CHECK(synced == EIO);
+  CHECK(story.sync(0, 0) == 0);
+}
+
+TEST_CASE("it is lost when what we wrote is committed in the background: that is sent again") {
+  Shared story;
+  story.copy();
+  story.disk->failing_syncs = 1;
+  REQUIRE(story.world->write(story.handles[0][0], 2000, "written"));
+  story.world->run_for(10s);
+  CHECK(story.on_platter().ends_with("written"));
+  CHECK(story.sync(0, 1) == EIO);
+  CHECK(story.sync(0, 0) == EIO);
+  CHECK(story.sync(0, 0) == 0);
+  CHECK(story.on_platter() == story.text + std::string(1000, '\0') + "written");
+}
+
+TEST_CASE("what had reached the disk before a sync failed is told to nobody") {
+  Shared story;
+  story.copy();
+  CHECK(story.sync(1, 0) == 0);
+  story.disk->failing_syncs = 1;
+  CHECK(story.sync(1, 0) == EIO);
+  CHECK(story.sync(0, 0) == 0);
+}
+
+TEST_CASE("a file that was cut short is long again after its disk has failed: who syncs it hears") {
+  Shared story;
+  REQUIRE(story.world->close(story.handles[0][0]));
+  REQUIRE(story.world->close(story.handles[0][1]));
+  story.world->run_for(10s);
+  story.truncate(10);
+  story.disk->failing_syncs = 1;
+  CHECK(story.sync(1, 0) == EIO);
+  for (auto& handle : story.handles[0]) {
+    handle = story.world->open("clip", {.write = true}).value().handle;
+  }
+  CHECK(story.sync(0, 0) == EIO);  // who opens it is told too, if nobody was before
+  CHECK(story.sync(0, 0) == 0);
+}
+
+TEST_CASE("the server's power is cut between a copy and its close: the close fails") {
+  Shared story;
+  story.copy();
+  story.world->kill_server();
+  story.disk->cut_power();
+  story.world->start_server();
+  story.world->run_for(10s);
+  const auto flushed = story.world->await<void>(
+      [&](auto reply) { story.world->volume().flush(story.handles[0][0], std::move(reply)); });
+  CHECK_FALSE(flushed);
+  CHECK(story.world->await<void>(
+      [&](auto reply) { story.world->volume().flush(story.handles[0][0], std::move(reply)); }));
+}
+
 TEST_CASE("a client that sets the system's own attributes past its kernel is refused") {
   const LoopTime time{};
   MemoryDisk disk(time);
