@@ -42,7 +42,30 @@ class TwoMachinesTest(harness.TestCase):
         for program in programs:
             self.assertEqual(program.wait(timeout=200), 0)
 
-    def test_a_change_is_seen_one_way_after_it_reached_the_server(self):
+    def reached(self, condition, change):
+        """Makes a change, and tells when the server had it."""
+        times = []
+
+        def watch():
+            while not condition():
+                time.sleep(0.001)
+            times.append(time.monotonic())
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        change()
+        watcher.join(30)
+        return times[0]
+
+    def late(self, there, condition):
+        """How long after it had reached the server a change was seen; 0 if at the first look, one
+        way and 50 ms later."""
+        time.sleep(max(0.0, there + ONE_WAY + 0.05 - time.monotonic()))
+        if condition():
+            return 0.0
+        harness.wait_until(condition, 10, "seen")
+        return time.monotonic() - there
+
+    def test_content_is_seen_one_way_after_it_reached_the_server(self):
         clip = self.server.folder / "clip"
         clip.write_bytes(b"0" * 4096)
         late = []
@@ -50,29 +73,61 @@ class TwoMachinesTest(harness.TestCase):
             mapped = mmap.mmap(opened.fileno(), 4096, access=mmap.ACCESS_READ)
             self.assertEqual(mapped[:1], b"0")
             for take in range(1, 9):
-                arrived = threading.Event()
-                times = {}
-
-                def watch_server():
-                    while clip.read_bytes()[:1] != b"%d" % take:
-                        time.sleep(0.001)
-                    times["there"] = time.monotonic()
-                    arrived.set()
-                watcher = threading.Thread(target=watch_server)
-                watcher.start()
-                with open(self.anna.folder / "clip", "r+b", buffering=0) as file:
-                    file.write(b"%d" % take)
-                arrived.wait(30)
-                watcher.join()
+                def write():
+                    with open(self.anna.folder / "clip", "r+b", buffering=0) as file:
+                        file.write(b"%d" % take)
+                there = self.reached(lambda: clip.read_bytes()[:1] == b"%d" % take, write)
                 # The kernel's pages are gone when the notice has come: no question is asked before.
-                time.sleep(max(0.0, times["there"] + ONE_WAY + 0.05 - time.monotonic()))
-                if opened.seek(0) == 0 and opened.read(1) == b"%d" % take:
-                    late.append(0.0)
-                else:
-                    harness.wait_until(lambda: mapped[:1] == b"%d" % take, 10, "seen")
-                    late.append(time.monotonic() - times["there"])
+                late.append(self.late(
+                    there, lambda: os.pread(opened.fileno(), 1, 0) == b"%d" % take))
+                self.assertEqual(mapped[:1], b"%d" % take)
         print("of 8 changes, seen at the first look 50 ms after one way:", late.count(0.0))
         self.assertGreaterEqual(late.count(0.0), 7, late)  # a lost packet may cost one its time
+
+    def changes(self, folder, take):
+        """What may be done in a folder, and how it shows in whichever folder: name, deed, sign."""
+        clip, new, other = (f"{name}{take}" for name in ("clip", "new", "other"))
+
+        def mode(at):
+            return (at / clip).stat().st_mode & 0o777 == 0o600
+
+        def times(at):
+            return (at / clip).stat().st_mtime == 1000 + take
+
+        def there(at):
+            return (at / new).exists()
+
+        def renamed(at):
+            return (at / other).exists() and not (at / new).exists()
+
+        def removed(at):
+            return not (at / other).exists()
+
+        return [("chmod", lambda: os.chmod(folder / clip, 0o600), mode),
+                ("utimes", lambda: os.utime(folder / clip, (1000 + take, 1000 + take)), times),
+                ("a new name", lambda: (folder / new).touch(), there),
+                ("a rename", lambda: os.rename(folder / new, folder / other), renamed),
+                ("a removal", lambda: os.unlink(folder / other), removed),
+                ("a listing", lambda: (folder / new).mkdir(), lambda at: new in os.listdir(at))]
+
+    def test_attributes_and_names_are_seen_one_way_after_they_reached_the_server(self):
+        for where, folder in (("the other mount", self.anna.folder),
+                              ("the server's disk", self.server.folder)):
+            late = {}
+            for take in range(6):
+                take += 100 * (folder == self.server.folder)
+                (self.server.folder / f"clip{take}").write_bytes(b"0" * 4096)
+                harness.wait_until(lambda: (self.ben.folder / f"clip{take}").exists(), 10, "made")
+                for name, deed, sign in self.changes(folder, take):
+                    self.assertFalse(sign(self.ben.folder), name)
+                    os.listdir(self.ben.folder)
+                    there = self.reached(lambda: sign(self.server.folder), deed)
+                    seen = self.late(there, lambda: sign(self.ben.folder))
+                    late.setdefault(name, []).append(seen)
+            print(f"done on {where}, late by s:", {name: [round(one, 3) for one in all_of if one]
+                                                   for name, all_of in late.items()})
+            for name, all_of in late.items():
+                self.assertGreaterEqual(all_of.count(0.0), 5, (where, name, all_of))
 
     def test_sqlite_counts_together(self):
         for mode in ("delete", "wal"):
