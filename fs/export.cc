@@ -49,8 +49,8 @@ void Export::attach(const ClientTag& client, const Attach& request, bool read_on
                     Attached done) {
   implementation_->attach(client, request, read_only, now, std::move(done));
 }
-void Export::detached(const ClientTag& client, TimePoint now) {
-  implementation_->detached(client, now);
+void Export::detached(const ClientTag& client, TimePoint last_heard, TimePoint now) {
+  implementation_->detached(client, last_heard, now);
 }
 void Export::handle(RequestContext context, Request request, Buffer body, Responder respond) {
   implementation_->handle(std::move(context), std::move(request), std::move(body),
@@ -170,11 +170,11 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
       });
 }
 
-void Export::Implementation::detached(const ClientTag& tag, TimePoint now) {
+void Export::Implementation::detached(const ClientTag& tag, TimePoint last_heard, TimePoint now) {
   now_ = now;
   const auto client = clients_.find(tag);
   if (client == clients_.end()) return;
-  client->second.gone_since = now;
+  client->second.gone_since = last_heard;
   promises_.end(tag);
   stop_lock_waits(tag);
   client->second.order.drop_held();

@@ -74,7 +74,8 @@ class Export {
   void attach(const ClientTag& client, const Attach& request, bool read_only,
               transport::TimePoint now, Attached done);
   /// The client's connection is gone; its lease runs from now.
-  void detached(const ClientTag& client, transport::TimePoint now);
+  void detached(const ClientTag& client, transport::TimePoint last_heard,
+                transport::TimePoint now);
   /// Answers any request but Attach and Measure. `body` is what `request` was decoded from: views
   /// in the request point into it.
   void handle(RequestContext context, Request request, Buffer body, Responder respond);

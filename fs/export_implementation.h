@@ -45,7 +45,7 @@ inline constexpr std::chrono::seconds kSearchAgain{60};  // for a node that was 
 inline constexpr std::chrono::seconds kIdleWriteFile{
     30};  // an open one forbids running it (ETXTBSY)
 
-/// A client that was gone for so long has lost its locks.
+/// A client that was not heard for so long has lost its locks.
 inline constexpr std::chrono::seconds kLockLease{60};
 /// After a restart of the server, those who had locks say so before anybody gets new ones: twice
 /// the longest pause between two attempts of a client to connect, and some for the handshake.
@@ -95,7 +95,7 @@ class Export::Implementation {
   const ExportOptions& options() const { return options_; }
   void attach(const ClientTag& tag, const Attach& request, bool read_only, TimePoint now,
               Attached done);
-  void detached(const ClientTag& tag, TimePoint now);
+  void detached(const ClientTag& tag, TimePoint last_heard, TimePoint now);
   void handle(RequestContext context, Request request, Buffer body, Responder respond);
   void tick(TimePoint now);
   void on_replaced(std::function<void()> replaced) { replaced_ = std::move(replaced); }

@@ -212,14 +212,14 @@ void ServerSessions::on_cancelled(ConnectionHandle handle, RequestId id) {
   connection->second->revocable.erase(call);
 }
 
-void ServerSessions::on_closed(ConnectionHandle handle, TimePoint now) {
+void ServerSessions::on_closed(ConnectionHandle handle, TimePoint last_heard, TimePoint now) {
   const auto found = connections_.find(handle);
   if (found == connections_.end()) return;
   const auto connection = std::move(found->second);
   connections_.erase(found);
   for (auto& [id, flag] : connection->revocable) *flag = true;
   Export* left = connection->served != nullptr ? connection->served : connection->wanted;
-  if (left != nullptr) left->detached(connection->client, now);
+  if (left != nullptr) left->detached(connection->client, last_heard, now);
 }
 
 void ServerSessions::tick(TimePoint now) {

@@ -50,7 +50,9 @@ class ServerSessions {
                   transport::TimePoint now);
   void on_answered(transport::ConnectionHandle);
   void on_cancelled(transport::ConnectionHandle, transport::RequestId);
-  void on_closed(transport::ConnectionHandle, transport::TimePoint now);
+  /// `last_heard`: of the client; its leases begin then.
+  void on_closed(transport::ConnectionHandle, transport::TimePoint last_heard,
+                 transport::TimePoint now);
   /// Every few seconds: ends leases, closes what lies open unused.
   void tick(transport::TimePoint now);
 

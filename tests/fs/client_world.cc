@@ -105,8 +105,9 @@ class World::Link : public Carrier {
   void drop(const transport::CloseReason& reason) {
     if (!current_) return;
     const auto handle = *current_;
-    world_.later(silent() ? kIdle : 0s, [&world = world_, handle] {
-      if (world.sessions_) world.sessions_->on_closed(handle, world.time_.now);
+    const auto last_heard = silent_since_.value_or(world_.time_.now);
+    world_.later(silent() ? kIdle : 0s, [&world = world_, handle, last_heard] {
+      if (world.sessions_) world.sessions_->on_closed(handle, last_heard, world.time_.now);
     });
     closed(handle, reason);
   }
@@ -117,9 +118,8 @@ class World::Link : public Carrier {
   }
   void tick() {
     if (current_ && !silent() && world_.sessions_ && session().attached()) session().heard();
-    if (silent_since_ && world_.time_.now - *silent_since_ >= kIdle) {
-      drop({transport::CloseCode::idle_timeout, false, ""});
-    }
+    const bool idle = silent_since_ && world_.time_.now - *silent_since_ >= kIdle;
+    if (idle) drop({transport::CloseCode::idle_timeout, false, ""});
   }
 
  private:

@@ -76,7 +76,7 @@ class ServerHarness : public ConnectionOutput {
   }
   void close(transport::ConnectionHandle connection, transport::CloseReason reason) override {
     closed[connection.value] = reason;
-    sessions_.on_closed(connection, now);
+    sessions_.on_closed(connection, now, now);
   }
 
   /// Runs both loops until nothing is left to do.
@@ -148,7 +148,7 @@ class TestClient {
     connect(server);
     REQUIRE(attach().has_value());
   }
-  void disconnect() { server_->sessions().on_closed(connection_, server_->now); }
+  void disconnect() { server_->sessions().on_closed(connection_, server_->now, server_->now); }
   void begin_anew() { ++incarnation_; }
 
   transport::RequestId send(Buffer body) {

@@ -277,8 +277,9 @@ class Server:
 
 
 class Mount:
-    def __init__(self, place, server, name="mount", export="files", options=""):
+    def __init__(self, place, server, name="mount", export="files", options="", at=None):
         self.place, self.server, self.name = place, server, name
+        self.at = place.at_client if at is None else at  # a command that starts it, and where
         self.export = export
         self.options = options
         self.folder = place.path(name)
@@ -297,7 +298,7 @@ class Mount:
         return own + ("," + self.options if self.options else "")
 
     def command(self, *more):
-        return [*self.place.at_client, RUSHFS, "mount", self.source(), str(self.folder), "-o",
+        return [*self.at, RUSHFS, "mount", self.source(), str(self.folder), "-o",
                 self.option_list(), *more]
 
     def start(self):
