@@ -148,6 +148,23 @@ class DeadLinkTest(harness.TestCase):
                     self.assertEqual(process.returncode,
                                      -signal.SIGBUS if page else errno.ETIMEDOUT)
 
+    def test_what_the_kernel_asks_for_again_ends_soon_after_the_timeout(self):
+        mount = self.prepared("timeout=20s")
+        programs = self.programs(mount, *ASKED)
+        with self.dead_server():
+            time.sleep(1.2)
+            started = time.monotonic()
+            for process in programs.values():
+                process.stdin.close()
+            for name, process in programs.items():
+                with self.subTest(name):
+                    end = started + 20 + (ASKED[name] - 1) + MARGIN
+                    process.wait(timeout=max(0.1, end - time.monotonic()))
+                    self.assertGreater(time.monotonic() - started, 18)
+                    page = name == "touch a mapped page"
+                    self.assertEqual(process.returncode,
+                                     -signal.SIGBUS if page else errno.ETIMEDOUT)
+
     def test_what_was_listed_and_read_is_served_meanwhile(self):
         mount = self.prepared("timeout=10s")
         folder = mount.folder / "list"
