@@ -85,6 +85,9 @@ void Export::Implementation::names_answer_again(std::shared_ptr<Naming> naming) 
 void Export::Implementation::names_begin(std::shared_ptr<Naming> naming) {
   gates_.enter(needed_nodes(naming->call.request), [this, naming](std::uint64_t pass) {
     naming->pass = pass;
+    for (const NodeId& node : needed_nodes(naming->call.request)) {
+      promises_.changing(node, std::nullopt);
+    }
     names_look(naming);
   });
 }
@@ -183,6 +186,7 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
     remember_names(call, outcome);
     names_changed(call, outcome, naming->context.client);
   }
+  for (const NodeId& node : needed_nodes(call.request)) promises_.settled(node);
   gates_.leave(naming->pass);
   names_answer(*naming);
 }

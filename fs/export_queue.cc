@@ -14,6 +14,7 @@ namespace {
 struct Applied {
   std::vector<Buffer> replies;  // one per operation; a failed one ends the run
   std::uint64_t through = 0;    // last operation that took effect
+  Attributes after;             // then
   bool failed = false;
   bool lost = false;  // what was written before may not reach the disk
 };
@@ -84,6 +85,22 @@ struct Written {
   bool worth_writing_out() const { return end > begin && end - begin >= kWriteOut; }
 };
 
+/// The parts of the file in which a run changes what was there; what it adds behind the end shows
+/// in the size. None: there are changes that cannot be told so.
+std::optional<Spans> parts_changed(const std::vector<QueuedOperation>& run) {
+  Spans spans;
+  for (const auto& [position, request, body, respond] : run) {
+    if (const auto* write = std::get_if<Write>(&request)) {
+      spans.add(write->offset, write->offset + write->data.size());
+    } else if (const auto* set = std::get_if<SetAttributes>(&request)) {
+      if (set->size) return std::nullopt;
+    } else if (!std::holds_alternative<Append>(request)) {
+      return std::nullopt;
+    }
+  }
+  return spans;
+}
+
 void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>& run,
                Applied& out) {
   Written written;
@@ -100,6 +117,7 @@ void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>&
       return;
     }
     out.through = operation.position.sequence;
+    out.after = *attributes;
     if (const auto* write = std::get_if<Write>(&operation.request)) written.add(*write);
     out.replies.push_back(reply_to(operation.request, {before, *attributes}, appended_at));
   }
@@ -209,12 +227,19 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
                                    std::vector<QueuedOperation> operations, std::uint64_t pass) {
   auto batch = std::make_shared<std::vector<QueuedOperation>>(std::move(operations));
   auto applied = std::make_shared<Applied>();
+  const auto parts = parts_changed(*batch);
+  promises_.changing(node, parts);
   run(
       Priority::behind, job_on({node}),
       [batch, applied](const Store& store, Job& job) { apply_run(store, job, *batch, *applied); },
-      [this, tag, node, pass, batch, applied](Job& job) {
+      [this, tag, node, pass, batch, applied, parts](Job& job) {
+        if (job.error == 0 && parts && !applied->failed) {
+          promises_.changed(node, tag, ContentChange{*parts, applied->after});
+        } else if (job.error == 0) {
+          promises_.changed(node, tag);  // what failed may have changed something
+        }
+        promises_.settled(node);
         gates_.leave(pass);
-        if (applied->through != 0) promises_.changed(node, tag);
         if (applied->through != 0 && job.writing) unsynced_.insert(node);
         promise(tag, job);
         if (job.error != 0) {

@@ -233,8 +233,8 @@ void Export::Implementation::on(RequestContext context, Read& request, Buffer, R
   if (request.length > options_.max_read || request.offset > kLargestOffset - request.length) {
     return std::move(respond)(encode_error(EINVAL));
   }
-  answer(
-      context, request.node,
+  run(
+      context.priority, job_on({request.node}),
       [cancelled = context.cancelled, offset = request.offset, length = request.length](
           const Store& store, Job& job) {
         if (cancelled && *cancelled) {
@@ -243,7 +243,13 @@ void Export::Implementation::on(RequestContext context, Read& request, Buffer, R
           read_range(store, job, offset, length);
         }
       },
-      std::move(respond));
+      [this, client = context.client, node = request.node,
+       respond = std::move(respond)](Job& job) mutable {
+        if (job.reply.front() == 0) add_untold(job.reply, promises_.untold(client, node));
+        promise(client, job);
+        std::move(respond)(std::move(job.reply));
+        tell();
+      });
 }
 
 }  // namespace rushfs::fs

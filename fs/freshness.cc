@@ -75,6 +75,10 @@ Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
   return replace(inode, change.after, time);
 }
 
+void hear_told(Inode& inode, const Attributes& after, const LoopTime& time) {
+  follow(inode, after, time);
+}
+
 Heard hear_own_renaming(Inode& inode, const Attributes& after, std::uint64_t epoch,
                         const LoopTime& time) {
   inode.epoch = inode.own_epoch = epoch;

@@ -7,17 +7,31 @@
 #include "fs/fuse_kernel.h"
 
 namespace rushfs::fs {
+namespace {
+
+/// Attributes, and these pages.
+void notify(fuse_session* session, NodeNumber number, const Spans& pages) {
+  constexpr off_t kNoPages = -1, kToTheEnd = 0;
+  if (pages.empty()) fuse_lowlevel_notify_inval_inode(session, number.value, kNoPages, 0);
+  for (const Span& part : pages) {
+    const bool to_the_end = part.to > kMaxOffset;
+    fuse_lowlevel_notify_inval_inode(
+        session, number.value, static_cast<off_t>(part.from),
+        to_the_end ? kToTheEnd : static_cast<off_t>(part.to - part.from));
+  }
+}
+
+}  // namespace
 
 // A reply with attributes has no effect in the kernel if the file is invalidated meanwhile; whoever
 // wanted to read behind the end that the kernel knew would then be told that there is nothing.
-void FuseSession::Kernel::invalidate(NodeNumber number) {
+void FuseSession::Kernel::invalidate(NodeNumber number, const Spans& pages) {
   if (!mounted_) return;
   const auto asked = asked_.find(number.value);
-  if (asked != asked_.end()) {
-    asked->second.invalidate = true;
-  } else {
-    begin_invalidation(number);
-  }
+  if (asked == asked_.end()) return begin_invalidation(number, pages);
+  auto& wanted = asked->second.invalidate;
+  if (!wanted) wanted.emplace();
+  wanted->add(pages);
 }
 
 void FuseSession::Kernel::attributes_asked(NodeNumber number) { ++asked_[number.value].requests; }
@@ -37,15 +51,15 @@ void FuseSession::Kernel::attributes_answered(NodeNumber number) {
 void FuseSession::Kernel::catch_up(NodeNumber number) {
   const auto found = asked_.find(number.value);
   if (found == asked_.end() || found->second.requests > 0) return;
-  const bool invalidate = found->second.invalidate;
+  auto invalidate = std::move(found->second.invalidate);
   asked_.erase(found);
-  if (invalidate) begin_invalidation(number);
+  if (invalidate) begin_invalidation(number, std::move(*invalidate));
 }
 
-void FuseSession::Kernel::begin_invalidation(NodeNumber number) {
+void FuseSession::Kernel::begin_invalidation(NodeNumber number, Spans pages) {
   ++invalidations_[number.value].under_way;
-  pages_.post([this, number] {
-    fuse_lowlevel_notify_inval_inode(session_, number.value, 0, 0);
+  pages_.post([this, number, pages = std::move(pages)] {
+    notify(session_, number, pages);
     boost::asio::post(loop_, [this, number] { invalidated(number); });
   });
 }
@@ -83,7 +97,9 @@ void FuseSession::Kernel::after_quick_invalidation(NodeNumber number, std::funct
 void FuseSession::Kernel::settle(absl::AnyInvocable<void() &&> then) {
   if (!mounted_) return std::move(then)();
   for (auto& [number, asked] : asked_) {
-    if (std::exchange(asked.invalidate, false)) begin_invalidation({number});
+    if (auto pages = std::exchange(asked.invalidate, std::nullopt)) {
+      begin_invalidation({number}, std::move(*pages));
+    }
   }
   names_.post([this, then = std::move(then)]() mutable {
     pages_.post([this, then = std::move(then)]() mutable {

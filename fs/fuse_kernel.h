@@ -42,7 +42,7 @@ class FuseSession::Kernel {
   void mount(absl::AnyInvocable<void() &&> ended);
   void unmount();
   void tick();
-  void invalidate(NodeNumber number);
+  void invalidate(NodeNumber number, const Spans& pages = Spans::everything());
   /// Whoever is told of a file's new size must not find its old pages: answers at once, or when the
   /// kernel has dropped them. Not for reads: the dropping waits for pages that are being read.
   void after_invalidation(NodeNumber number, absl::AnyInvocable<void() &&> then);
@@ -97,7 +97,7 @@ class FuseSession::Kernel {
   void receive();
   void end();
   void interrupted(fuse_req_t request);
-  void begin_invalidation(NodeNumber number);
+  void begin_invalidation(NodeNumber number, Spans pages);
   void catch_up(NodeNumber number);
   void invalidated(NodeNumber number);
   static void on_interrupt(fuse_req_t request, void* kernel);
@@ -124,7 +124,7 @@ class FuseSession::Kernel {
   std::unordered_map<std::uint64_t, Invalidation> invalidations_;
   struct Asked {
     int requests = 0;
-    bool invalidate = false;  // a moment after they are answered
+    std::optional<Spans> invalidate;  // these pages, a moment after they are answered
     std::optional<boost::asio::steady_timer> taken_in;
   };
   std::unique_ptr<FuseReplay> replay_;

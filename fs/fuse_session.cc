@@ -65,7 +65,9 @@ FuseSession::~FuseSession() = default;
 void FuseSession::mount(absl::AnyInvocable<void() &&> ended) { kernel_->mount(std::move(ended)); }
 void FuseSession::unmount() { kernel_->unmount(); }
 void FuseSession::tick() { kernel_->tick(); }
-void FuseSession::invalidate(NodeNumber number) { kernel_->invalidate(number); }
+void FuseSession::invalidate(NodeNumber number, const Spans& pages) {
+  kernel_->invalidate(number, pages);
+}
 void FuseSession::invalidate_name(NodeNumber parent, const std::string& name) {
   kernel_->invalidate_name(parent, name);
 }

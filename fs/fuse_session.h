@@ -50,7 +50,7 @@ class FuseSession : public KernelCache {
   /// About once a second: looks after requests whose caller was killed.
   void tick();
 
-  void invalidate(NodeNumber number) override;
+  void invalidate(NodeNumber number, const Spans& pages) override;
   void invalidate_name(NodeNumber parent, const std::string& name) override;
   bool tells_events() const override;
   void happened(RemoteEvent event) override;

@@ -17,7 +17,7 @@ namespace rushfs::fs {
 class KernelCache {
  public:
   virtual ~KernelCache() = default;
-  virtual void invalidate(NodeNumber) = 0;
+  virtual void invalidate(NodeNumber, const Spans& pages) = 0;
   /// What the kernel knows under a name, also that there is nothing.
   virtual void invalidate_name(NodeNumber parent, const std::string& name) = 0;
   /// Later, on the file loop, when the kernel has dropped what it was told to so far; what programs
@@ -38,8 +38,9 @@ class KernelSide {
   void drop_pages(Inode& inode) {
     if (std::exchange(inode.kernel_pages, false)) invalidate(inode.number);
   }
-  void invalidate(NodeNumber node) {
-    if (cache_) cache_->invalidate(node);
+  /// Attributes, and these pages.
+  void invalidate(NodeNumber node, const Spans& pages = Spans::everything()) {
+    if (cache_) cache_->invalidate(node, pages);
   }
   void invalidate_name(NodeNumber parent, const std::string& name) {
     if (cache_) cache_->invalidate_name(parent, name);

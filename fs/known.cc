@@ -61,6 +61,25 @@ void Known::noticed(Inode& inode) {
   kernel_.invalidate(inode.number);
 }
 
+/// All that others do to the file is told, and nothing of ours is under way: if only parts of it
+/// have changed, the rest is as it was.
+bool Known::follows(const Inode& inode) const {
+  const bool ours_waits = inode.local.operations > 0 || inode.changes_in_flight > 0;
+  return inode.regular() && !inode.suspect && !ours_waits && !inode.rescuing &&
+         told_of_changes(inode);
+}
+
+void Known::follow(Inode& inode, const Attributes& after, Spans parts) {
+  const Attributes before = inode.server;
+  parts.add(std::min(before.size, after.size), std::max(before.size, after.size));
+  hear_told(inode, after, parts_.time);
+  if (parts.empty() && before.version == after.version) return;
+  if (!parts.empty()) inode.data_ranges.reset();
+  inode.local.unstamped = false;
+  reader_.changed(inode, before.version, parts);
+  kernel_.invalidate(inode.number, parts);
+}
+
 void Known::noticed_all() {
   promised_since_ = parts_.time.now;
   inodes_.each([this](Inode& inode) {
@@ -77,6 +96,11 @@ void Known::noticed(const Notice& notice) {
     recently_noticed_.put(change.node, epoch_);
     const auto inode = inodes_.find(change.node);
     if (!inode) continue;
+    if (change.content && follows(*inode) && change.content->after.ctime >= inode->server.ctime) {
+      inode->epoch = epoch_;
+      follow(*inode, change.content->after, change.content->spans);
+      continue;
+    }
     noticed(*inode);
     if (change.name.empty()) continue;
     inodes_.drop_name(inode->number, change.name);
@@ -125,6 +149,18 @@ void Known::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent
   }
 }
 
+Heard Known::learn(Inode& inode, const ReadReply& reply, std::uint64_t sent_epoch) {
+  if (reply.untold && follows(inode)) {
+    // An older reply may come later; what it brings was not changed since.
+    const bool newest = sent_epoch >= inode.epoch && reply.attributes.ctime >= inode.server.ctime;
+    follow(inode, newest ? reply.attributes : inode.server, *reply.untold);
+    return Heard::same;
+  }
+  const Heard heard = hear(inode, reply.attributes, sent_epoch, parts_.time);
+  if (heard == Heard::changed) content_changed(inode);
+  return heard;
+}
+
 InodeRef Known::learn(const Entry& entry, NodeNumber parent, const std::string& name,
                       std::uint64_t sent_epoch) {
   auto inode = inodes_.get(entry.node);
@@ -160,7 +196,7 @@ void Known::renamed(Inode& inode, const Attributes& after) {
   if (hear_own_renaming(inode, after, ++epoch_, parts_.time) == Heard::changed) {
     content_changed(inode);
   } else if (inode.regular() && before.value != 0) {
-    reader_.changed_range(inode, before, 0, 0);
+    reader_.changed(inode, before, {});
   }
 }
 
@@ -195,13 +231,12 @@ void Known::changed(const InodeRef& inode, const AppliedOperation& operation) {
     return content_changed(*inode);
   }
   keep_known(*inode, before, operation);
+  Spans parts(operation.offset, operation.offset + operation.length);
   if (operation.set_size) {
-    reader_.changed_range(*inode, before.version, std::min(before.size, *operation.set_size),
-                          std::numeric_limits<std::uint64_t>::max());
-  } else {
-    reader_.changed_range(*inode, before.version, operation.offset,
-                          operation.offset + operation.length);
+    constexpr auto kToTheEnd = std::numeric_limits<std::uint64_t>::max();
+    parts.add(std::min(before.size, *operation.set_size), kToTheEnd);
   }
+  reader_.changed(*inode, before.version, parts);
   // An answer to a repeated write tells of the file as it is now; what it holds is not known then.
   const auto& change = operation.change;
   const bool ours_alone =

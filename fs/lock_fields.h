@@ -45,15 +45,21 @@ void fields(A& a, In<A, CancelLock>& m) {
 }
 
 template <class A>
+void fields(A& a, In<A, ContentChange>& m) {
+  fields(a, m.spans);
+  fields(a, m.after);
+}
+template <class A>
 void fields(A& a, In<A, NoticedChange>& m) {
   a.fixed64(m.node.value);
   a.text(m.name, kMaxName);
-  if (!m.name.empty() && leads_away(m.name)) a.fail();
+  if (m.name.empty()) return maybe(a, m.content);
+  if (leads_away(m.name)) a.fail();
 }
 template <class A>
 void fields(A& a, In<A, Notice>& m) {
   a.flag(m.everything);
-  constexpr std::size_t kSmallestChange = 9;  // bytes
+  constexpr std::size_t kSmallestChange = 10;  // bytes
   list(a, m.changes, kSmallestChange);
 }
 

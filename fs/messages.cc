@@ -201,9 +201,13 @@ const char* operation_name(std::span<const std::uint8_t> message) {
   return message.empty() || message[0] >= kNames.size() ? kNames[0] : kNames[message[0]];
 }
 
+// Room for it spares a copy of the data.
+constexpr std::size_t kMostBehindData = 512;
+
 ReadReplyDraft begin_read_reply(std::uint32_t length) {
   ReadReplyDraft draft;
   draft.data_at = 1 + 1 + 4;  // status, end, length
+  draft.bytes.reserve(draft.data_at + length + kMostBehindData);
   draft.bytes.resize(draft.data_at + length);
   return draft;
 }
@@ -225,6 +229,11 @@ Buffer finish_read_reply(ReadReplyDraft draft, const ReadReply& reply) {
   writer.number(reply.zeros_after);
   wire::fields(writer, reply.attributes);
   return std::move(draft.bytes);
+}
+
+void add_untold(Buffer& reply, const std::optional<Spans>& untold) {
+  wire::Writer writer(reply);
+  wire::maybe(writer, untold);
 }
 
 // Every request and reply, once.

@@ -17,6 +17,7 @@
 #include "fs/extended_messages.h"
 #include "fs/lock_messages.h"
 #include "fs/message_types.h"
+#include "fs/spans.h"
 
 namespace rushfs::fs {
 
@@ -153,6 +154,9 @@ struct ReadReply {
   std::span<const std::uint8_t> data;
   std::uint64_t zeros_before = 0;  // bytes from the offset to the data that are zero
   std::uint64_t zeros_after = 0;   // bytes after it; may go on beyond what was asked
+  // Beside what the client was told, only these parts of the file differ from what it was when the
+  // client heard of it last on this connection. None: nobody can say.
+  std::optional<Spans> untold = std::nullopt;
 };
 /// Of what is asked, the reply tells all, or all up to the end of the file.
 struct Read {
@@ -337,7 +341,8 @@ template <class Reply>
 boost::system::result<Reply> decode_reply(std::span<const std::uint8_t> message);
 
 /// A ReadReply whose data part is filled in place: `bytes` ends in room for the data, which starts
-/// at `data_at`. Call finish_read_reply with the reply, whose data lies in that room.
+/// at `data_at`. Call finish_read_reply with the reply, whose data lies in that room, and then
+/// add_untold, once, for its last field.
 struct ReadReplyDraft {
   Buffer bytes;
   std::size_t data_at = 0;
@@ -345,6 +350,7 @@ struct ReadReplyDraft {
 };
 ReadReplyDraft begin_read_reply(std::uint32_t length);
 Buffer finish_read_reply(ReadReplyDraft draft, const ReadReply& reply);
+void add_untold(Buffer& reply, const std::optional<Spans>& untold);
 
 /// The operation a message begins with, for logs and statistics; "?" if unknown.
 const char* operation_name(std::span<const std::uint8_t> message);

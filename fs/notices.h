@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fs/message_types.h"
+#include "fs/spans.h"
 
 namespace rushfs::fs {
 
@@ -26,10 +27,18 @@ struct NodeTag {
 };
 NodeTag tag_of(const NodeId& node);
 
+/// A change of a file that leaves all but some of its bytes as they were.
+struct ContentChange {
+  Spans spans;
+  Attributes after;
+  bool operator==(const ContentChange&) const = default;
+};
+
 struct NoticedChange {
   NodeTag node;      // its content, attributes, or one of its names
   std::string name;  // not empty: `node` is a directory, and this name in it
-  auto operator<=>(const NoticedChange&) const = default;
+  std::optional<ContentChange> content = std::nullopt;  // nothing else has changed of the file
+  bool operator==(const NoticedChange&) const = default;
 };
 
 inline constexpr std::size_t kMaxNoticed = 4096;  // changes in one notice: some 100 KB

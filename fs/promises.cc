@@ -8,6 +8,11 @@ namespace {
 /// Changes remembered for questions under way, in each of two generations.
 constexpr std::size_t kMaxRecent = 32768;
 
+std::optional<Spans> spans_of(const NoticedChange& change) {
+  if (!change.content) return std::nullopt;
+  return change.content->spans;
+}
+
 }  // namespace
 
 void Promises::begin(const ClientTag& client) { listeners_[client] = Listener(); }
@@ -34,15 +39,21 @@ void Promises::remember(NodeTag tag, const std::optional<ClientTag>& by) {
 
 void Promises::doubt(Listener& listener) {
   listener.waiting.clear();
-  listener.waiting_once.clear();
+  listener.waiting_by_place.clear();
   listener.everything = true;
 }
 
-void Promises::add(Listener& listener, NodeTag tag, const std::string& name) {
+void Promises::add(Listener& listener, const NoticedChange& change) {
   if (listener.everything) return;
-  NoticedChange change{tag, name};
-  if (!listener.waiting_once.insert(change).second) return;
-  listener.waiting.push_back(std::move(change));
+  auto& waits = listener.waiting_by_place[{change.node, change.name}];
+  if (waits == nullptr) {
+    waits = &listener.waiting.emplace_back(change);
+  } else if (waits->content && change.content) {
+    waits->content->spans.add(change.content->spans);
+    waits->content->after = change.content->after;
+  } else {
+    waits->content.reset();
+  }
   if (listener.waiting.size() > kMaxWaiting) doubt(listener);
 }
 
@@ -51,7 +62,7 @@ void Promises::promise(const ClientTag& client, const NodeId& node, std::uint64_
   if (found == listeners_.end()) return;
   Listener& listener = found->second;
   const NodeTag tag = tag_of(node);
-  if (!listener.hears_all) listener.promised.insert(tag);
+  if (listener.hears_all || !listener.promised.insert(tag).second) return;
   if (listener.promised.size() > kMaxPromised) {
     listener.promised.clear();
     listener.hears_all = true;
@@ -61,19 +72,57 @@ void Promises::promise(const ClientTag& client, const NodeId& node, std::uint64_
   const Last* last = last_change(tag);
   const bool changed = last != nullptr ? (last->by != client ? last->when : last->other) > asked
                                        : asked < remembered_since_;
-  if (changed) add(listener, tag, "");
+  if (changed) add(listener, {tag, "", std::nullopt});
 }
 
 void Promises::changed(const NodeId& node, const std::optional<ClientTag>& by,
                        const std::string& name) {
+  tell({tag_of(node), name, std::nullopt}, by);
+}
+
+void Promises::changed(const NodeId& node, const ClientTag& by, const ContentChange& content) {
+  tell({tag_of(node), "", content}, by);
+}
+
+void Promises::tell(const NoticedChange& change, const std::optional<ClientTag>& by) {
   if (listeners_.empty()) return;
-  const NodeTag tag = tag_of(node);
   ++clock_;
-  remember(tag, by);
+  remember(change.node, by);
   for (auto& [client, listener] : listeners_) {
     if (client == by) continue;
-    if (listener.hears_all || listener.promised.contains(tag)) add(listener, tag, name);
+    if (listener.hears_all || listener.promised.contains(change.node)) add(listener, change);
   }
+}
+
+void Promises::changing(const NodeId& node, const std::optional<Spans>& spans) {
+  changing_[tag_of(node)] = spans;
+}
+
+void Promises::settled(const NodeId& node) { changing_.erase(tag_of(node)); }
+
+std::optional<Spans> Promises::untold(const ClientTag& client, const NodeId& node) const {
+  const NodeTag tag = tag_of(node);
+  const auto found = listeners_.find(client);
+  if (found == listeners_.end() || !found->second.promised.contains(tag)) return std::nullopt;
+  const Listener& listener = found->second;
+  const auto& unanswered = listener.unanswered;
+  if (listener.everything || (unanswered && unanswered->everything)) return std::nullopt;
+  std::optional<Spans> all = Spans();
+  const auto add = [&all](const std::optional<Spans>& spans) {
+    if (!spans) all.reset();
+    if (all) all->add(*spans);
+  };
+  if (const auto waits = listener.waiting_by_place.find({tag, ""});
+      waits != listener.waiting_by_place.end()) {
+    add(spans_of(*waits->second));
+  }
+  if (unanswered) {
+    if (const auto sent = unanswered->contents.find(tag); sent != unanswered->contents.end()) {
+      add(sent->second);
+    }
+  }
+  if (const auto now = changing_.find(tag); now != changing_.end()) add(now->second);
+  return all;
 }
 
 void Promises::changed_everything() {
@@ -91,11 +140,16 @@ std::vector<Promises::Due> Promises::due() {
     Notice notice;
     notice.everything = std::exchange(listener.everything, false);
     while (!listener.waiting.empty() && notice.changes.size() < kMaxNoticed) {
-      listener.waiting_once.erase(listener.waiting.front());
-      notice.changes.push_back(std::move(listener.waiting.front()));
+      NoticedChange& first = listener.waiting.front();
+      listener.waiting_by_place.erase({first.node, first.name});
+      notice.changes.push_back(std::move(first));
       listener.waiting.pop_front();
     }
-    listener.unanswered = true;
+    Sent sent{notice.everything, {}};
+    for (const NoticedChange& change : notice.changes) {
+      if (change.name.empty()) sent.contents[change.node] = spans_of(change);
+    }
+    listener.unanswered = std::move(sent);
     ++listener.notices;
     out.push_back({client, std::move(notice)});
   }
@@ -104,7 +158,7 @@ std::vector<Promises::Due> Promises::due() {
 
 void Promises::answered(const ClientTag& client) {
   const auto found = listeners_.find(client);
-  if (found != listeners_.end()) found->second.unanswered = false;
+  if (found != listeners_.end()) found->second.unanswered.reset();
 }
 
 std::uint64_t Promises::told_with(const ClientTag& client) const {

@@ -9,10 +9,10 @@
 #include <deque>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "fs/export.h"
@@ -38,8 +38,18 @@ class Promises {
   /// The node, or a name in it, has changed. `by` knows; none: a program on this machine.
   void changed(const NodeId& node, const std::optional<ClientTag>& by,
                const std::string& name = "");
+  /// The same of a file of which little else has changed.
+  void changed(const NodeId& node, const ClientTag& by, const ContentChange& content);
   /// Nobody can say what has changed.
   void changed_everything();
+
+  /// The node is being changed from now on until settled(), by one at a time: who looks at it
+  /// meanwhile may see some of it. None: not only in some parts.
+  void changing(const NodeId& node, const std::optional<Spans>& spans);
+  void settled(const NodeId& node);
+  /// What of a file's content others have changed, or are changing, that the client may not know
+  /// yet. None: nobody can say, or the client was promised nothing before.
+  std::optional<Spans> untold(const ClientTag& client, const NodeId& node) const;
 
   struct Due {
     ClientTag client;
@@ -52,14 +62,18 @@ class Promises {
   std::uint64_t told_with(const ClientTag& client) const;
 
  private:
+  struct Sent {
+    bool everything = false;
+    std::unordered_map<NodeTag, std::optional<Spans>> contents;  // none: not only in some parts
+  };
   struct Listener {
     std::unordered_set<NodeTag> promised;
     bool hears_all = false;  // more was promised than is remembered
     std::deque<NoticedChange> waiting;
-    std::set<NoticedChange> waiting_once;  // the same
-    std::uint64_t notices = 0;             // sent
+    std::map<std::pair<NodeTag, std::string>, NoticedChange*> waiting_by_place;  // the same
+    std::uint64_t notices = 0;  // sent
     bool everything = false;
-    bool unanswered = false;
+    std::optional<Sent> unanswered;
   };
   /// When a node changed last, and when last by another than that time.
   struct Last {
@@ -70,9 +84,11 @@ class Promises {
   const Last* last_change(NodeTag tag) const;
   void remember(NodeTag tag, const std::optional<ClientTag>& by);
   static void doubt(Listener& listener);
-  static void add(Listener& listener, NodeTag tag, const std::string& name);
+  void tell(const NoticedChange& change, const std::optional<ClientTag>& by);
+  static void add(Listener& listener, const NoticedChange& change);
 
   std::map<ClientTag, Listener> listeners_;
+  std::unordered_map<NodeTag, std::optional<Spans>> changing_;
   std::uint64_t clock_ = 0;
   // Two generations, so that the oldest are forgotten together.
   std::unordered_map<NodeTag, Last> recent_, older_;

@@ -55,8 +55,8 @@ struct Reader::Operation {
   boost::system::error_code error;
 };
 
-Reader::Reader(const ClientParts& parts, std::function<void(Inode&)> changed)
-    : parts_(parts), changed_(std::move(changed)), window_(kFirstWindow) {}
+Reader::Reader(const ClientParts& parts, Judge judge)
+    : parts_(parts), judge_(std::move(judge)), window_(kFirstWindow) {}
 
 Reader::~Reader() = default;
 

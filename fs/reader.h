@@ -41,7 +41,7 @@ struct ReadStream {
 };
 
 struct Extent {
-  enum class State : std::uint8_t { disk, remote, ready };
+  enum class State : std::uint8_t { disk, remote, arriving, ready };
   using Waiter = absl::AnyInvocable<void(boost::system::error_code) &&>;
 
   std::uint64_t offset = 0, length = 0;
@@ -67,8 +67,10 @@ using ExtentRef = std::shared_ptr<Extent>;
 
 class Reader {
  public:
-  /// `changed`: told when the server's content differs from what was held, for the kernel.
-  Reader(const ClientParts& parts, std::function<void(Inode&)> changed);
+  /// Judges what a reply tells of the file, and drops what is not good any more.
+  using Judge =
+      std::function<Heard(Inode&, const ReadReply&, std::uint64_t asked_epoch)>;
+  Reader(const ClientParts& parts, Judge judge);
   /// Reads under way are dropped.
   ~Reader();
 
@@ -91,8 +93,8 @@ class Reader {
 
   /// Somebody else changed it: nothing held is good.
   void discard(Inode& inode);
-  /// Our change of [from, to) took it from one version to another.
-  void changed_range(Inode& inode, Version before, std::uint64_t from, std::uint64_t to);
+  /// A change of these parts took it from one version to another.
+  void changed(Inode& inode, Version before, const Spans& parts);
   /// The inode is given up; its blocks stay on disk.
   void forget(Inode& inode);
 
@@ -132,6 +134,7 @@ class Reader {
   void ready(const InodeRef& inode, const ExtentRef& extent, std::uint64_t store_to);
   void fail(Inode& inode, const ExtentRef& extent, boost::system::error_code error);
   void unkeep(Inode& inode, const ExtentRef& extent);
+  void drop(Inode& inode, const Span& part);
   void cut(Inode& inode, const ExtentRef& extent, std::uint64_t from, std::uint64_t to);
   void touch(const ExtentRef& extent);
   void make_room();
@@ -139,7 +142,7 @@ class Reader {
   void store_block(Inode& inode, std::uint64_t block, Slices parts);
 
   ClientParts parts_;
-  std::function<void(Inode&)> changed_;
+  Judge judge_;
   std::uint32_t max_read_ = kDefaultTransfer;
   Operations operations_;  // under way; extents they wait for refer to them
   std::list<std::pair<std::weak_ptr<Inode>, std::uint64_t>> recent_;  // least recent first

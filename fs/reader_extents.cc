@@ -188,13 +188,10 @@ void Reader::server_answered(const InodeRef& inode, const ExtentRef& extent,
   const ReadReply reply = answer->reply;
   auto owner = std::make_shared<const Buffer>(std::move(answer->bytes));
   delivered(reply.data.size());
-  const Heard heard = hear(*inode, reply.attributes, extent->epoch, parts_.time);
+  extent->state = Extent::State::arriving;
+  const Heard heard = judge_(*inode, reply, extent->epoch);
   if (heard != Heard::same) unkeep(*inode, extent);
   if (heard != Heard::same) extent->file_end = reply.attributes.size;
-  if (heard == Heard::changed) {
-    discard(*inode);
-    changed_(*inode);
-  }
   const std::uint64_t asked_to = extent->end();
   std::uint64_t told = reply.zeros_before + reply.data.size() + reply.zeros_after;
   // A change of ours that was answered meanwhile may lie beyond what was asked for.

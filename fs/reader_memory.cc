@@ -169,28 +169,39 @@ void Reader::discard(Inode& inode) {
   });
 }
 
-void Reader::changed_range(Inode& inode, Version before, std::uint64_t from, std::uint64_t to) {
+// What is just arriving is no older than the news that came with it.
+void Reader::drop(Inode& inode, const Span& part) {
   auto& content = inode.content;
   std::vector<ExtentRef> overlapping;
-  auto next = content.extents.upper_bound(from);
+  auto next = content.extents.upper_bound(part.from);
   if (next != content.extents.begin()) --next;  // may reach into the range
-  for (; next != content.extents.end() && next->first < to; ++next) {
-    if (next->second->end() > from) overlapping.push_back(next->second);
+  for (; next != content.extents.end() && next->first < part.to; ++next) {
+    if (next->second->end() > part.from) overlapping.push_back(next->second);
   }
   for (const auto& extent : overlapping) {
     if (extent->state == Extent::State::ready) {
-      cut(inode, extent, from, to);
-    } else {
+      cut(inode, extent, part.from, part.to);
+    } else if (extent->state != Extent::State::arriving) {
       unkeep(inode, extent);
     }
   }
-  const std::uint64_t first = from / kBlock;
-  const std::uint64_t count = to <= from ? 0 : (to - 1) / kBlock - first + 1;
-  std::erase_if(content.on_disk,
-                [&](std::uint64_t block) { return block >= first && block - first < count; });
+  const std::uint64_t first = part.from / kBlock, last = (part.to - 1) / kBlock;
+  if (last - first < content.on_disk.size()) {
+    for (std::uint64_t block = first; block <= last; ++block) content.on_disk.erase(block);
+  } else {
+    std::erase_if(content.on_disk,
+                  [&](std::uint64_t block) { return first <= block && block <= last; });
+  }
+  parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, first, last] {
+    cache.drop_range(node.bytes, first, last - first + 1);
+  });
+}
+
+void Reader::changed(Inode& inode, Version before, const Spans& parts) {
+  for (const Span& part : parts) drop(inode, part);
+  if (before == inode.server.version) return;
   parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, before,
-                          after = inode.server.version, first, count] {
-    if (count > 0) cache.drop_range(node.bytes, first, count);
+                          after = inode.server.version] {
     cache.retag(node.bytes, before.value, after.value);
   });
 }

@@ -13,7 +13,10 @@ namespace rushfs::fs {
 Volume::Volume(const ClientParts& parts, Options options)
     : parts_(parts),
       options_(options),
-      reader_(parts, [this](Inode& inode) { kernel_.drop_pages(inode); }),
+      reader_(parts,
+              [this](Inode& inode, const ReadReply& reply, std::uint64_t asked_epoch) {
+                return known_.learn(inode, reply, asked_epoch);
+              }),
       known_(parts, kernel_, reader_),
       inodes_(known_.inodes()),
       notice_order_(known_),

@@ -15,7 +15,7 @@ namespace {
 /// A kernel's cache that counts what it is told to drop.
 class CountingKernel : public KernelCache {
  public:
-  void invalidate(NodeNumber number) override { dropped.push_back(number); }
+  void invalidate(NodeNumber number, const Spans&) override { dropped.push_back(number); }
   void invalidate_name(NodeNumber, const std::string&) override { ++names; }
   void settle(absl::AnyInvocable<void() &&> then) override { std::move(then)(); }
   bool tells_events() const override { return false; }

@@ -24,9 +24,9 @@ struct Studio {
     clip = anna.lookup("clip");
   }
   bool told(TestClient& who, const NodeId& node, const std::string& name = "") {
-    const auto noticed = who.noticed();
-    return std::find(noticed.begin(), noticed.end(), NoticedChange{tag_of(node), name}) !=
-           noticed.end();
+    return std::ranges::any_of(who.noticed(), [&](const NoticedChange& change) {
+      return change.node == tag_of(node) && change.name == name;
+    });
   }
 };
 
@@ -38,6 +38,37 @@ TEST_CASE("a write is told to the others who know the file, not to its writer") 
   REQUIRE(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 0, "FRAMES")).has_value());
   CHECK(studio.told(studio.ben, studio.clip));
   CHECK(studio.anna.noticed().empty());
+}
+
+TEST_CASE("of a write its parts and what it made of the file are told, of a truncation no parts") {
+  Studio studio;
+  studio.ben.lookup("clip");
+  REQUIRE(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 2, "AMES and more")).has_value());
+  const auto noticed = studio.ben.noticed();
+  REQUIRE(noticed.size() == 1);
+  REQUIRE(noticed[0].content);
+  CHECK(noticed[0].content->spans == Spans(2, 15));
+  CHECK(noticed[0].content->after == studio.ben.call(GetAttributes{studio.clip})->attributes);
+  SetAttributes truncate;
+  truncate.order = QueuePosition{2, 1, 0};
+  truncate.node = studio.clip;
+  truncate.size = 3;
+  REQUIRE(studio.anna.call(truncate).has_value());
+  CHECK(studio.ben.noticed() == std::vector<NoticedChange>{{tag_of(studio.clip), ""}});
+}
+
+TEST_CASE("a reader hears which parts others have changed that he may not have been told of") {
+  Studio studio;
+  const Read all{studio.clip, 0, 100};
+  CHECK(studio.ben.call(all)->untold == std::nullopt);  // nothing was promised before
+  CHECK(studio.ben.call(all)->untold == Spans());
+  studio.server->answers_notices = false;
+  REQUIRE(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 0, "FR")).has_value());
+  CHECK(studio.ben.call(all)->untold == Spans(0, 2));
+  REQUIRE(studio.anna.call(studio.anna.write(studio.clip, 2, 1, 4, "ES")).has_value());
+  auto both = Spans(0, 2);
+  both.add(4, 6);
+  CHECK(studio.ben.call(all)->untold == both);
 }
 
 TEST_CASE("a new name, a rename and a removal are told with the folder and the name") {

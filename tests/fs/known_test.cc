@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 namespace {
 
 struct Kernel : KernelCache {
-  void invalidate(NodeNumber) override { ++invalidated; }
+  void invalidate(NodeNumber, const Spans&) override { ++invalidated; }
   void invalidate_name(NodeNumber, const std::string&) override {}
   void settle(absl::AnyInvocable<void() &&> then) override { std::move(then)(); }
   bool tells_events() const override { return false; }
@@ -56,7 +56,9 @@ struct Story {
   ClientParts parts{remote, disk, blocks, disk, queue, time};
   Kernel kernel;
   KernelSide side;
-  Reader reader{parts, [this](Inode& inode) { side.drop_pages(inode); }};
+  Reader reader{parts, [this](Inode& read, const ReadReply& reply, std::uint64_t asked_epoch) {
+                  return known.learn(read, reply, asked_epoch);
+                }};
   Known known{parts, side, reader};
   NoticeOrder order{known};
   InodeRef file = known.inodes().get(NodeId{"clip"});
@@ -94,6 +96,104 @@ TEST_CASE("an answer to a question asked before a notice is not believed") {
   story.hear(2);
   CHECK(story.fresh());
   CHECK(story.file->server.version == Version{2});
+}
+
+namespace {
+
+/// A file of 1 MiB of which all was read a while ago, while another mount writes to it.
+struct Recording : Story {
+  static constexpr std::uint64_t kSize = 1 << 20;
+
+  Recording() {
+    known.promise(true);
+    hear(1);
+    file->server.size = kSize;
+    file->content.disk_known = true;
+    const auto bytes = std::make_shared<const Buffer>(kSize, std::uint8_t{1});
+    reader.seed(file, 0, bytes, *bytes);
+  }
+  Attributes attributes(std::uint64_t version, std::uint64_t size) const {
+    Attributes out = file->server;
+    out.version = {version};
+    out.size = size;
+    out.ctime.nanoseconds += static_cast<std::uint32_t>(version);
+    return out;
+  }
+  void notice_of(const Spans& spans, std::uint64_t version, std::uint64_t size) {
+    const ContentChange content{spans, attributes(version, size)};
+    known.noticed(Notice{false, {{tag_of(file->node), "", content}}});
+  }
+  /// How much of the file is fetched by who reads all of it.
+  std::uint64_t fetched() {
+    reader.read(file, nullptr, 0, file->size(), [](Result<Slices>) {});
+    std::uint64_t bytes = 0;
+    for (const auto& read : remote.waiting<Read>()) bytes += read.length;
+    return bytes;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("of a file that somebody writes to, what he left alone stays") {
+  Recording story;
+  story.notice_of({1000, 2000}, 2, Recording::kSize + 500);
+  CHECK(story.fresh());
+  CHECK(story.file->server.version == Version{2});
+  CHECK(story.file->size() == Recording::kSize + 500);
+  CHECK(story.kernel.invalidated == 1);
+  CHECK(story.fetched() == 1500);
+}
+
+TEST_CASE("nothing stays of a file whose change nobody can tell in parts") {
+  Recording story;
+  story.notice();
+  CHECK_FALSE(story.fresh());
+  CHECK(story.fetched() == Recording::kSize);
+}
+
+TEST_CASE("nothing stays of what was heard before the server told of changes") {
+  Recording story;
+  story.time.now += 1s;
+  story.known.promise(true);
+  story.notice_of({1000, 2000}, 2, Recording::kSize);
+  CHECK_FALSE(story.fresh());
+  CHECK(story.fetched() == Recording::kSize);
+}
+
+TEST_CASE("a change of ours that is under way leaves nothing certain") {
+  Recording story;
+  story.file->changes_in_flight = 1;
+  story.notice_of({1000, 2000}, 2, Recording::kSize);
+  CHECK(story.fetched() == Recording::kSize);
+  story.file->changes_in_flight = 0;
+}
+
+TEST_CASE("a reply that overtakes the notice tells which parts are not what they were") {
+  Recording story;
+  ReadReply reply;
+  reply.attributes = story.attributes(2, Recording::kSize);
+  SECTION("then the others stay") {
+    reply.untold = Spans(1000, 2000);
+    CHECK(story.known.learn(*story.file, reply, story.known.epoch()) == Heard::same);
+    CHECK(story.file->server.version == Version{2});
+    CHECK(story.fetched() == 1000);
+  }
+  SECTION("or cannot, and then nothing stays") {
+    CHECK(story.known.learn(*story.file, reply, story.known.epoch()) == Heard::changed);
+    CHECK(story.fetched() == Recording::kSize);
+  }
+}
+
+TEST_CASE("a reply from before the notice brings back neither the size nor the version of then") {
+  Recording story;
+  const auto asked = story.known.epoch();
+  ReadReply reply;
+  reply.attributes = story.attributes(2, Recording::kSize + 1);
+  reply.untold = Spans();
+  story.notice_of({1000, 2000}, 3, Recording::kSize + 2);
+  CHECK(story.known.learn(*story.file, reply, asked) == Heard::same);
+  CHECK(story.file->server.version == Version{3});
+  CHECK(story.file->size() == Recording::kSize + 2);
 }
 
 TEST_CASE("a notice counts that came before the file was known") {

@@ -67,7 +67,7 @@ class Program {
 /// A kernel that does something before it has dropped what it was told to.
 class BusyKernel : public KernelCache {
  public:
-  void invalidate(NodeNumber) override {}
+  void invalidate(NodeNumber, const Spans&) override {}
   void invalidate_name(NodeNumber, const std::string&) override {}
   void settle(absl::AnyInvocable<void() &&> then) override {
     if (before) before();

@@ -100,6 +100,83 @@ TEST_CASE("who is behind by too much is told to trust nothing") {
   CHECK(due[0].notice.everything);
 }
 
+namespace {
+
+ContentChange written(std::uint64_t from, std::uint64_t to, std::uint64_t size) {
+  ContentChange change{{from, to}, {}};
+  change.after.size = size;
+  return change;
+}
+
+}  // namespace
+
+TEST_CASE("of a file that is written to, the parts are told, together and with its last size") {
+  Room room;
+  room.promises.promise(ben, clip, room.promises.clock());
+  room.promises.changed(clip, anna, written(0, 10, 100));
+  room.promises.changed(clip, anna, written(100, 120, 120));
+  auto both = written(0, 10, 120);
+  both.spans.add(100, 120);
+  CHECK(room.due(ben) == std::vector<NoticedChange>{{tag_of(clip), "", both}});
+}
+
+TEST_CASE("no parts are told of a file that was changed in other ways too, before or after") {
+  Room room;
+  room.promises.promise(ben, clip, room.promises.clock());
+  SECTION("before") { room.promises.changed(clip, std::nullopt); }
+  room.promises.changed(clip, anna, written(0, 10, 100));
+  SECTION("after") { room.promises.changed(clip, std::nullopt); }
+  room.promises.changed(clip, anna, written(20, 30, 100));
+  const auto due = room.due(ben);
+  REQUIRE(due.size() == 1);
+  CHECK(due[0].content.has_value() == false);
+}
+
+TEST_CASE("a reader is told of the parts that he may not know of yet") {
+  Room room;
+  room.promises.promise(ben, clip, room.promises.clock());
+  CHECK(room.promises.untold(ben, clip) == Spans());
+  room.promises.changed(clip, anna, written(0, 10, 100));
+  CHECK(room.promises.untold(ben, clip) == Spans(0, 10));
+  CHECK(room.promises.untold(anna, clip) == std::nullopt);  // never promised
+  REQUIRE(room.due(ben).size() == 1);
+  CHECK(room.promises.untold(ben, clip) == Spans(0, 10));  // on its way
+  room.promises.changed(clip, anna, written(50, 60, 100));
+  room.promises.changing(clip, Spans(80, 90));
+  Spans all(0, 10);
+  all.add(50, 60);
+  all.add(80, 90);
+  CHECK(room.promises.untold(ben, clip) == all);
+  room.promises.settled(clip);
+  room.promises.answered(ben);
+  CHECK(room.promises.untold(ben, clip) == Spans(50, 60));
+}
+
+TEST_CASE("what cannot be told in parts leaves nothing certain for a reader") {
+  Room room;
+  room.promises.promise(ben, clip, room.promises.clock());
+  SECTION("while it waits, and until it is answered") {
+    room.promises.changed(clip, anna);
+    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    REQUIRE(room.due(ben).size() == 1);
+    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    room.promises.answered(ben);
+  }
+  SECTION("while it is being done") {
+    room.promises.changing(clip, std::nullopt);
+    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    room.promises.settled(clip);
+  }
+  SECTION("when it is everything") {
+    room.promises.changed_everything();
+    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    room.promises.due();
+    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    room.promises.answered(ben);
+  }
+  CHECK(room.promises.untold(ben, clip) == Spans());
+}
+
 TEST_CASE("one of 100,000 files that a client knows changes: it hears of one") {
   Room room;
   for (int i = 0; i < 100'000; ++i) {

@@ -51,6 +51,14 @@ struct Story {
       for (const auto& slice : *slices) text->append(slice.bytes.begin(), slice.bytes.end());
     });
   }
+  Heard judge(Inode& file, const ReadReply& reply, std::uint64_t asked_epoch) {
+    const Heard heard = hear(file, reply.attributes, asked_epoch, time);
+    if (heard == Heard::changed) {
+      reader.discard(file);
+      ++kernel_told;
+    }
+    return heard;
+  }
   /// Answers the first waiting Read as the server would; returns what it asked for.
   Read answer() {
     const Read request = remote.waiting<Read>().front();
@@ -89,7 +97,10 @@ struct Story {
   cache::BlockCache blocks{{folder / "blocks", 64 << 20}};
   cache::WriteQueue queue{{folder / "queue", 1 << 30}};
   int kernel_told = 0;
-  Reader reader{{remote, disk, blocks, disk, queue, time}, [this](Inode&) { ++kernel_told; }};
+  Reader reader{{remote, disk, blocks, disk, queue, time},
+                [this](Inode& file, const ReadReply& reply, std::uint64_t asked_epoch) {
+                  return judge(file, reply, asked_epoch);
+                }};
   InodeRef inode;
   std::shared_ptr<ReadStream> stream = std::make_shared<ReadStream>();
   Version version{1};
@@ -235,7 +246,7 @@ TEST_CASE("our own change drops the range it covers and keeps the rest under the
   story.answer_all();
   story.inode->server.version = {2};
   story.version = {2};
-  story.reader.changed_range(*story.inode, {1}, kBlock, kBlock + 10);
+  story.reader.changed(*story.inode, {1}, {kBlock, kBlock + 10});
   story.reader.forget(*story.inode);
   story.stream = std::make_shared<ReadStream>();
   story.read(2 * kBlock, kBlock);
@@ -251,7 +262,7 @@ TEST_CASE("what is fetched in one piece stays in memory on both sides of a small
   story.answer_all();
   story.inode->server.version = {2};
   story.version = {2};
-  story.reader.changed_range(*story.inode, {1}, 5000, 5010);
+  story.reader.changed(*story.inode, {1}, {5000, 5010});
   CHECK(story.reader.memory_bytes() == kBlock - 10);
   story.read(0, 5000);
   CHECK(story.text == story.expected(0, 5000));
@@ -362,7 +373,7 @@ TEST_CASE("what is written into a hole leaves a hole on both sides") {
   story.answer_all();
   story.inode->server.version = {2};
   story.version = {2};
-  story.reader.changed_range(*story.inode, {1}, 20 * kBlock, 21 * kBlock);
+  story.reader.changed(*story.inode, {1}, {20 * kBlock, 21 * kBlock});
   for (const std::uint64_t block : {2, 19, 21, 63}) {
     story.stream = std::make_shared<ReadStream>();
     story.read(block * kBlock, kBlock);
@@ -380,7 +391,7 @@ TEST_CASE("a hole that was told of before a write of ours was answered does not 
   story.inode->epoch = 5;
   story.inode->server.version = {2};
   story.version = {2};
-  story.reader.changed_range(*story.inode, {1}, 20 * kBlock, 21 * kBlock);
+  story.reader.changed(*story.inode, {1}, {20 * kBlock, 21 * kBlock});
   story.answer_all();
   CHECK(story.text == std::string(kBlock, '\0'));
   story.read(20 * kBlock, 10);

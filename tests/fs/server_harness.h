@@ -72,7 +72,7 @@ class ServerHarness : public ConnectionOutput {
   }
   void request(transport::ConnectionHandle connection, Priority, Buffer body) override {
     if (auto notice = decode_notice(body)) notices[connection.value].push_back(std::move(*notice));
-    sessions_.on_answered(connection);
+    if (answers_notices) sessions_.on_answered(connection);
   }
   void close(transport::ConnectionHandle connection, transport::CloseReason reason) override {
     closed[connection.value] = reason;
@@ -102,6 +102,7 @@ class ServerHarness : public ConnectionOutput {
   std::map<std::pair<std::uint64_t, std::uint64_t>, Buffer> replies;
   std::map<std::uint64_t, transport::CloseReason> closed;
   std::map<std::uint64_t, std::vector<Notice>> notices;  // by connection
+  bool answers_notices = true;
 
  private:
   ManualLoop home_, workers_;

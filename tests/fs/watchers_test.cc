@@ -10,7 +10,7 @@ namespace {
 /// A kernel with programs that watch everything.
 class WatchingKernel : public KernelCache {
  public:
-  void invalidate(NodeNumber) override {}
+  void invalidate(NodeNumber, const Spans&) override {}
   void invalidate_name(NodeNumber, const std::string&) override {}
   void settle(absl::AnyInvocable<void() &&> then) override { std::move(then)(); }
   bool tells_events() const override { return true; }

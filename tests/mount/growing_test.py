@@ -101,6 +101,64 @@ class GrowingTest(harness.TestCase):
         self.assertGreater(behind, 0)
         self.assertEqual(bytes(content), local)
 
+    def received(self, mount):
+        return mount.status()["path"]["bytes_received"]
+
+    def test_what_is_cached_stays_while_the_file_grows(self):
+        """As cameras write: on at the end, and the header again and again."""
+        one, two = self.mount("one"), self.mount("two")
+        size = 16 * MiB
+        content = bytearray(harness.make_file(one.folder / "clip", size, 5).read_bytes())
+        one.wait()
+        with open(one.folder / "clip", "r+b", buffering=0) as recording, \
+                open(two.folder / "clip", "rb", buffering=0) as player:
+            while player.read(MiB):
+                pass
+            before, writes, played = self.received(two), 0, 0
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                header, frame = self.random.randbytes(4096), self.random.randbytes(100_000)
+                os.pwrite(recording.fileno(), header, 0)
+                os.pwrite(recording.fileno(), frame, len(content))
+                content[:4096] = header
+                content += frame
+                writes += 1
+                for _ in range(20):
+                    at = self.random.randrange(MiB, size - MiB)
+                    self.assertEqual(os.pread(player.fileno(), MiB, at), content[at:at + MiB])
+                    played += 1
+                time.sleep(0.05)
+            told = self.received(two) - before
+            print(f"{writes} writes, {played} MiB played, {told / MiB:.1f} MiB fetched")
+            self.assertGreater(writes, 20)
+            self.assertLess(told, 2 * MiB)
+            one.wait()
+            player.seek(0)
+            self.assertEqual(self.read_all(player, len(content)), content)
+
+    def test_who_catches_up_with_a_recording_fetches_its_bytes_once(self):
+        one, two = self.mount("one", options="rate=40M"), self.mount("two")
+        local = self.record(one, 24 * MiB)
+        harness.wait_until(lambda: (two.folder / "clip").exists(), 20, "there")
+        harness.wait_until(lambda: os.stat(two.folder / "clip").st_size > 6 * MiB, 60, "some of it")
+        before = self.received(two)
+        with open(two.folder / "clip", "rb", buffering=0) as reader:
+            self.assertEqual(self.read_all(reader, len(local)), local)
+        fetched = self.received(two) - before
+        print(f"{fetched / MiB:.1f} MiB fetched")
+        self.assertLess(fetched, 1.25 * len(local))
+
+    def read_all(self, reader, until):
+        content = bytearray()
+        deadline = time.monotonic() + 90
+        while len(content) < until:
+            piece = reader.read(MiB)
+            content += piece
+            self.assertLess(time.monotonic(), deadline, f"{len(content)} of {until}")
+            if not piece:
+                time.sleep(0.05)
+        return content
+
 
 if __name__ == "__main__":
     harness.main(harness.LINK)
