@@ -1,6 +1,8 @@
 // Telling clients of changes that others made: docs/file-protocol.md, "Notices".
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "fs/export_implementation.h"
 
 namespace rushfs::fs {
@@ -46,8 +48,14 @@ void Export::Implementation::promise_again(const ClientTag& client, const Reques
 /// What a call that succeeded has changed: the names, the folders they are in, and what they name.
 void Export::Implementation::names_changed(const NameCall& call, const NameOutcome& outcome,
                                            const ClientTag& by) {
+  const auto file_changed = [&](const NodeId& node) {
+    const auto touched = std::ranges::find(outcome.touched, node, &Entry::node);
+    touched == outcome.touched.end()
+        ? promises_.changed(node, by)
+        : promises_.changed(node, by, ContentChange{{}, touched->attributes});
+  };
   for (const auto* found : {&call.first, &call.second}) {
-    if (*found && (*found)->node) promises_.changed((*found)->node->id(), by);
+    if (*found && (*found)->node) file_changed((*found)->node->id());
   }
   if (const auto* rename = std::get_if<Rename>(&call.request)) {
     promises_.changed(rename->from_directory, by, rename->from_name);
@@ -61,12 +69,12 @@ void Export::Implementation::names_changed(const NameCall& call, const NameOutco
                         }) {
             promises_.changed(request.directory, by, request.name);
           } else if constexpr (requires { request.node; }) {
-            promises_.changed(request.node, by);
+            file_changed(request.node);
           } else if constexpr (requires { request.to; }) {
             promises_.changed(request.to, by);
           }
           if constexpr (std::is_same_v<std::decay_t<decltype(request)>, Link>) {
-            promises_.changed(request.node, by);
+            file_changed(request.node);
           }
         },
         call.request);

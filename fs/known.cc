@@ -73,8 +73,9 @@ void Known::follow(Inode& inode, const Attributes& after, Spans parts) {
   const Attributes before = inode.server;
   parts.add(std::min(before.size, after.size), std::max(before.size, after.size));
   hear_told(inode, after, parts_.time);
-  if (parts.empty() && before.version == after.version) return;
-  if (!parts.empty()) inode.data_ranges.reset();
+  // The version need not tell: two changes within a tick of the server's clock may have the same.
+  inode.xattrs.reset();
+  inode.data_ranges.reset();
   inode.local.unstamped = false;
   reader_.changed(inode, before.version, parts);
   kernel_.invalidate(inode.number, parts);
@@ -153,7 +154,10 @@ Heard Known::learn(Inode& inode, const ReadReply& reply, std::uint64_t sent_epoc
   if (reply.untold && follows(inode)) {
     // An older reply may come later; what it brings was not changed since.
     const bool newest = sent_epoch >= inode.epoch && reply.attributes.ctime >= inode.server.ctime;
-    follow(inode, newest ? reply.attributes : inode.server, *reply.untold);
+    const bool news = newest && reply.attributes.version != inode.server.version;
+    if (news || !reply.untold->empty()) {
+      follow(inode, newest ? reply.attributes : inode.server, *reply.untold);
+    }
     return Heard::same;
   }
   const Heard heard = hear(inode, reply.attributes, sent_epoch, parts_.time);

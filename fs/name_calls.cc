@@ -42,7 +42,7 @@ class Acting {
   void act(const SetAttributes& request) {
     AttributeChanges changes{request.mode,  request.uid,   request.gid,        request.size,
                              request.atime, request.mtime, request.drop_set_id};
-    changed(store_.set_attributes(node(0), file_, changes));
+    changed(store_.set_attributes(node(0), file_, changes), request.size.has_value());
   }
 
   void act(const Create& request) {
@@ -76,6 +76,7 @@ class Acting {
     if (call_.orphans[1]) store_.drop_orphan(orphan_name(node(1).id()));
     auto now = store_.attributes(node(1));
     if (!now) return fail(now.error());
+    outcome_.touched.push_back({node(1).id(), *now});
     made_entry({call_.nodes[1], *now}, false);
   }
 
@@ -111,7 +112,9 @@ class Acting {
     auto moved = still_there(*call_.first);
     if (!moved) return fail(errno_code(ESTALE));
     RenameReply reply{*from, *to, *moved, std::nullopt};
+    outcome_.touched.push_back(*moved);
     if (call_.second) reply.replaced = still_there(*call_.second);
+    if (reply.replaced) outcome_.touched.push_back(*reply.replaced);
     succeed(reply);
   }
 
@@ -119,7 +122,7 @@ class Acting {
     auto done = store_.set_xattr(node(0), request.name, request.value, request.mode);
     const bool before =
         call_.interrupted && !done && done.error() == errno_code(request.value ? EEXIST : ENODATA);
-    changed(before ? Result<void>() : done);
+    changed(before ? Result<void>() : done, false);
   }
   void act(const Allocate& request) {
     constexpr std::uint32_t kMoving = FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
@@ -168,9 +171,11 @@ class Acting {
     outcome_.reply = encode_reply(reply);
   }
 
-  void changed(const Result<void>& done) {
+  void changed(const Result<void>& done, bool content = true) {
     if (!done) return fail(done.error());
-    if (auto change = change_of(0)) succeed(ChangeReply{*change});
+    auto change = change_of(0);
+    if (change && !content) outcome_.touched.push_back({node(0).id(), change->after});
+    if (change) succeed(ChangeReply{*change});
   }
   /// None: failed.
   std::optional<Change> change_of(std::size_t index) {
@@ -268,6 +273,7 @@ class Acting {
     const bool was_there = call_.first && id_of(call_.first) == call_.intent.first;
     if (was_there && call_.first->node->type() != S_IFDIR)
       reply.removed = still_there(*call_.first);
+    if (reply.removed) outcome_.touched.push_back(*reply.removed);
     succeed(reply);
   }
 

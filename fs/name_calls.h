@@ -32,6 +32,7 @@ struct NameOutcome {
   Buffer reply;  // encoded, success or error
   bool changed = false;
   std::vector<Found> found;  // nodes met
+  std::vector<Entry> touched;  // files of which attributes have changed, and no content
   FileRef file;              // Create, CreateUnnamed: open for writing, of found[0]
   std::string orphan;        // hidden name given to what lost its name, or never had one
 };

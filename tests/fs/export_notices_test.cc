@@ -57,6 +57,32 @@ TEST_CASE("of a write its parts and what it made of the file are told, of a trun
   CHECK(studio.ben.noticed() == std::vector<NoticedChange>{{tag_of(studio.clip), ""}});
 }
 
+TEST_CASE("a new mode or name of a file is told as a change of none of its content") {
+  Studio studio;
+  studio.ben.lookup("clip");
+  const auto told_untouched = [&] {
+    const auto now = studio.anna.call(GetAttributes{studio.clip})->attributes;
+    return std::ranges::any_of(studio.ben.noticed(), [&](const NoticedChange& change) {
+      return change.node == tag_of(studio.clip) && change.content == ContentChange{{}, now};
+    });
+  };
+  SetAttributes readable;
+  readable.order = studio.anna.number();
+  readable.node = studio.clip;
+  readable.mode = 0444;
+  REQUIRE(studio.anna.call(readable).has_value());
+  CHECK(told_untouched());
+  const auto root = studio.anna.root;
+  REQUIRE(studio.anna.call(Rename{studio.anna.number(), root, "clip", root, "take",
+                                  RenameMode::replace, false})
+              .has_value());
+  CHECK(told_untouched());
+  REQUIRE(studio.anna.call(Link{studio.anna.number(), studio.clip, root, "copy"}).has_value());
+  CHECK(told_untouched());
+  REQUIRE(studio.anna.call(Unlink{studio.anna.number(), root, "take", false}).has_value());
+  CHECK(told_untouched());
+}
+
 TEST_CASE("a reader hears which parts others have changed that he may not have been told of") {
   Studio studio;
   const Read all{studio.clip, 0, 100};
