@@ -73,6 +73,7 @@ void Known::follow(Inode& inode, const Attributes& after, Spans parts) {
   const Attributes before = inode.server;
   parts.add(std::min(before.size, after.size), std::max(before.size, after.size));
   hear_told(inode, after, parts_.time);
+  if (after.links > 0) inode.unlinked = false;
   // The version need not tell: two changes within a tick of the server's clock may have the same.
   inode.xattrs.reset();
   inode.data_ranges.reset();
@@ -138,7 +139,10 @@ void Known::content_changed(Inode& inode) {
 
 void Known::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
   if (!inode.known()) met(inode);
-  if (inode.epoch <= sent_epoch && inode.changes_in_flight == 0) inode.suspect = false;
+  if (inode.epoch <= sent_epoch && inode.changes_in_flight == 0) {
+    inode.suspect = false;
+    if (attributes.links > 0) inode.unlinked = false;  // others may have given it a name
+  }
   const bool told = told_of_changes(inode);
   const Heard heard = hear(inode, attributes, sent_epoch, parts_.time);
   // What may be a change of ours may as well be one that nobody had to tell us of.

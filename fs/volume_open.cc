@@ -204,7 +204,8 @@ void Volume::release(HandleNumber number) {
   if (inode->opens > 0) return;
   inode->known_pages.reset();
   inode->closed_at = parts_.time.now;
-  if (inode->unlinked) return holds_.let_go(inode);  // its space is wanted back
+  // Its space is wanted back; unless others may have given it a name since.
+  if (inode->unlinked && !inode->suspect) return holds_.let_go(inode);
   holds_.closed(inode);
 }
 

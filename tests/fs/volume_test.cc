@@ -247,6 +247,31 @@ TEST_CASE("a file without a name stays usable over a restart of the server") {
   CHECK(world.volume().queue_status().operations == 0);
 }
 
+TEST_CASE("what is written to a file that we removed is kept where others gave it a name again") {
+  WorldOptions options;
+  options.clients = 2;
+  options.notices = true;
+  World world(options);
+  REQUIRE(world.write_file("take", "frames"));
+  REQUIRE(world.drain());
+  world.choose(1);
+  REQUIRE(world.open("take", {.read = true}));
+  const auto node = world.find("take").value();
+  world.choose(0);
+  const auto mine = world.open("take", {.write = true}).value().handle;
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().unlink(kRootNode, "take", std::move(reply)); }));
+  world.choose(1);
+  REQUIRE(world.await<NodeReference>(
+      [&](auto reply) { world.volume().link(node, kRootNode, "again", std::move(reply)); }));
+  world.choose(0);
+  world.run_for(1s);
+  REQUIRE(world.write(mine, 0, "FRAMES"));
+  REQUIRE(world.close(mine));
+  REQUIRE(world.drain());
+  CHECK(rushfs::testing::read_file(world.exported() / "again") == "FRAMES");
+}
+
 TEST_CASE("what was sent of a file that we removed since is not sent again after kill -9") {
   World world;
   SECTION("removed when nobody had it open") {
