@@ -52,7 +52,7 @@ void Export::Implementation::names_changed(const NameCall& call, const NameOutco
     const auto touched = std::ranges::find(outcome.touched, node, &Entry::node);
     touched == outcome.touched.end()
         ? promises_.changed(node, by)
-        : promises_.changed(node, by, ContentChange{{}, touched->attributes});
+        : promises_.changed(node, by, {}, touched->attributes);
   };
   for (const auto* found : {&call.first, &call.second}) {
     if (*found && (*found)->node) file_changed((*found)->node->id());

@@ -234,7 +234,7 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
       [batch, applied](const Store& store, Job& job) { apply_run(store, job, *batch, *applied); },
       [this, tag, node, pass, batch, applied, parts](Job& job) {
         if (job.error == 0 && parts && !applied->failed) {
-          promises_.changed(node, tag, ContentChange{*parts, applied->after});
+          promises_.changed(node, tag, *parts, applied->after);
         } else if (job.error == 0) {
           promises_.changed(node, tag);  // what failed may have changed something
         }

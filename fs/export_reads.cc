@@ -245,7 +245,9 @@ void Export::Implementation::on(RequestContext context, Read& request, Buffer, R
       },
       [this, client = context.client, node = request.node,
        respond = std::move(respond)](Job& job) mutable {
-        if (job.reply.front() == 0) add_untold(job.reply, promises_.untold(client, node));
+        if (job.reply.front() == 0) {
+          add_untold(job.reply, promises_.untold(client, node, job.asked));
+        }
         promise(client, job);
         std::move(respond)(std::move(job.reply));
         tell();

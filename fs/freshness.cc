@@ -18,6 +18,7 @@ bool ours(const Inode& inode, Version version) {
 Heard replace(Inode& inode, const Attributes& attributes, const LoopTime& time) {
   const bool first = !inode.known();
   inode.server = attributes;
+  inode.told_at = {};
   inode.validated = time.now;
   inode.our_versions.clear();
   if (first) return Heard::same;
@@ -31,6 +32,7 @@ Heard follow(Inode& inode, const Attributes& attributes, const LoopTime& time) {
     if (inode.our_versions.size() > kVersionsRemembered) inode.our_versions.pop_front();
   }
   inode.server = attributes;
+  inode.told_at = {};
   inode.validated = time.now;
   return Heard::same;
 }
@@ -50,6 +52,7 @@ Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
   }
   if (inode.known() && attributes.version == inode.server.version) {
     inode.server = attributes;
+    inode.told_at = {};
     inode.validated = time.now;
     return Heard::same;
   }
@@ -75,8 +78,13 @@ Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
   return replace(inode, change.after, time);
 }
 
-void hear_told(Inode& inode, const Attributes& after, const LoopTime& time) {
+void hear_told(Inode& inode, const Attributes& after, Moment when, const LoopTime& time) {
+  // A state seen while a change was under way may be later than what is told of its moment.
+  const bool later = when == inode.told_at && after.ctime > inode.server.ctime;
+  if (when <= inode.told_at && !later) return;
   follow(inode, after, time);
+  inode.told_at = when;
+  if (after.links > 0) inode.unlinked = false;  // others may have given it a name
 }
 
 Heard hear_own_renaming(Inode& inode, const Attributes& after, std::uint64_t epoch,

@@ -33,8 +33,9 @@ void hear_outdated(Inode& inode, const Attributes& attributes, std::uint64_t sen
 Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
                       const LoopTime& time);
 
-/// A change by others, of which the server has told all. What it left alone is still good.
-void hear_told(Inode& inode, const Attributes& after, const LoopTime& time);
+/// What others did, of which the server has told all: what it left alone is still good. Attributes
+/// of a moment before those that are known are not taken.
+void hear_told(Inode& inode, const Attributes& after, Moment when, const LoopTime& time);
 
 /// Attributes after a change of ours that leaves content alone (rename, link, unlink of one name).
 Heard hear_own_renaming(Inode& inode, const Attributes& after, std::uint64_t epoch,

@@ -98,6 +98,7 @@ struct Inode {
   bool unlinked = false;                  // we removed its last name
   std::uint32_t removals = 0;             // of a name of it, sent by us; what became of it unknown
   bool suspect = false;                   // changed by others since we last asked
+  Moment told_at;                         // `server` is of then, or a little later; 0: not known
   bool abandoned = false;                 // and nobody has it open: what is queued is of no use
   std::uint32_t appending = 0;            // changes on their way into the queue
   bool rescuing = false;                  // what is queued moves to a file of its own

@@ -69,11 +69,16 @@ bool Known::follows(const Inode& inode) const {
          told_of_changes(inode);
 }
 
-void Known::follow(Inode& inode, const Attributes& after, Spans parts) {
+/// Moments tell which attributes are the later ones; where we know none, the server's clock must.
+bool Known::in_order(const Inode& inode, const Attributes& after) {
+  return inode.told_at != Moment() || after.ctime >= inode.server.ctime;
+}
+
+void Known::follow(Inode& inode, const ContentChange& change) {
   const Attributes before = inode.server;
-  parts.add(std::min(before.size, after.size), std::max(before.size, after.size));
-  hear_told(inode, after, parts_.time);
-  if (after.links > 0) inode.unlinked = false;
+  hear_told(inode, change.after, change.when, parts_.time);
+  Spans parts = change.spans;
+  parts.add(std::min(before.size, inode.server.size), std::max(before.size, inode.server.size));
   // The version need not tell: two changes within a tick of the server's clock may have the same.
   inode.xattrs.reset();
   inode.data_ranges.reset();
@@ -98,9 +103,9 @@ void Known::noticed(const Notice& notice) {
     recently_noticed_.put(change.node, epoch_);
     const auto inode = inodes_.find(change.node);
     if (!inode) continue;
-    if (change.content && follows(*inode) && change.content->after.ctime >= inode->server.ctime) {
+    if (change.content && follows(*inode) && in_order(*inode, change.content->after)) {
       inode->epoch = epoch_;
-      follow(*inode, change.content->after, change.content->spans);
+      follow(*inode, *change.content);
       continue;
     }
     noticed(*inode);
@@ -155,13 +160,11 @@ void Known::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent
 }
 
 Heard Known::learn(Inode& inode, const ReadReply& reply, std::uint64_t sent_epoch) {
-  if (reply.untold && follows(inode)) {
-    // An older reply may come later; what it brings was not changed since.
-    const bool newest = sent_epoch >= inode.epoch && reply.attributes.ctime >= inode.server.ctime;
-    const bool news = newest && reply.attributes.version != inode.server.version;
-    if (news || !reply.untold->empty()) {
-      follow(inode, newest ? reply.attributes : inode.server, *reply.untold);
-    }
+  const bool may_follow = inode.told_at != Moment() || inode.epoch <= sent_epoch;
+  if (reply.untold && may_follow && follows(inode) && in_order(inode, reply.attributes)) {
+    const auto& [as_of, parts] = *reply.untold;
+    const bool same = reply.attributes.version == inode.server.version;
+    if (!same || !parts.empty()) follow(inode, {parts, reply.attributes, as_of});
     return Heard::same;
   }
   const Heard heard = hear(inode, reply.attributes, sent_epoch, parts_.time);

@@ -115,7 +115,8 @@ class Known {
  private:
   bool ours(const Inode& inode) const;
   bool follows(const Inode& inode) const;
-  void follow(Inode& inode, const Attributes& after, Spans parts);
+  static bool in_order(const Inode& inode, const Attributes& after);
+  void follow(Inode& inode, const ContentChange& change);
   /// The server has to tell us of every change since we last heard of it.
   bool told_of_changes(const Inode& inode) const { return told_since(inode, inode.validated); }
   /// The server would have told if it had changed since then.

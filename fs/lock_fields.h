@@ -46,6 +46,7 @@ void fields(A& a, In<A, CancelLock>& m) {
 
 template <class A>
 void fields(A& a, In<A, ContentChange>& m) {
+  a.number(m.when.count);
   fields(a, m.spans);
   fields(a, m.after);
 }

@@ -151,6 +151,11 @@ void fields(A& a, In<A, Read>& m) {
   a.number(m.length, kMaxTransfer);
 }
 template <class A>
+void fields(A& a, In<A, Untold>& m) {
+  a.number(m.as_of.count);
+  fields(a, m.parts);
+}
+template <class A>
 void fields(A& a, In<A, ReadReply>& m) {
   a.flag(m.end);
   a.data(m.data, kMaxTransfer);

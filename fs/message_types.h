@@ -92,6 +92,13 @@ struct Entry {
   bool operator==(const Entry&) const = default;
 };
 
+/// Counts the changes that the server made or was told of since its start, from 1: of two states of
+/// a file, which one is the later. 0: none.
+struct Moment {
+  std::uint64_t count = 0;
+  auto operator<=>(const Moment&) const = default;
+};
+
 /// What a change did: `before` is the version it started from. If it is not the one the client
 /// knew, somebody else changed the file in between.
 struct Change {

@@ -231,7 +231,7 @@ Buffer finish_read_reply(ReadReplyDraft draft, const ReadReply& reply) {
   return std::move(draft.bytes);
 }
 
-void add_untold(Buffer& reply, const std::optional<Spans>& untold) {
+void add_untold(Buffer& reply, const std::optional<Untold>& untold) {
   wire::Writer writer(reply);
   wire::maybe(writer, untold);
 }

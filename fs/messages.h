@@ -148,15 +148,20 @@ struct Release {
   NodeId node;
 };
 
+/// Beside what the client was told, only these parts of the file may differ from what it was when
+/// the client heard of it last on this connection.
+struct Untold {
+  Moment as_of;  // or a little later
+  Spans parts;
+  bool operator==(const Untold&) const = default;
+};
 struct ReadReply {
   Attributes attributes;
   bool end = false;  // what was asked reaches the end of the file
   std::span<const std::uint8_t> data;
   std::uint64_t zeros_before = 0;  // bytes from the offset to the data that are zero
   std::uint64_t zeros_after = 0;   // bytes after it; may go on beyond what was asked
-  // Beside what the client was told, only these parts of the file differ from what it was when the
-  // client heard of it last on this connection. None: nobody can say.
-  std::optional<Spans> untold = std::nullopt;
+  std::optional<Untold> untold = std::nullopt;  // none: nobody can say
 };
 /// Of what is asked, the reply tells all, or all up to the end of the file.
 struct Read {
@@ -350,7 +355,7 @@ struct ReadReplyDraft {
 };
 ReadReplyDraft begin_read_reply(std::uint32_t length);
 Buffer finish_read_reply(ReadReplyDraft draft, const ReadReply& reply);
-void add_untold(Buffer& reply, const std::optional<Spans>& untold);
+void add_untold(Buffer& reply, const std::optional<Untold>& untold);
 
 /// The operation a message begins with, for logs and statistics; "?" if unknown.
 const char* operation_name(std::span<const std::uint8_t> message);

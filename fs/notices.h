@@ -31,6 +31,7 @@ NodeTag tag_of(const NodeId& node);
 struct ContentChange {
   Spans spans;
   Attributes after;
+  Moment when;
   bool operator==(const ContentChange&) const = default;
 };
 

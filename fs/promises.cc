@@ -51,6 +51,7 @@ void Promises::add(Listener& listener, const NoticedChange& change) {
   } else if (waits->content && change.content) {
     waits->content->spans.add(change.content->spans);
     waits->content->after = change.content->after;
+    waits->content->when = change.content->when;
   } else {
     waits->content.reset();
   }
@@ -80,13 +81,15 @@ void Promises::changed(const NodeId& node, const std::optional<ClientTag>& by,
   tell({tag_of(node), name, std::nullopt}, by);
 }
 
-void Promises::changed(const NodeId& node, const ClientTag& by, const ContentChange& content) {
-  tell({tag_of(node), "", content}, by);
+void Promises::changed(const NodeId& node, const ClientTag& by, const Spans& spans,
+                       const Attributes& after) {
+  tell({tag_of(node), "", ContentChange{spans, after, {}}}, by);
 }
 
-void Promises::tell(const NoticedChange& change, const std::optional<ClientTag>& by) {
+void Promises::tell(NoticedChange change, const std::optional<ClientTag>& by) {
   if (listeners_.empty()) return;
   ++clock_;
+  if (change.content) change.content->when = {clock_};
   remember(change.node, by);
   for (auto& [client, listener] : listeners_) {
     if (client == by) continue;
@@ -100,7 +103,8 @@ void Promises::changing(const NodeId& node, const std::optional<Spans>& spans) {
 
 void Promises::settled(const NodeId& node) { changing_.erase(tag_of(node)); }
 
-std::optional<Spans> Promises::untold(const ClientTag& client, const NodeId& node) const {
+std::optional<Untold> Promises::untold(const ClientTag& client, const NodeId& node,
+                                       std::uint64_t asked) const {
   const NodeTag tag = tag_of(node);
   const auto found = listeners_.find(client);
   if (found == listeners_.end() || !found->second.promised.contains(tag)) return std::nullopt;
@@ -122,7 +126,8 @@ std::optional<Spans> Promises::untold(const ClientTag& client, const NodeId& nod
     }
   }
   if (const auto now = changing_.find(tag); now != changing_.end()) add(now->second);
-  return all;
+  if (!all) return std::nullopt;
+  return Untold{{asked}, *all};
 }
 
 void Promises::changed_everything() {

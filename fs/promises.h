@@ -38,8 +38,9 @@ class Promises {
   /// The node, or a name in it, has changed. `by` knows; none: a program on this machine.
   void changed(const NodeId& node, const std::optional<ClientTag>& by,
                const std::string& name = "");
-  /// The same of a file of which little else has changed.
-  void changed(const NodeId& node, const ClientTag& by, const ContentChange& content);
+  /// The same of a file that is as it was but for some parts, and its attributes.
+  void changed(const NodeId& node, const ClientTag& by, const Spans& spans,
+               const Attributes& after);
   /// Nobody can say what has changed.
   void changed_everything();
 
@@ -47,9 +48,10 @@ class Promises {
   /// meanwhile may see some of it. None: not only in some parts.
   void changing(const NodeId& node, const std::optional<Spans>& spans);
   void settled(const NodeId& node);
-  /// What of a file's content others have changed, or are changing, that the client may not know
-  /// yet. None: nobody can say, or the client was promised nothing before.
-  std::optional<Spans> untold(const ClientTag& client, const NodeId& node) const;
+  /// What of a file's content, as it was at `asked` or later, others have changed, or are changing,
+  /// that the client may not know yet. None: nobody can say, or the client was promised nothing.
+  std::optional<Untold> untold(const ClientTag& client, const NodeId& node,
+                               std::uint64_t asked) const;
 
   struct Due {
     ClientTag client;
@@ -84,7 +86,7 @@ class Promises {
   const Last* last_change(NodeTag tag) const;
   void remember(NodeTag tag, const std::optional<ClientTag>& by);
   static void doubt(Listener& listener);
-  void tell(const NoticedChange& change, const std::optional<ClientTag>& by);
+  void tell(NoticedChange change, const std::optional<ClientTag>& by);
   static void add(Listener& listener, const NoticedChange& change);
 
   std::map<ClientTag, Listener> listeners_;

@@ -120,7 +120,7 @@ struct Recording : Story {
     return out;
   }
   void notice_of(const Spans& spans, std::uint64_t version, std::uint64_t size) {
-    const ContentChange content{spans, attributes(version, size)};
+    const ContentChange content{spans, attributes(version, size), {version}};
     known.noticed(Notice{false, {{tag_of(file->node), "", content}}});
   }
   /// How much of the file is fetched by who reads all of it.
@@ -173,7 +173,7 @@ TEST_CASE("a reply that overtakes the notice tells which parts are not what they
   ReadReply reply;
   reply.attributes = story.attributes(2, Recording::kSize);
   SECTION("then the others stay") {
-    reply.untold = Spans(1000, 2000);
+    reply.untold = Untold{{2}, {1000, 2000}};
     CHECK(story.known.learn(*story.file, reply, story.known.epoch()) == Heard::same);
     CHECK(story.file->server.version == Version{2});
     CHECK(story.fetched() == 1000);
@@ -184,12 +184,35 @@ TEST_CASE("a reply that overtakes the notice tells which parts are not what they
   }
 }
 
+TEST_CASE("a notice that a reply has overtaken drops its parts, and nothing else") {
+  Recording story;
+  ReadReply reply;
+  reply.attributes = story.attributes(3, Recording::kSize);
+  reply.untold = Untold{{3}, {5000, 6000}};
+  CHECK(story.known.learn(*story.file, reply, story.known.epoch()) == Heard::same);
+  story.notice_of({1000, 2000}, 2, Recording::kSize - 10);
+  CHECK(story.fresh());
+  CHECK(story.file->server.version == Version{3});
+  CHECK(story.fetched() == 2000);
+  story.notice_of({5000, 6000}, 4, Recording::kSize);
+  CHECK(story.file->server.version == Version{4});
+}
+
+TEST_CASE("attributes are taken by their moment also when the server's clock was set back") {
+  Recording story;
+  story.notice_of({0, 10}, 9, Recording::kSize);
+  auto after = story.attributes(10, Recording::kSize + 7);
+  after.ctime = {};
+  story.known.noticed(Notice{false, {{tag_of(story.file->node), "", {{{}, after, {10}}}}}});
+  CHECK(story.file->size() == Recording::kSize + 7);
+}
+
 TEST_CASE("a reply from before the notice brings back neither the size nor the version of then") {
   Recording story;
   const auto asked = story.known.epoch();
   ReadReply reply;
   reply.attributes = story.attributes(2, Recording::kSize + 1);
-  reply.untold = Spans();
+  reply.untold = Untold{{2}, {}};
   story.notice_of({1000, 2000}, 3, Recording::kSize + 2);
   CHECK(story.known.learn(*story.file, reply, asked) == Heard::same);
   CHECK(story.file->server.version == Version{3});

@@ -102,10 +102,18 @@ TEST_CASE("who is behind by too much is told to trust nothing") {
 
 namespace {
 
-ContentChange written(std::uint64_t from, std::uint64_t to, std::uint64_t size) {
-  ContentChange change{{from, to}, {}};
-  change.after.size = size;
-  return change;
+Attributes long_as(std::uint64_t size) {
+  Attributes attributes;
+  attributes.size = size;
+  return attributes;
+}
+
+/// What may be unheard when asked now.
+std::optional<Spans> untold(const Room& room, const ClientTag& who) {
+  const auto all = room.promises.untold(who, clip, room.promises.clock());
+  if (!all) return std::nullopt;
+  CHECK(all->as_of == Moment{room.promises.clock()});
+  return all->parts;
 }
 
 }  // namespace
@@ -113,9 +121,9 @@ ContentChange written(std::uint64_t from, std::uint64_t to, std::uint64_t size) 
 TEST_CASE("of a file that is written to, the parts are told, together and with its last size") {
   Room room;
   room.promises.promise(ben, clip, room.promises.clock());
-  room.promises.changed(clip, anna, written(0, 10, 100));
-  room.promises.changed(clip, anna, written(100, 120, 120));
-  auto both = written(0, 10, 120);
+  room.promises.changed(clip, anna, {0, 10}, long_as(100));
+  room.promises.changed(clip, anna, {100, 120}, long_as(120));
+  ContentChange both{{0, 10}, long_as(120), {2}};
   both.spans.add(100, 120);
   CHECK(room.due(ben) == std::vector<NoticedChange>{{tag_of(clip), "", both}});
 }
@@ -124,9 +132,9 @@ TEST_CASE("no parts are told of a file that was changed in other ways too, befor
   Room room;
   room.promises.promise(ben, clip, room.promises.clock());
   SECTION("before") { room.promises.changed(clip, std::nullopt); }
-  room.promises.changed(clip, anna, written(0, 10, 100));
+  room.promises.changed(clip, anna, {0, 10}, long_as(100));
   SECTION("after") { room.promises.changed(clip, std::nullopt); }
-  room.promises.changed(clip, anna, written(20, 30, 100));
+  room.promises.changed(clip, anna, {20, 30}, long_as(100));
   const auto due = room.due(ben);
   REQUIRE(due.size() == 1);
   CHECK(due[0].content.has_value() == false);
@@ -135,21 +143,21 @@ TEST_CASE("no parts are told of a file that was changed in other ways too, befor
 TEST_CASE("a reader is told of the parts that he may not know of yet") {
   Room room;
   room.promises.promise(ben, clip, room.promises.clock());
-  CHECK(room.promises.untold(ben, clip) == Spans());
-  room.promises.changed(clip, anna, written(0, 10, 100));
-  CHECK(room.promises.untold(ben, clip) == Spans(0, 10));
-  CHECK(room.promises.untold(anna, clip) == std::nullopt);  // never promised
+  CHECK(untold(room, ben) == Spans());
+  room.promises.changed(clip, anna, {0, 10}, long_as(100));
+  CHECK(untold(room, ben) == Spans(0, 10));
+  CHECK(untold(room, anna) == std::nullopt);  // never promised
   REQUIRE(room.due(ben).size() == 1);
-  CHECK(room.promises.untold(ben, clip) == Spans(0, 10));  // on its way
-  room.promises.changed(clip, anna, written(50, 60, 100));
+  CHECK(untold(room, ben) == Spans(0, 10));  // on its way
+  room.promises.changed(clip, anna, {50, 60}, long_as(100));
   room.promises.changing(clip, Spans(80, 90));
   Spans all(0, 10);
   all.add(50, 60);
   all.add(80, 90);
-  CHECK(room.promises.untold(ben, clip) == all);
+  CHECK(untold(room, ben) == all);
   room.promises.settled(clip);
   room.promises.answered(ben);
-  CHECK(room.promises.untold(ben, clip) == Spans(50, 60));
+  CHECK(untold(room, ben) == Spans(50, 60));
 }
 
 TEST_CASE("what cannot be told in parts leaves nothing certain for a reader") {
@@ -157,24 +165,24 @@ TEST_CASE("what cannot be told in parts leaves nothing certain for a reader") {
   room.promises.promise(ben, clip, room.promises.clock());
   SECTION("while it waits, and until it is answered") {
     room.promises.changed(clip, anna);
-    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    CHECK(untold(room, ben) == std::nullopt);
     REQUIRE(room.due(ben).size() == 1);
-    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    CHECK(untold(room, ben) == std::nullopt);
     room.promises.answered(ben);
   }
   SECTION("while it is being done") {
     room.promises.changing(clip, std::nullopt);
-    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    CHECK(untold(room, ben) == std::nullopt);
     room.promises.settled(clip);
   }
   SECTION("when it is everything") {
     room.promises.changed_everything();
-    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    CHECK(untold(room, ben) == std::nullopt);
     room.promises.due();
-    CHECK(room.promises.untold(ben, clip) == std::nullopt);
+    CHECK(untold(room, ben) == std::nullopt);
     room.promises.answered(ben);
   }
-  CHECK(room.promises.untold(ben, clip) == Spans());
+  CHECK(untold(room, ben) == Spans());
 }
 
 TEST_CASE("one of 100,000 files that a client knows changes: it hears of one") {

@@ -130,8 +130,9 @@ class GrowingTest(harness.TestCase):
                 time.sleep(0.05)
             told = self.received(two) - before
             print(f"{writes} writes, {played} MiB played, {told / MiB:.1f} MiB fetched")
-            self.assertGreater(writes, 20)
-            self.assertLess(told, 2 * MiB)
+            self.assertGreater(writes, 40)
+            # The frames, fetched ahead of who plays near the end; and nothing else.
+            self.assertLess(told, 1.1 * (len(content) - size) + 2 * MiB)
             one.wait()
             player.seek(0)
             self.assertEqual(self.read_all(player, len(content)), content)
