@@ -215,6 +215,8 @@ class Export::Implementation {
   // What clients were told: export_notices.cc.
   std::uint64_t listen(const ClientTag& client, std::uint64_t features);
   void promise(const ClientTag& client, const Job& job);
+  /// Before the promise: what others have changed of job.wants[0] and the client may not know.
+  void add_untold_to(Job& job, const ClientTag& client) const;
   void promise_again(const ClientTag& client, const Request& request, const Buffer& reply);
   void names_changed(const NameCall& call, const NameOutcome& outcome, const ClientTag& by);
   void tell();

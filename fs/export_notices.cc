@@ -19,6 +19,12 @@ void Export::Implementation::promise(const ClientTag& client, const Job& job) {
   for (const NodeId& node : job.shown) promises_.promise(client, node, job.asked);
 }
 
+void Export::Implementation::add_untold_to(Job& job, const ClientTag& client) const {
+  if (job.reply.front() != 0) return;
+  const auto untold = promises_.untold(client, job.wants[0].id, job.asked);
+  if (untold) add_untold(job.reply, *untold);
+}
+
 /// An old answer tells of the files as they were, perhaps on a former connection. That they may
 /// have changed since is told at once.
 void Export::Implementation::promise_again(const ClientTag& client, const Request& request,

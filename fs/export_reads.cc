@@ -216,6 +216,7 @@ void Export::Implementation::on(RequestContext context, Open& request, Buffer, R
         if (opened && hold && !held_.hold(holder, job.nodes[0])) {
           job.reply = encode_error(ENFILE);
         }
+        add_untold_to(job, client);
         promise(client, job);
         std::move(respond)(std::move(job.reply));
         tell();
@@ -243,11 +244,8 @@ void Export::Implementation::on(RequestContext context, Read& request, Buffer, R
           read_range(store, job, offset, length);
         }
       },
-      [this, client = context.client, node = request.node,
-       respond = std::move(respond)](Job& job) mutable {
-        if (job.reply.front() == 0) {
-          add_untold(job.reply, promises_.untold(client, node, job.asked));
-        }
+      [this, client = context.client, respond = std::move(respond)](Job& job) mutable {
+        add_untold_to(job, client);
         promise(client, job);
         std::move(respond)(std::move(job.reply));
         tell();

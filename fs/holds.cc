@@ -37,7 +37,7 @@ void Holds::open(const InodeRef& inode, bool bring_bytes, Patience patience, Rep
        reply = std::move(reply)](Result<Answer<OpenReply>> answer) mutable {
         if (!answer) return reply.fail(answer.error());
         inode->held = true;
-        known_.learn(*inode, (*answer)->attributes, epoch);
+        known_.learn(*inode, answer->reply, epoch);
         if (inode->server.version == (*answer)->attributes.version) {
           const OpenReply opened = answer->reply;
           auto owner = std::make_shared<const Buffer>(std::move(answer->bytes));

@@ -159,17 +159,25 @@ void Known::learn(Inode& inode, const Attributes& attributes, std::uint64_t sent
   }
 }
 
+/// A reply from while others changed the file, which tells what. False: it is to be judged alone.
+bool Known::learn_told(Inode& inode, const Attributes& attributes,
+                       const std::optional<Untold>& untold, std::uint64_t sent_epoch) {
+  const bool ordered = inode.told_at != Moment() || inode.epoch <= sent_epoch;
+  if (!untold || !ordered || !follows(inode) || !in_order(inode, attributes)) return false;
+  follow(inode, {untold->parts, attributes, untold->as_of});
+  return true;
+}
+
 Heard Known::learn(Inode& inode, const ReadReply& reply, std::uint64_t sent_epoch) {
-  const bool may_follow = inode.told_at != Moment() || inode.epoch <= sent_epoch;
-  if (reply.untold && may_follow && follows(inode) && in_order(inode, reply.attributes)) {
-    const auto& [as_of, parts] = *reply.untold;
-    const bool same = reply.attributes.version == inode.server.version;
-    if (!same || !parts.empty()) follow(inode, {parts, reply.attributes, as_of});
-    return Heard::same;
-  }
+  if (learn_told(inode, reply.attributes, reply.untold, sent_epoch)) return Heard::same;
   const Heard heard = hear(inode, reply.attributes, sent_epoch, parts_.time);
   if (heard == Heard::changed) content_changed(inode);
   return heard;
+}
+
+void Known::learn(Inode& inode, const OpenReply& reply, std::uint64_t sent_epoch) {
+  if (learn_told(inode, reply.attributes, reply.untold, sent_epoch)) return;
+  learn(inode, reply.attributes, sent_epoch);
 }
 
 InodeRef Known::learn(const Entry& entry, NodeNumber parent, const std::string& name,

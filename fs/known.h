@@ -58,8 +58,9 @@ class Known {
   /// tells it with the answer.
   std::uint64_t epoch() const { return epoch_; }
   void learn(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
-  /// The same of a read. `same`: what it brings may be kept.
+  /// The same of a read or an open. `same`: what it brings may be kept.
   Heard learn(Inode& inode, const ReadReply& reply, std::uint64_t sent_epoch);
+  void learn(Inode& inode, const OpenReply& reply, std::uint64_t sent_epoch);
   InodeRef learn(const Entry& entry, NodeNumber parent, const std::string& name,
                  std::uint64_t sent_epoch);
   /// `sent_epoch`: when its first page was asked for.
@@ -117,6 +118,8 @@ class Known {
   bool follows(const Inode& inode) const;
   static bool in_order(const Inode& inode, const Attributes& after);
   void follow(Inode& inode, const ContentChange& change);
+  bool learn_told(Inode& inode, const Attributes& attributes, const std::optional<Untold>& untold,
+                  std::uint64_t sent_epoch);
   /// The server has to tell us of every change since we last heard of it.
   bool told_of_changes(const Inode& inode) const { return told_since(inode, inode.validated); }
   /// The server would have told if it had changed since then.

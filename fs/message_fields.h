@@ -133,12 +133,18 @@ void fields(A& a, In<A, Open>& m) {
   a.number(m.tail_bytes, kMaxTransfer);
 }
 template <class A>
+void fields(A& a, In<A, Untold>& m) {
+  a.number(m.as_of.count);
+  fields(a, m.parts);
+}
+template <class A>
 void fields(A& a, In<A, OpenReply>& m) {
   fields(a, m.attributes);
   a.data(m.head, kMaxTransfer);
   a.number(m.head_zeros, kMaxOffset);
   a.number(m.tail_offset, kMaxOffset);
   a.data(m.tail, kMaxTransfer);
+  maybe(a, m.untold);
 }
 template <class A>
 void fields(A& a, In<A, Release>& m) {
@@ -149,11 +155,6 @@ void fields(A& a, In<A, Read>& m) {
   fields(a, m.node);
   a.number(m.offset);
   a.number(m.length, kMaxTransfer);
-}
-template <class A>
-void fields(A& a, In<A, Untold>& m) {
-  a.number(m.as_of.count);
-  fields(a, m.parts);
 }
 template <class A>
 void fields(A& a, In<A, ReadReply>& m) {

@@ -228,12 +228,15 @@ Buffer finish_read_reply(ReadReplyDraft draft, const ReadReply& reply) {
   writer.number(reply.zeros_before);
   writer.number(reply.zeros_after);
   wire::fields(writer, reply.attributes);
+  wire::maybe(writer, reply.untold);
   return std::move(draft.bytes);
 }
 
-void add_untold(Buffer& reply, const std::optional<Untold>& untold) {
+void add_untold(Buffer& reply, const Untold& untold) {
+  assert(reply.back() == 0);
+  reply.back() = 1;  // there is one
   wire::Writer writer(reply);
-  wire::maybe(writer, untold);
+  wire::fields(writer, untold);
 }
 
 // Every request and reply, once.

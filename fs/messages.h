@@ -123,12 +123,20 @@ struct StatFs {
 
 // ---- Opening and reading ------------------------------------------------------------------------
 
+/// Beside what the client was told, only these parts of the file may differ from what it was when
+/// the client heard of it last on this connection.
+struct Untold {
+  Moment as_of;  // or a little later
+  Spans parts;   // none: only attributes
+  bool operator==(const Untold&) const = default;
+};
 struct OpenReply {
   Attributes attributes;
   std::span<const std::uint8_t> head;
   std::uint64_t head_zeros = 0;  // bytes after it that are zero
   std::uint64_t tail_offset = 0;
   std::span<const std::uint8_t> tail;  // empty when head covers the file
+  std::optional<Untold> untold = std::nullopt;  // as of ReadReply
 };
 /// Checks that a regular file is there and can be opened, and optionally brings its head and tail
 /// in the same round trip. With `hold`, the file stays readable and writable for this client after
@@ -148,20 +156,14 @@ struct Release {
   NodeId node;
 };
 
-/// Beside what the client was told, only these parts of the file may differ from what it was when
-/// the client heard of it last on this connection.
-struct Untold {
-  Moment as_of;  // or a little later
-  Spans parts;
-  bool operator==(const Untold&) const = default;
-};
 struct ReadReply {
   Attributes attributes;
   bool end = false;  // what was asked reaches the end of the file
   std::span<const std::uint8_t> data;
   std::uint64_t zeros_before = 0;  // bytes from the offset to the data that are zero
   std::uint64_t zeros_after = 0;   // bytes after it; may go on beyond what was asked
-  std::optional<Untold> untold = std::nullopt;  // none: nobody can say
+  // None: the client was told of all that is known to have changed, or nobody can say.
+  std::optional<Untold> untold = std::nullopt;
 };
 /// Of what is asked, the reply tells all, or all up to the end of the file.
 struct Read {
@@ -346,8 +348,7 @@ template <class Reply>
 boost::system::result<Reply> decode_reply(std::span<const std::uint8_t> message);
 
 /// A ReadReply whose data part is filled in place: `bytes` ends in room for the data, which starts
-/// at `data_at`. Call finish_read_reply with the reply, whose data lies in that room, and then
-/// add_untold, once, for its last field.
+/// at `data_at`. Call finish_read_reply with the reply, whose data lies in that room.
 struct ReadReplyDraft {
   Buffer bytes;
   std::size_t data_at = 0;
@@ -355,7 +356,8 @@ struct ReadReplyDraft {
 };
 ReadReplyDraft begin_read_reply(std::uint32_t length);
 Buffer finish_read_reply(ReadReplyDraft draft, const ReadReply& reply);
-void add_untold(Buffer& reply, const std::optional<Untold>& untold);
+/// To an encoded ReadReply or OpenReply that has none.
+void add_untold(Buffer& reply, const Untold& untold);
 
 /// The operation a message begins with, for logs and statistics; "?" if unknown.
 const char* operation_name(std::span<const std::uint8_t> message);

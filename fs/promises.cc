@@ -111,10 +111,12 @@ std::optional<Untold> Promises::untold(const ClientTag& client, const NodeId& no
   const Listener& listener = found->second;
   const auto& unanswered = listener.unanswered;
   if (listener.everything || (unanswered && unanswered->everything)) return std::nullopt;
-  std::optional<Spans> all = Spans();
-  const auto add = [&all](const std::optional<Spans>& spans) {
-    if (!spans) all.reset();
-    if (all) all->add(*spans);
+  Untold all{{asked}, {}};
+  bool any = false, certain = true;
+  const auto add = [&](const std::optional<Spans>& spans) {
+    any = true;
+    certain = certain && spans;
+    if (spans) all.parts.add(*spans);
   };
   if (const auto waits = listener.waiting_by_place.find({tag, ""});
       waits != listener.waiting_by_place.end()) {
@@ -126,8 +128,8 @@ std::optional<Untold> Promises::untold(const ClientTag& client, const NodeId& no
     }
   }
   if (const auto now = changing_.find(tag); now != changing_.end()) add(now->second);
-  if (!all) return std::nullopt;
-  return Untold{{asked}, *all};
+  if (!any || !certain) return std::nullopt;
+  return all;
 }
 
 void Promises::changed_everything() {

@@ -49,7 +49,7 @@ class Promises {
   void changing(const NodeId& node, const std::optional<Spans>& spans);
   void settled(const NodeId& node);
   /// What of a file's content, as it was at `asked` or later, others have changed, or are changing,
-  /// that the client may not know yet. None: nobody can say, or the client was promised nothing.
+  /// that the client may not know yet. None: nothing, or nobody can say.
   std::optional<Untold> untold(const ClientTag& client, const NodeId& node,
                                std::uint64_t asked) const;
 

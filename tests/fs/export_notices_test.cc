@@ -87,8 +87,7 @@ TEST_CASE("a new mode or name of a file is told as a change of none of its conte
 TEST_CASE("a reader hears which parts others have changed that he may not have been told of") {
   Studio studio;
   const Read all{studio.clip, 0, 100};
-  CHECK_FALSE(studio.ben.call(all)->untold);  // nothing was promised before
-  CHECK(studio.ben.call(all)->untold->parts == Spans());
+  CHECK_FALSE(studio.ben.call(all)->untold);
   studio.server->answers_notices = false;
   REQUIRE(studio.anna.call(studio.anna.write(studio.clip, 1, 0, 0, "FR")).has_value());
   CHECK(studio.ben.call(all)->untold->parts == Spans(0, 2));
@@ -96,6 +95,7 @@ TEST_CASE("a reader hears which parts others have changed that he may not have b
   auto both = Spans(0, 2);
   both.add(4, 6);
   CHECK(studio.ben.call(all)->untold->parts == both);
+  CHECK(studio.ben.call(Open{studio.clip, false, 100, 0})->untold->parts == both);
 }
 
 TEST_CASE("a new name, a rename and a removal are told with the folder and the name") {

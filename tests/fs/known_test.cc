@@ -178,6 +178,19 @@ TEST_CASE("a reply that overtakes the notice tells which parts are not what they
     CHECK(story.file->server.version == Version{2});
     CHECK(story.fetched() == 1000);
   }
+  SECTION("not even those in which only attributes have changed") {
+    reply.untold = Untold{{2}, {}};
+    CHECK(story.known.learn(*story.file, reply, story.known.epoch()) == Heard::same);
+    CHECK(story.fetched() == 0);
+  }
+  SECTION("as does a reply to Open") {
+    OpenReply opened;
+    opened.attributes = reply.attributes;
+    opened.untold = Untold{{2}, {1000, 2000}};
+    story.known.learn(*story.file, opened, story.known.epoch());
+    CHECK(story.file->server.version == Version{2});
+    CHECK(story.fetched() == 1000);
+  }
   SECTION("or cannot, and then nothing stays") {
     CHECK(story.known.learn(*story.file, reply, story.known.epoch()) == Heard::changed);
     CHECK(story.fetched() == Recording::kSize);

@@ -247,6 +247,7 @@ TEST_CASE("a read reply that was filled in place is an ordinary one, also when s
     std::copy(kData.begin(), kData.end(), data.begin());
     Buffer bytes =
         finish_read_reply(std::move(draft), ReadReply{attributes(), true, data, zeros, 9});
+    CHECK(bytes == encode_reply(ReadReply{attributes(), true, kData, zeros, 9}));
     const Untold untold{{7}, {4096, 8192}};
     add_untold(bytes, untold);
     CHECK(bytes == encode_reply(ReadReply{attributes(), true, kData, zeros, 9, untold}));
