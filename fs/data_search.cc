@@ -52,15 +52,15 @@ bool DataSearch::Walk::in_base(std::uint64_t end) {
   const std::uint64_t limit = std::min({end, known.known_to, inode->server.size});
   auto range =
       std::upper_bound(known.ranges.begin(), known.ranges.end(), at,
-                       [](std::uint64_t value, const DataRange& r) { return value < r.end; });
+                       [](std::uint64_t value, const Span& r) { return value < r.to; });
   while (at < limit) {
-    const bool here = range != known.ranges.end() && range->begin <= at;
+    const bool here = range != known.ranges.end() && range->from <= at;
     if (here == data) return true;
     if (here) {
-      at = std::min(limit, range->end);
+      at = std::min(limit, range->to);
       ++range;
     } else {
-      at = range == known.ranges.end() ? limit : std::min(limit, range->begin);
+      at = range == known.ranges.end() ? limit : std::min(limit, range->from);
     }
   }
   if (at >= inode->server.size && at < end) {  // past its end, zeros

@@ -73,7 +73,7 @@ class Export {
   using Attached = absl::AnyInvocable<void(Buffer reply, std::optional<NodeId> root) &&>;
   void attach(const ClientTag& client, const Attach& request, bool read_only,
               transport::TimePoint now, Attached done);
-  /// The client's connection is gone; its lease runs from now.
+  /// The client's connection is gone; its lease runs from when it was last heard.
   void detached(const ClientTag& client, transport::TimePoint last_heard,
                 transport::TimePoint now);
   /// Answers any request but Attach and Measure. `body` is what `request` was decoded from: views

@@ -88,17 +88,17 @@ struct Written {
 /// The parts of the file in which a run changes what was there; what it adds behind the end shows
 /// in the size. None: there are changes that cannot be told so.
 std::optional<Spans> parts_changed(const std::vector<QueuedOperation>& run) {
-  Spans spans;
+  Spans parts;
   for (const auto& [position, request, body, respond] : run) {
     if (const auto* write = std::get_if<Write>(&request)) {
-      spans.add(write->offset, write->offset + write->data.size());
+      parts.add(write->offset, write->offset + write->data.size());
     } else if (const auto* set = std::get_if<SetAttributes>(&request)) {
       if (set->size) return std::nullopt;
     } else if (!std::holds_alternative<Append>(request)) {
       return std::nullopt;
     }
   }
-  return spans;
+  return parts;
 }
 
 void apply_run(const Store& store, Job& job, const std::vector<QueuedOperation>& run,

@@ -47,11 +47,6 @@ void fields(A& a, In<A, Allocate>& m) {
   a.number(m.length);
 }
 template <class A>
-void fields(A& a, In<A, DataRange>& m) {
-  a.number(m.begin);
-  a.number(m.end);
-}
-template <class A>
 void fields(A& a, In<A, DataRanges>& m) {
   fields(a, m.node);
   a.number(m.offset);
@@ -65,9 +60,9 @@ void fields(A& a, In<A, DataRangesReply>& m) {
   list(a, m.ranges, kSmallestRange);
   if constexpr (A::kReads) {
     std::uint64_t end = 0;
-    for (const DataRange& range : m.ranges) {
-      if (range.begin < end || range.end < range.begin || range.end > kMaxOffset) a.fail();
-      end = range.end;
+    for (const Span& range : m.ranges) {
+      if (range.from < end || range.to < range.from || range.to > kMaxOffset) a.fail();
+      end = range.to;
     }
   }
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fs/message_types.h"
+#include "fs/spans.h"
 
 namespace rushfs::fs {
 
@@ -69,15 +70,11 @@ struct Allocate {
   std::uint64_t length = 0;
 };
 
-struct DataRange {
-  std::uint64_t begin = 0, end = 0;
-  bool operator==(const DataRange&) const = default;
-};
 inline constexpr std::uint32_t kMaxDataRanges = 16'384;
 struct DataRangesReply {
   Attributes attributes;
   std::uint64_t known_to = 0;  // between the ranges, up to here, are holes; what follows is unknown
-  std::vector<DataRange> ranges;
+  std::vector<Span> ranges;
 };
 /// Where a file has data, from `offset` on: at most `count` ranges.
 struct DataRanges {

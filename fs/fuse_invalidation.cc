@@ -13,7 +13,7 @@ namespace {
 void notify(fuse_session* session, NodeNumber number, const Spans& pages) {
   constexpr off_t kNoPages = -1, kToTheEnd = 0;
   if (pages.empty()) fuse_lowlevel_notify_inval_inode(session, number.value, kNoPages, 0);
-  for (const Span& part : pages) {
+  for (const Span& part : pages.list()) {
     const bool to_the_end = part.to > kMaxOffset;
     fuse_lowlevel_notify_inval_inode(
         session, number.value, static_cast<off_t>(part.from),

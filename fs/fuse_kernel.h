@@ -16,6 +16,7 @@
 
 #include "fs/asio_loop.h"
 #include "fs/fuse_session.h"
+#include "fs/spans.h"
 
 namespace rushfs::fs {
 

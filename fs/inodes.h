@@ -66,7 +66,7 @@ struct KnownXattrs {
 struct KnownRanges {
   Version version;
   std::uint64_t from = 0, known_to = 0;
-  std::vector<DataRange> ranges;
+  std::vector<Span> ranges;
 };
 
 /// A folder, and a name in it.

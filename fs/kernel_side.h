@@ -9,6 +9,7 @@
 
 #include "fs/inodes.h"
 #include "fs/remote_event.h"
+#include "fs/spans.h"
 
 namespace rushfs::fs {
 

@@ -77,7 +77,7 @@ bool Known::in_order(const Inode& inode, const Attributes& after) {
 void Known::follow(Inode& inode, const ContentChange& change) {
   const Attributes before = inode.server;
   hear_told(inode, change.after, change.when, parts_.time);
-  Spans parts = change.spans;
+  Spans parts = change.parts;
   parts.add(std::min(before.size, inode.server.size), std::max(before.size, inode.server.size));
   // The version need not tell: two changes within a tick of the server's clock may have the same.
   inode.xattrs.reset();

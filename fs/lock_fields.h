@@ -46,8 +46,8 @@ void fields(A& a, In<A, CancelLock>& m) {
 
 template <class A>
 void fields(A& a, In<A, ContentChange>& m) {
-  a.number(m.when.count);
-  fields(a, m.spans);
+  fields(a, m.when);
+  fields(a, m.parts);
   fields(a, m.after);
 }
 template <class A>

@@ -134,7 +134,7 @@ void fields(A& a, In<A, Open>& m) {
 }
 template <class A>
 void fields(A& a, In<A, Untold>& m) {
-  a.number(m.as_of.count);
+  fields(a, m.as_of);
   fields(a, m.parts);
 }
 template <class A>

@@ -201,12 +201,10 @@ const char* operation_name(std::span<const std::uint8_t> message) {
   return message.empty() || message[0] >= kNames.size() ? kNames[0] : kNames[message[0]];
 }
 
-// Room for it spares a copy of the data.
-constexpr std::size_t kMostBehindData = 512;
-
 ReadReplyDraft begin_read_reply(std::uint32_t length) {
   ReadReplyDraft draft;
   draft.data_at = 1 + 1 + 4;  // status, end, length
+  constexpr std::size_t kMostBehindData = 512;  // with room for it nothing is copied
   draft.bytes.reserve(draft.data_at + length + kMostBehindData);
   draft.bytes.resize(draft.data_at + length);
   return draft;

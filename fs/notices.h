@@ -29,7 +29,7 @@ NodeTag tag_of(const NodeId& node);
 
 /// A change of a file that leaves all but some of its bytes as they were.
 struct ContentChange {
-  Spans spans;
+  Spans parts;
   Attributes after;
   Moment when;
   bool operator==(const ContentChange&) const = default;

@@ -91,25 +91,26 @@ void fields(A& a, In<A, QueuePosition>& m) {
   a.number(m.floor);
 }
 template <class A>
+void fields(A& a, In<A, Moment>& m) {
+  a.number(m.count);
+}
+template <class A>
+void fields(A& a, In<A, Span>& m) {
+  a.number(m.from);
+  a.number(m.to);
+}
+template <class A>
 void fields(A& a, In<A, Spans>& m) {
-  std::uint64_t count = m.size();
+  std::vector<Span> spans = m.list();
+  std::uint64_t count = spans.size();
   a.number(count, Spans::kMost);
-  if constexpr (A::kReads) {
-    std::uint64_t before = 0;
-    for (std::uint64_t i = 0; i < count && a.ok(); ++i) {
-      Span span;
-      a.number(span.from);
-      a.number(span.to);
-      if (span.from >= span.to || (i > 0 && span.from <= before)) return a.fail();
-      m.add(span.from, span.to);
-      before = span.to;
-    }
-  } else {
-    for (const Span& span : m) {
-      a.number(span.from);
-      a.number(span.to);
-    }
+  spans.resize(count);
+  for (Span& span : spans) {
+    fields(a, span);
+    if (A::kReads && span.from >= span.to) a.fail();
+    if constexpr (A::kReads) m.add(span.from, span.to);
   }
+  if (A::kReads && a.ok() && m.list() != spans) a.fail();  // touching, or not in order
 }
 template <class A, class M>
 void maybe(A& a, M& part) {

@@ -8,9 +8,9 @@ namespace {
 /// Changes remembered for questions under way, in each of two generations.
 constexpr std::size_t kMaxRecent = 32768;
 
-std::optional<Spans> spans_of(const NoticedChange& change) {
+std::optional<Spans> parts_of(const NoticedChange& change) {
   if (!change.content) return std::nullopt;
-  return change.content->spans;
+  return change.content->parts;
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ void Promises::add(Listener& listener, const NoticedChange& change) {
   if (waits == nullptr) {
     waits = &listener.waiting.emplace_back(change);
   } else if (waits->content && change.content) {
-    waits->content->spans.add(change.content->spans);
+    waits->content->parts.add(change.content->parts);
     waits->content->after = change.content->after;
     waits->content->when = change.content->when;
   } else {
@@ -81,9 +81,9 @@ void Promises::changed(const NodeId& node, const std::optional<ClientTag>& by,
   tell({tag_of(node), name, std::nullopt}, by);
 }
 
-void Promises::changed(const NodeId& node, const ClientTag& by, const Spans& spans,
+void Promises::changed(const NodeId& node, const ClientTag& by, const Spans& parts,
                        const Attributes& after) {
-  tell({tag_of(node), "", ContentChange{spans, after, {}}}, by);
+  tell({tag_of(node), "", ContentChange{parts, after, {}}}, by);
 }
 
 void Promises::tell(NoticedChange change, const std::optional<ClientTag>& by) {
@@ -97,8 +97,8 @@ void Promises::tell(NoticedChange change, const std::optional<ClientTag>& by) {
   }
 }
 
-void Promises::changing(const NodeId& node, const std::optional<Spans>& spans) {
-  changing_[tag_of(node)] = spans;
+void Promises::changing(const NodeId& node, const std::optional<Spans>& parts) {
+  changing_[tag_of(node)] = parts;
 }
 
 void Promises::settled(const NodeId& node) { changing_.erase(tag_of(node)); }
@@ -113,14 +113,14 @@ std::optional<Untold> Promises::untold(const ClientTag& client, const NodeId& no
   if (listener.everything || (unanswered && unanswered->everything)) return std::nullopt;
   Untold all{{asked}, {}};
   bool any = false, certain = true;
-  const auto add = [&](const std::optional<Spans>& spans) {
+  const auto add = [&](const std::optional<Spans>& parts) {
     any = true;
-    certain = certain && spans;
-    if (spans) all.parts.add(*spans);
+    certain = certain && parts;
+    if (parts) all.parts.add(*parts);
   };
   if (const auto waits = listener.waiting_by_place.find({tag, ""});
       waits != listener.waiting_by_place.end()) {
-    add(spans_of(*waits->second));
+    add(parts_of(*waits->second));
   }
   if (unanswered) {
     if (const auto sent = unanswered->contents.find(tag); sent != unanswered->contents.end()) {
@@ -154,7 +154,7 @@ std::vector<Promises::Due> Promises::due() {
     }
     Sent sent{notice.everything, {}};
     for (const NoticedChange& change : notice.changes) {
-      if (change.name.empty()) sent.contents[change.node] = spans_of(change);
+      if (change.name.empty()) sent.contents[change.node] = parts_of(change);
     }
     listener.unanswered = std::move(sent);
     ++listener.notices;

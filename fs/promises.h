@@ -17,6 +17,7 @@
 
 #include "fs/export.h"
 #include "fs/notices.h"
+#include "fs/spans.h"
 
 namespace rushfs::fs {
 
@@ -39,14 +40,14 @@ class Promises {
   void changed(const NodeId& node, const std::optional<ClientTag>& by,
                const std::string& name = "");
   /// The same of a file that is as it was but for some parts, and its attributes.
-  void changed(const NodeId& node, const ClientTag& by, const Spans& spans,
+  void changed(const NodeId& node, const ClientTag& by, const Spans& parts,
                const Attributes& after);
   /// Nobody can say what has changed.
   void changed_everything();
 
   /// The node is being changed from now on until settled(), by one at a time: who looks at it
   /// meanwhile may see some of it. None: not only in some parts.
-  void changing(const NodeId& node, const std::optional<Spans>& spans);
+  void changing(const NodeId& node, const std::optional<Spans>& parts);
   void settled(const NodeId& node);
   /// What of a file's content, as it was at `asked` or later, others have changed, or are changing,
   /// that the client may not know yet. None: nothing, or nobody can say.

@@ -19,6 +19,7 @@
 #include "fs/mount_status.h"
 #include "fs/prefetcher.h"
 #include "fs/reply.h"
+#include "fs/spans.h"
 
 namespace rushfs::fs {
 

@@ -198,7 +198,7 @@ void Reader::drop(Inode& inode, const Span& part) {
 }
 
 void Reader::changed(Inode& inode, Version before, const Spans& parts) {
-  for (const Span& part : parts) drop(inode, part);
+  for (const Span& part : parts.list()) drop(inode, part);
   if (before == inode.server.version) return;
   parts_.blocks_loop.run([&cache = parts_.blocks, node = inode.node, before,
                           after = inode.server.version] {

@@ -1,7 +1,5 @@
 #include "fs/spans.h"
 
-#include <algorithm>
-#include <iterator>
 #include <limits>
 
 namespace rushfs::fs {
@@ -10,28 +8,25 @@ Spans Spans::everything() { return {0, std::numeric_limits<std::uint64_t>::max()
 
 void Spans::add(std::uint64_t from, std::uint64_t to) {
   if (from >= to) return;
-  const auto first = std::ranges::lower_bound(spans_, from, {}, &Span::to);
-  const auto last = std::ranges::upper_bound(spans_, to, {}, &Span::from);
-  if (first != last) {
-    from = std::min(from, first->from);
-    to = std::max(to, std::prev(last)->to);
+  ranges_.add(from, to - 1);
+  const auto ranges = ranges_.ranges();
+  if (ranges.size() <= kMost) return;
+  const auto gap = [&](std::size_t i) { return ranges[i + 1].first - ranges[i].last; };
+  std::size_t closest = 0;
+  for (std::size_t i = 1; i + 1 < ranges.size(); ++i) {
+    if (gap(i) < gap(closest)) closest = i;
   }
-  spans_.insert(spans_.erase(first, last), {from, to});
-  if (spans_.size() > kMost) join_closest();
+  ranges_.add(ranges[closest].last, ranges[closest + 1].first);
 }
 
 void Spans::add(const Spans& more) {
-  for (const Span& span : more) add(span.from, span.to);
+  for (const Span& span : more.list()) add(span.from, span.to);
 }
 
-void Spans::join_closest() {
-  const auto gap = [](auto span) { return std::next(span)->from - span->to; };
-  auto closest = spans_.begin();
-  for (auto span = closest; std::next(span) != spans_.end(); ++span) {
-    if (gap(span) < gap(closest)) closest = span;
-  }
-  closest->to = std::next(closest)->to;
-  spans_.erase(std::next(closest));
+std::vector<Span> Spans::list() const {
+  std::vector<Span> spans;
+  for (const auto& range : ranges_.ranges()) spans.push_back({range.first, range.last + 1});
+  return spans;
 }
 
 }  // namespace rushfs::fs

@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "transport/range_set.h"
+
 namespace rushfs::fs {
 
-/// The bytes from `from` to before `to`.
+/// The bytes of a file from `from` to before `to`.
 struct Span {
   std::uint64_t from = 0, to = 0;
   bool operator==(const Span&) const = default;
@@ -31,17 +33,13 @@ class Spans {
   void add(std::uint64_t from, std::uint64_t to);
   void add(const Spans& more);
 
-  bool empty() const { return spans_.empty(); }
+  bool empty() const { return ranges_.empty(); }
   /// In order; they neither touch nor overlap.
-  auto begin() const { return spans_.begin(); }
-  auto end() const { return spans_.end(); }
-  std::size_t size() const { return spans_.size(); }
-  bool operator==(const Spans&) const = default;
+  std::vector<Span> list() const;
+  bool operator==(const Spans& other) const { return list() == other.list(); }
 
  private:
-  void join_closest();
-
-  std::vector<Span> spans_;
+  transport::RangeSet ranges_{kMost + 1};  // one more until two are joined
 };
 
 }  // namespace rushfs::fs

@@ -226,9 +226,7 @@ void Server::on_event(transport::DriverEvent event) {
     spdlog::info("A client left: {} (code {})", closed->reason.text,
                  static_cast<int>(closed->reason.code));
     clients_.closed(event.connection);
-    const bool silent = closed->reason.code == transport::CloseCode::idle_timeout;
-    const auto last_heard = silent ? now - transport::EndpointConfig().idle_timeout : now;
-    sessions_->on_closed(event.connection, last_heard, now);
+    sessions_->on_closed(event.connection, closed->last_heard, now);
   }
 }
 

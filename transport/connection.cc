@@ -241,7 +241,7 @@ std::optional<EventBody> Connection::poll(TimePoint now) {
     if (auto event = exchange_->poll(now)) return event;
   }
   if (closed_news_) {
-    Closed closed{std::move(*closed_news_)};
+    Closed closed{std::move(*closed_news_), last_heard_};
     closed_news_.reset();
     return closed;
   }

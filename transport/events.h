@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "transport/message.h"
+#include "transport/units.h"
 
 namespace rushfs::transport {
 
@@ -22,6 +23,7 @@ struct RequestCancelled {  // the requester no longer wants the reply
 };
 struct Closed {  // the last event of its connection
   CloseReason reason;
+  TimePoint last_heard{};  // of the peer
 };
 using EventBody = std::variant<Connected, RequestArrived, ReplyArrived, RequestCancelled, Closed>;
 

@@ -93,7 +93,7 @@ TEST_CASE("holes are punched, told of, and stay holes") {
   auto ranges = studio.anna.call(DataRanges{clip, 0, 10});
   CHECK(ranges->known_to == 1 << 20);
   CHECK(ranges->ranges ==
-        std::vector<DataRange>{{0, 4096}, {4096 + (512 << 10), 1 << 20}});
+        std::vector<Span>{{0, 4096}, {4096 + (512 << 10), 1 << 20}});
   auto first = studio.anna.call(DataRanges{clip, 0, 1});
   CHECK(first->known_to == 4096);
   CHECK(studio.content("clip").substr(4095, 3) == std::string("x\0\0", 3));

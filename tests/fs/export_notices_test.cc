@@ -47,7 +47,7 @@ TEST_CASE("of a write its parts and what it made of the file are told, of a trun
   const auto noticed = studio.ben.noticed();
   REQUIRE(noticed.size() == 1);
   REQUIRE(noticed[0].content);
-  CHECK(noticed[0].content->spans == Spans(2, 15));
+  CHECK(noticed[0].content->parts == Spans(2, 15));
   CHECK(noticed[0].content->after == studio.ben.call(GetAttributes{studio.clip})->attributes);
   SetAttributes truncate;
   truncate.order = QueuePosition{2, 1, 0};
@@ -64,7 +64,7 @@ TEST_CASE("a new mode or name of a file is told as a change of none of its conte
     const auto now = studio.anna.call(GetAttributes{studio.clip})->attributes;
     return std::ranges::any_of(studio.ben.noticed(), [&](const NoticedChange& change) {
       return change.node == tag_of(studio.clip) && change.content &&
-             change.content->spans.empty() && change.content->after == now;
+             change.content->parts.empty() && change.content->after == now;
     });
   };
   SetAttributes readable;

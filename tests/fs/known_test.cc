@@ -119,8 +119,8 @@ struct Recording : Story {
     out.ctime.nanoseconds += static_cast<std::uint32_t>(version);
     return out;
   }
-  void notice_of(const Spans& spans, std::uint64_t version, std::uint64_t size) {
-    const ContentChange content{spans, attributes(version, size), {version}};
+  void notice_of(const Spans& written, std::uint64_t version, std::uint64_t size) {
+    const ContentChange content{written, attributes(version, size), {version}};
     known.noticed(Notice{false, {{tag_of(file->node), "", content}}});
   }
   /// How much of the file is fetched by who reads all of it.

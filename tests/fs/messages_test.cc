@@ -217,7 +217,7 @@ TEST_CASE("what a server calls a name and leads out of the folder is malformed")
 }
 
 TEST_CASE("ranges of data that are not in order, and a tail beyond all files, are malformed") {
-  const auto ranges = [](std::vector<DataRange> all) {
+  const auto ranges = [](std::vector<Span> all) {
     return decode_reply<DataRangesReply>(encode_reply(DataRangesReply{attributes(), 99, all}))
         .has_value();
   };

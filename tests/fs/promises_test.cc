@@ -124,7 +124,7 @@ TEST_CASE("of a file that is written to, the parts are told, together and with i
   room.promises.changed(clip, anna, {0, 10}, long_as(100));
   room.promises.changed(clip, anna, {100, 120}, long_as(120));
   ContentChange both{{0, 10}, long_as(120), {2}};
-  both.spans.add(100, 120);
+  both.parts.add(100, 120);
   CHECK(room.due(ben) == std::vector<NoticedChange>{{tag_of(clip), "", both}});
 }
 

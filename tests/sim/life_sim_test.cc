@@ -108,6 +108,7 @@ TEST_CASE("both ends notice a peer that is gone after the idle timeout") {
   Scene scene(15, {.delay = 50ms});
   scene.world.run_for(200s);  // keep-alives keep a quiet connection
   REQUIRE_FALSE(scene.requester->closed());
+  const auto silent = scene.world.now();
   scene.world.link(scene.client, scene.server).config.loss = 1;
   scene.world.link(scene.server, scene.client).config.loss = 1;
   scene.world.run_for(31s);
@@ -115,6 +116,8 @@ TEST_CASE("both ends notice a peer that is gone after the idle timeout") {
   CHECK(scene.requester->closed()->code == CloseCode::idle_timeout);
   REQUIRE(scene.responder.closed);
   CHECK(scene.responder.closed->code == CloseCode::idle_timeout);
+  CHECK(scene.responder.last_heard <= silent + 50ms);  // what was under way
+  CHECK(scene.responder.last_heard > silent - 11s);    // a keep-alive
 }
 
 TEST_CASE("an orderly close reaches the other side with its reason") {

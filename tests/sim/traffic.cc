@@ -43,6 +43,7 @@ Responder::Responder(World& world, Node& node) : world_(world), node_(node) {
       ++connected;
     } else if (auto* end = std::get_if<Closed>(&event.body)) {
       closed = end->reason;
+      last_heard = end->last_heard;
     }
   };
 }

@@ -29,6 +29,7 @@ class Responder {
   std::uint64_t bytes = 0;
   std::uint64_t connected = 0;
   std::optional<CloseReason> closed;
+  TimePoint last_heard{};  // of who is gone
   std::optional<ConnectionHandle> last_connection;
 
  private:
