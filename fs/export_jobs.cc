@@ -91,6 +91,7 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
                               });
           }
         }
+        look_at_disk();  // a reply that shows a change does not overtake the news of it
         std::move(done)(*job);
       });
 }

@@ -158,6 +158,19 @@ TEST_CASE("what a program on the server's machine changes is told, what the serv
   CHECK(studio.ben.noticed().empty());
 }
 
+TEST_CASE("an answer that shows what a program on the server's machine did comes after the news") {
+  Studio studio;
+  if (!studio.server->exported().disk_descriptor()) return;  // not privileged to see it
+  const pid_t child = fork();
+  if (child == 0) {
+    std::filesystem::rename(studio.exported / "clip", studio.exported / "cut");
+    _exit(0);
+  }
+  waitpid(child, nullptr, 0);
+  studio.ben.lookup("cut");
+  CHECK(studio.told(studio.ben, studio.ben.root, "clip"));
+}
+
 TEST_CASE("an answer given again comes with news of what it tells of") {
   Studio studio;
   const auto create = studio.anna.create("take");

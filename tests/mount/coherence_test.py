@@ -65,7 +65,7 @@ class CoherenceTest(harness.TestCase):
             self.soon(lambda: os.pread(opened.fileno(), 4, 0) == b"2222", "the new content")
         (self.server.folder / "clip").rename(self.server.folder / "cut")
         self.soon(lambda: os.listdir(self.ben.folder) == ["cut"], "the rename")
-        self.assertFalse((self.ben.folder / "clip").exists())
+        self.soon(lambda: not (self.ben.folder / "clip").exists(), "the old name is gone")
         self.assertEqual((self.ben.folder / "cut").read_bytes(), b"2" * 8192)
 
     def test_what_is_known_costs_no_round_trip(self):
