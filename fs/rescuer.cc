@@ -59,7 +59,9 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
   void begin() {
     path = with.known_.inodes().path(*inode);
     if (copy) return copy_piece();
-    target->prepare([self = shared_from_this()](Result<ConflictFile::Content> has) {
+    target->prepare([weak = weak_from_this()](Result<ConflictFile::Content> has) {
+      const auto self = weak.lock();  // the target is ours: it must not keep us
+      if (!self) return;
       if (!has) return self->failed(has.error());
       self->copy = self->target->file();
       *has == ConflictFile::Content::none ? self->start() : self->start_again();
