@@ -147,7 +147,8 @@ class GrowingTest(harness.TestCase):
             self.assertEqual(self.read_all(reader, len(local)), local)
         fetched = self.received(two) - before
         print(f"{fetched / MiB:.1f} MiB fetched")
-        self.assertLess(fetched, 1.25 * len(local))
+        # A reader slower than the recording meets more news of what it is just fetching.
+        self.assertLess(fetched, (1.5 if os.environ.get("RUSHFS_SANITIZE") else 1.25) * len(local))
 
     def read_all(self, reader, until):
         content = bytearray()
