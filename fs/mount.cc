@@ -138,6 +138,7 @@ Mount::Implementation::Implementation(MountConfig config)
       std::move(session_config), carrier_, time_, system_random,
       [this](const AttachReply& reply, bool restarted) { attached(reply, restarted); });
   session->on_notice([this](const Notice& notice) { volume->noticed(notice); });
+  session->on_due([this] { arm(); });
   carrier_.attach(*driver, *session);
   volume = std::make_unique<Volume>(
       ClientParts{*session, blocks_loop_, blocks_, queue_loop_, queue_, time_},
@@ -196,11 +197,8 @@ void Mount::Implementation::on_event(transport::DriverEvent event) {
   if (finished_) return;
   const bool answer = std::holds_alternative<transport::CallAnswered>(event.body);
   carrier_.on_event(std::move(event));
-  if (!answer) {
-    arm();
-  } else if (time_.now >= next_path_) {
-    ask_path();
-  }
+  if (!answer) return arm();
+  if (time_.now >= next_path_) ask_path();
 }
 
 void Mount::Implementation::ask_path() {

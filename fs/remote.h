@@ -36,8 +36,8 @@ struct CallId {
 
 /// How long a call may go without an answer.
 enum class Patience : std::uint8_t {
-  prompt,   // a program waits: ETIMEDOUT after the mount's timeout; when a call has waited so long
-            // in vain, as a glance until the server is heard of again
+  prompt,   // a program waits: ETIMEDOUT after the mount's timeout; when somebody has waited so
+            // long in vain, at once for a second, and then as a glance until the server is heard of
   glance,   // an older answer is at hand, or a late one is of no use: ETIMEDOUT after kGlance, or
             // when the link is found dead
   patient,  // nobody waits: repeated over every reconnection until answered

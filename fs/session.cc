@@ -32,6 +32,10 @@ constexpr transport::Duration kGrace = 3s;
 /// that follow an attach.
 constexpr transport::Duration kLongestSilence = 14s;
 
+/// Questions that follow each other so closely may be one operation of a program: a path is looked
+/// up name by name, and the kernel asks again for what it could not read.
+constexpr transport::Duration kSameOperation = 1s;
+
 constexpr std::uint64_t kAttachToken = 0;  // calls count from 1
 
 bool needs_a_person(transport::CloseCode code) {
@@ -179,21 +183,27 @@ CallId Session::call(Priority priority, Patience patience, Buffer request, Reply
                      std::uint64_t number) {
   const CallId id{next_call_++};
   if (pending_.empty()) waiting_since_ = time_.now;
-  auto& pending =
-      pending_.emplace(id, Pending{priority, std::move(request), std::move(handler), number, false})
-          .first->second;
-  if (state_ == State::stopped) {
-    due_.push_front({time_.now, id});
-  } else if (patience == Patience::prompt && !silent_) {
-    due_.push_back({time_.now + config_.timeout, id});
-  } else if (patience != Patience::patient) {
-    // One operation waited for the timeout; those after it need not find out again.
-    glances_.push_back({time_.now + std::min<transport::Duration>(config_.timeout, kGlance), id});
+  auto& pending = pending_
+                      .emplace(id, Pending{priority, patience, std::move(request),
+                                           std::move(handler), number, false})
+                      .first->second;
+  if (patience != Patience::patient) wait_for(id, patience);
+  if (state_ == State::stopped || (patience != Patience::patient && hopeless())) {
+    hopeless_.push_back(id);
+    on_due_();
   }
   if (patience != Patience::patient && priority != Priority::ahead) ++waits_;
   if (state_ == State::ready) send(id, pending);
   return id;
 }
+
+void Session::wait_for(CallId id, Patience patience) {
+  if (askers_++ == 0 && time_.now - asked_until_ > kSameOperation) asked_since_ = time_.now;
+  (patience == Patience::prompt ? prompt_ : glances_).push_back({time_.now, id});
+}
+
+/// One operation has waited for the timeout; those right after it need not find out again.
+bool Session::hopeless() const { return silent_ && time_.now - in_vain_ < kSameOperation; }
 
 void Session::send(CallId id, Pending& pending) {
   pending.sent = true;
@@ -229,6 +239,10 @@ void Session::answered(std::uint64_t token, Buffer body) {
 
 void Session::finish(std::map<CallId, Pending>::iterator found, Result<Buffer> result) {
   auto handler = std::move(found->second.handler);
+  if (found->second.patience != Patience::patient) {
+    --askers_;
+    asked_until_ = time_.now;
+  }
   if (found->second.number != 0) unanswered_numbers_.erase(found->second.number);
   pending_.erase(found);
   std::move(handler)(std::move(result));
@@ -250,9 +264,22 @@ void Session::asked(transport::RequestId id, Buffer body) {
 transport::TimePoint Session::deadline() const {
   auto when = time_.now + kHeartbeat;
   if (state_ == State::waiting || state_ == State::attaching) when = std::min(when, next_attempt_);
-  if (!due_.empty()) when = std::min(when, due_.front().when);
-  if (!glances_.empty()) when = std::min(when, glances_.front().when);
+  if (!hopeless_.empty()) when = time_.now;
+  if (askers_ > 0 && !silent_) when = std::min(when, silent_at());
+  if (!prompt_.empty()) {
+    when = std::min(when, prompt_.front().since + (silent_ ? glance() : config_.timeout));
+  }
+  if (!glances_.empty()) when = std::min(when, glances_.front().since + glance());
   return when;
+}
+
+/// When the timeout is over for who has waited longest, if nothing is heard.
+transport::TimePoint Session::silent_at() const {
+  return std::max(last_heard_, asked_since_) + config_.timeout;
+}
+
+transport::Duration Session::glance() const {
+  return std::min<transport::Duration>(config_.timeout, kGlance);
 }
 
 void Session::expire(CallId id) {
@@ -262,18 +289,22 @@ void Session::expire(CallId id) {
   finish(found, errno_code(state_ == State::stopped ? ENOTCONN : ETIMEDOUT));
 }
 
+void Session::end_wait(std::deque<Wait>& waits) {
+  const CallId id = waits.front().call;
+  waits.pop_front();
+  if (silent_ && pending_.contains(id)) in_vain_ = time_.now;
+  expire(id);
+}
+
 void Session::tick() {
-  while (!due_.empty() && due_.front().when <= time_.now) {
-    const CallId id = due_.front().call;
-    due_.pop_front();
-    if (pending_.contains(id) && time_.now - last_heard_ >= config_.timeout) silent_ = true;
-    expire(id);
-  }
-  while (!glances_.empty() && (glances_.front().when <= time_.now || !reachable())) {
-    const CallId id = glances_.front().call;
-    glances_.pop_front();
-    expire(id);
-  }
+  if (askers_ > 0 && silent_at() <= time_.now) silent_ = true;
+  for (const CallId id : std::exchange(hopeless_, {})) expire(id);
+  const auto is_over = [&](const Wait& wait, bool brief) {
+    if (brief && !reachable()) return true;
+    return wait.since + (brief ? glance() : config_.timeout) <= time_.now;
+  };
+  while (!prompt_.empty() && is_over(prompt_.front(), silent_)) end_wait(prompt_);
+  while (!glances_.empty() && is_over(glances_.front(), true)) end_wait(glances_);
   give_up_silent_connection();
   if (next_attempt_ > time_.now) return;
   if (state_ == State::waiting) {

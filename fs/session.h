@@ -60,6 +60,8 @@ class Session : public Remote {
 
   /// Before start(); without it the server is not asked for notices.
   void on_notice(Noticed noticed) { on_noticed_ = std::move(noticed); }
+  /// Told when deadline() is now: a call was made that has no hope.
+  void on_due(std::function<void()> due) { on_due_ = std::move(due); }
   void start();
   /// All calls, present and future, fail with ENOTCONN; disconnects.
   void stop();
@@ -106,10 +108,15 @@ class Session : public Remote {
   enum class State : std::uint8_t { idle, connecting, attaching, ready, waiting, stopped };
   struct Pending {
     Priority priority;
+    Patience patience;
     Buffer request;  // kept to be repeated
     ReplyHandler handler;
     std::uint64_t number = 0;
     bool sent = false;  // on the current connection
+  };
+  struct Wait {
+    transport::TimePoint since;
+    CallId call;
   };
 
   void connect();
@@ -118,6 +125,11 @@ class Session : public Remote {
   void wait_to_retry(std::string reason, bool refused);
   void finish(std::map<CallId, Pending>::iterator, Result<Buffer>);
   void expire(CallId);
+  void wait_for(CallId, Patience);
+  bool hopeless() const;
+  void end_wait(std::deque<Wait>&);
+  transport::TimePoint silent_at() const;
+  transport::Duration glance() const;
   void give_up_silent_connection();
   void send(CallId, Pending&);
   void enter(State);
@@ -128,12 +140,17 @@ class Session : public Remote {
   transport::RandomSource random_;
   Attached on_attached_;
   Noticed on_noticed_;
+  std::function<void()> on_due_ = [] {};
 
   State state_ = State::idle;
   transport::TimePoint state_since_{};  // of being ready, or of not being it
   transport::TimePoint last_heard_{};
   transport::TimePoint waiting_since_{};  // something was sent then and nothing before it
-  bool silent_ = false;  // a call has waited in vain since
+  // Of who waits, prompt or with a glance: one question after the other may be one operation.
+  std::size_t askers_ = 0;
+  transport::TimePoint asked_since_{}, asked_until_{};
+  bool silent_ = false;  // nothing was heard for the timeout while somebody waited
+  transport::TimePoint in_vain_{};  // when a call last ended for that
   transport::TimePoint next_attempt_{};
   transport::Duration backoff_{};
   bool refused_ = false;
@@ -150,12 +167,9 @@ class Session : public Remote {
   std::uint64_t next_number_ = 1;
   std::set<std::uint64_t> unanswered_numbers_;
   std::map<CallId, Pending> pending_;
-  struct Due {
-    transport::TimePoint when;
-    CallId call;
-  };
-  /// Calls in order of deadline; answered ones are skipped.
-  std::deque<Due> due_, glances_;
+  /// Calls in the order they were made; answered ones are skipped.
+  std::deque<Wait> prompt_, glances_;
+  std::deque<CallId> hopeless_;  // end at the next tick
 };
 
 }  // namespace rushfs::fs

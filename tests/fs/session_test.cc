@@ -35,9 +35,10 @@ class ScriptedCarrier : public Carrier {
 };
 
 struct Story {
-  Story() {
+  explicit Story(std::chrono::seconds timeout = 60s) {
     time.now = transport::TimePoint{} + 1h;
     SessionConfig config;
+    config.timeout = timeout;
     config.export_name = "footage";
     session = std::make_unique<Session>(
         config, carrier, time, [](std::span<std::uint8_t> bytes) { bytes[0] = 128; },
@@ -204,6 +205,59 @@ TEST_CASE("once a call has waited in vain for the timeout, the next end sooner u
   story.call(third);
   story.live(50s);
   CHECK(third == kUnanswered);
+}
+
+TEST_CASE("what is asked one after the other of a dead link ends by one timeout") {
+  Story story;
+  story.attach(7);
+  std::vector<int> errors(4, kUnanswered);
+  story.call(errors[0], 0, Patience::glance);  // as for a path, of which some is known
+  for (int second = 0; second < 5; ++second) story.pass(1s);
+  CHECK(errors[0] == ETIMEDOUT);
+  story.call(errors[1]);
+  for (int second = 5; second < 59; ++second) story.pass(1s);
+  CHECK(errors[1] == kUnanswered);
+  story.pass(1s);
+  CHECK(errors[1] == ETIMEDOUT);
+  for (int again : {2, 3}) {  // the kernel asks again for what it could not read
+    story.call(errors[again]);
+    CHECK(errors[again] == kUnanswered);
+    story.pass(1ms);
+    CHECK(errors[again] == ETIMEDOUT);
+  }
+}
+
+TEST_CASE("a link that is dead by its timeout is asked again after a second") {
+  for (const bool answers : {false, true}) {
+    Story story(10s);
+    story.attach(7);
+    int first = kUnanswered, second = kUnanswered;
+    story.call(first);
+    story.pass(10s);
+    CHECK(first == ETIMEDOUT);
+    story.pass(1s);
+    const auto id = story.call(second);
+    story.pass(1s);
+    CHECK(second == kUnanswered);
+    if (answers) story.session->answered(id.value, {});
+    story.pass(4s);
+    CHECK(second == (answers ? 0 : ETIMEDOUT));
+  }
+}
+
+TEST_CASE("who asks after a pause has the whole timeout, unless somebody waited all of it before") {
+  Story story;
+  story.attach(7);
+  int known = kUnanswered, unknown = kUnanswered;
+  story.call(known, 0, Patience::glance);
+  story.pass(5s);
+  CHECK(known == ETIMEDOUT);
+  story.pass(2s);
+  story.call(unknown);
+  story.pass(59s);
+  CHECK(unknown == kUnanswered);
+  story.pass(1s);
+  CHECK(unknown == ETIMEDOUT);
 }
 
 TEST_CASE("a cancelled call is told so at once, and its late answer is nobody's") {
