@@ -229,7 +229,7 @@ void Kernel::status(FuseRequest& request, const Result<Attributes>& attributes) 
   reply.valid_seconds = kValidity.count();
   const bool born = now.btime != Timestamp{};
   reply.mask = STATX_BASIC_STATS | (born ? STATX_BTIME : 0);
-  reply.block_size = now.block_size;
+  reply.block_size = buffer_size(now);
   reply.links = now.links;
   reply.uid = now.uid;
   reply.gid = now.gid;

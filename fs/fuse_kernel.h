@@ -5,6 +5,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -24,6 +25,12 @@ class FuseReplay;
 
 /// Seconds for which the kernel need not ask.
 inline constexpr double kKernelValidity = std::chrono::duration<double>(kValidity).count();
+
+/// What a server says of its blocks, before programs make buffers of that size, or divide by it.
+inline constexpr std::uint32_t kSmallestBlock = 512, kLargestBlock = 1 << 20;
+inline std::uint32_t buffer_size(const Attributes& attributes) {
+  return std::clamp(attributes.block_size, kSmallestBlock, kLargestBlock);
+}
 
 /// A kernel request until it is answered. Whoever answers takes it; a caller that was killed is
 /// answered EINTR early, and the late result undone.

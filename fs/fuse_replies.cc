@@ -29,7 +29,7 @@ struct stat to_stat(const Attributes& attributes) {
   result.st_gid = attributes.gid;
   result.st_rdev = makedev(attributes.device_major, attributes.device_minor);
   result.st_size = static_cast<off_t>(attributes.size);
-  result.st_blksize = static_cast<blksize_t>(attributes.block_size);
+  result.st_blksize = buffer_size(attributes);
   result.st_blocks = static_cast<blkcnt_t>(attributes.blocks);
   result.st_atim = to_timespec(attributes.atime);
   result.st_mtim = to_timespec(attributes.mtime);
@@ -172,7 +172,8 @@ void FuseSession::Kernel::space(FuseRequest& request, const Result<StatFsReply>&
   const auto handle = take(request);
   if (!handle) return;
   struct statvfs result {};
-  result.f_bsize = result.f_frsize = space->block_size;
+  result.f_bsize = result.f_frsize =
+      std::max<std::uint64_t>(space->block_size, kSmallestBlock);
   result.f_blocks = space->blocks;
   result.f_bfree = space->blocks_free;
   result.f_bavail = space->blocks_available;
