@@ -13,11 +13,12 @@ namespace {
 constexpr double kInitialPackets = 256;
 constexpr Duration kLeastInitialTime = std::chrono::milliseconds(16);  // that they are spread over
 constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
-constexpr double kStartupGain = 2.77;
 // Path volumes: a queue of one at most, for that is what a link's buffer often holds, and what it
 // drops at the end of startup a short transfer waits for.
 constexpr double kStartupWindow = 1.9;
 constexpr double kDrainGain = 0.5;
+constexpr double kGrowthOfStartup = 1.25;
+constexpr double kGrowthOfProbe = 1.1;
 constexpr double kDownGain = 0.8;
 constexpr double kUpGain = 1.25;
 constexpr double kFastUpGain = 2.0;  // when up has found more three times in a row
@@ -44,7 +45,7 @@ constexpr double kBusyPackets = 8;
 RateControl::RateControl(const RateLimits& limits, const std::optional<RememberedPath>& remembered,
                          std::uint64_t seed)
     : limits_(limits), random_(seed | 1), remembered_(remembered) {
-  initial_rate_ = kInitialPackets * datagram_ / seconds(kAssumedRoundTrip);
+  startup_.set_initial_rate(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip));
   update_rates();
 }
 
@@ -52,15 +53,16 @@ void RateControl::on_first_round_trip(Duration sample, TimePoint now) {
   queue_.on_round_trip(sample, now);
   if (bandwidth_.maximum() > 0) return;
   const Duration time = std::max(sample, kLeastInitialTime);
-  initial_rate_ = std::max(initial_rate_, kInitialPackets * datagram_ / seconds(time));
+  double rate = std::max(startup_.initial_rate(), kInitialPackets * datagram_ / seconds(time));
   if (remembered_) {
     // Another round trip is another path, of which nothing is known.
     const Duration known = remembered_->minimum_round_trip;
     const bool same = sample > known / 2 && sample < 2 * known + kLeastInitialTime;
     const double half = remembered_->bandwidth.bits_per_second / 8 / 2;
-    if (same) initial_rate_ = std::max(initial_rate_, half);
+    if (same) rate = std::max(rate, half);
     remembered_.reset();
   }
+  startup_.set_initial_rate(rate);
   update_rates();
 }
 
@@ -68,15 +70,13 @@ void RateControl::on_path_changed(TimePoint now) {
   queue_.reset();
   loss_.reset();
   epochs_.ignore_all();
-  initial_rate_ =
-      std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip), bandwidth_.maximum() / 2);
+  startup_.set_initial_rate(
+      std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip), bandwidth_.maximum() / 2));
   bandwidth_ = {};
-  reset_startup();
   inflight_limit_ = std::numeric_limits<double>::infinity();
   competition_.reset();
   suspicious_ = false;
-  enter(RatePhase::startup, now);
-  update_rates();
+  begin_startup(now);
 }
 
 std::uint32_t RateControl::on_sent(std::uint64_t number, std::uint32_t wire_size, bool counts,
@@ -94,24 +94,17 @@ std::uint32_t RateControl::on_sent(std::uint64_t number, std::uint32_t wire_size
   return epochs_.current().id;
 }
 
-void RateControl::reset_startup() {
-  startup_over_ = false;
-  plateau_ = false;
-  full_bandwidth_ = 0;
-  startup_bandwidth_ = 0;
-  startup_before_ = {};
-  startup_.reset();
-  startup_bad_epochs_ = 0;
-  startup_trips_ = {};
-  rounds_without_growth_ = 0;
+void RateControl::begin_startup(TimePoint now) {
+  startup_.begin();
+  growth_.begin(0);
+  enter(RatePhase::startup, now);
+  update_rates();
 }
 
 void RateControl::restart_after_idle(TimePoint now) {
   // What was known may have changed: half of it is a start, and startup finds the rest.
   bandwidth_.scale(0.5);
-  reset_startup();
-  enter(RatePhase::startup, now);
-  update_rates();
+  begin_startup(now);
 }
 
 void RateControl::count(const LossOutcome& outcome) {
@@ -140,7 +133,7 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
       epoch->on_round_trip(*round_trip, outcome.acknowledged_packets.back().sent);
     }
     if (phase_ == RatePhase::startup) {
-      startup_trips_.on_round_trip(*round_trip, outcome.acknowledged_packets.back().sent);
+      startup_.on_round_trip(*round_trip, outcome.acknowledged_packets.back().sent);
     }
   }
   if (phase_ == RatePhase::startup && !outcome.acknowledged_packets.empty()) {
@@ -177,7 +170,7 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
 double RateControl::without_luck(const RateSample& sample) const {
   const double rate = sample.bytes_per_second;
   // Of what reaches the target no more is sent, whatever luck it had.
-  if (!startup_over_ || rate * 8 >= limits_.target.bits_per_second) return rate;
+  if (!startup_.over() || rate * 8 >= limits_.target.bits_per_second) return rate;
   const bool probe = phase_ == RatePhase::up || phase_ == RatePhase::down;
   const double packets = std::max(rate * seconds(sample.interval) / datagram_, 1.0);
   const double luck = (probe ? kLuckOfProbes : kLuck) * std::sqrt(loss_.value() / packets);
@@ -191,18 +184,8 @@ void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
   ++phase_rounds_;
   const Epoch& epoch = epochs_.current();
   if (phase_ == RatePhase::startup || phase_ == RatePhase::up) {
-    if (bandwidth_.maximum() >= full_bandwidth_ * (phase_ == RatePhase::up ? 1.1 : 1.25)) {
-      full_bandwidth_ = bandwidth_.maximum();
-      rounds_without_growth_ = 0;
-      ++rounds_of_growth_;
-      growth_judged_ = next_number;
-    } else if (!round_filled_) {
-      growth_judged_ = next_number;
-    } else if (next_number - growth_judged_ >= kEpochPackets / 2) {  // fewer tell nothing
-      ++rounds_without_growth_;
-      rounds_of_growth_ = 0;
-      growth_judged_ = next_number;
-    }
+    const double factor = phase_ == RatePhase::up ? kGrowthOfProbe : kGrowthOfStartup;
+    growth_.on_round(bandwidth_.maximum(), factor, round_filled_, next_number);
   }
   // A dip is one experiment, however many round trips it takes. Startup has epochs of its own.
   if (phase_ == RatePhase::dip || phase_ == RatePhase::startup) return;
@@ -212,7 +195,7 @@ void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
 double RateControl::gain() const {
   switch (phase_) {
     case RatePhase::startup:
-      return kStartupGain;
+      return 1;  // has a rate of its own
     case RatePhase::drain:
       return kDrainGain;
     case RatePhase::down:
@@ -221,8 +204,8 @@ double RateControl::gain() const {
     case RatePhase::refill:
       return kPacingMargin;
     case RatePhase::up:
-      if (probe_sent_ && rounds_of_growth_ == 0) return 1;  // waits for what came of it
-      return rounds_of_growth_ > 3 ? kFastUpGain : kUpGain;
+      if (probe_.sent && growth_.rounds() == 0) return 1;  // waits for what came of it
+      return growth_.rounds() > 3 ? kFastUpGain : kUpGain;
     case RatePhase::dip:
       return kDipGain;
   }
@@ -244,7 +227,7 @@ double RateControl::path_volume() const {
 }
 
 Bytes RateControl::sample_bytes() const {
-  return {static_cast<std::uint64_t>(startup_over_ ? kEpochPackets / 2 * datagram_ : 0)};
+  return {static_cast<std::uint64_t>(startup_.over() ? kEpochPackets / 2 * datagram_ : 0)};
 }
 
 bool RateControl::goes_at_target() const {
@@ -258,9 +241,8 @@ void RateControl::update_rates() {
   double rate = goodput() * gain() * queue_response();
   if (phase_ == RatePhase::startup) {
     const Duration window = queue_.known() ? queue_.base() / 4 : kAssumedRoundTrip;
-    const double recent = startup_.rate(window);
-    startup_bandwidth_ = std::max({startup_bandwidth_, bandwidth_.value(), recent});
-    rate = std::max(startup_bandwidth_ * kStartupGain, initial_rate_);
+    startup_.update(window, bandwidth_.value());
+    rate = startup_.rate();
   }
   if (goes_at_target()) rate = target * (phase_ == RatePhase::dip ? kDipGain : 1);
   rate = std::min(std::max(rate, minimum), target);
@@ -273,7 +255,7 @@ void RateControl::update_window() {
   double wire = std::max(wire_bandwidth(), minimum);
   double factor = 1;
   if (phase_ == RatePhase::startup) {
-    wire = std::max({startup_bandwidth_ / loss_.yield(), initial_rate_, minimum});
+    wire = std::max({startup_.bandwidth() / loss_.yield(), startup_.initial_rate(), minimum});
     factor = kStartupWindow;
   } else if (phase_ == RatePhase::up) {
     factor = gain();
@@ -291,7 +273,7 @@ void RateControl::update_window() {
                             : seconds(queue) + seconds(queue_.jitter()) +
                                   seconds(ack_delay_for(base));
   window_ = wire * (seconds(base) * factor + beside) + burst;
-  if (startup_over_ && !goes_at_target() && !competing()) {
+  if (startup_.over() && !goes_at_target() && !competing()) {
     const bool probing = phase_ == RatePhase::up || phase_ == RatePhase::refill;
     window_ = std::min(window_, inflight_limit_ * (probing ? 1 : kHeadroom));
   }
@@ -302,7 +284,7 @@ SendLimit RateControl::limit() const {
   if (pacing_ * loss_.yield() >= limits_.target.bits_per_second / 8 * 0.999) {
     return SendLimit::target_rate;
   }
-  if (!startup_over_) return SendLimit::starting;
+  if (!startup_.over()) return SendLimit::starting;
   if (bandwidth_.bounded()) return SendLimit::congestion;
   return loss_.recent() > 0.005 ? SendLimit::random_loss : SendLimit::network;
 }

@@ -16,7 +16,6 @@
 // Pure; a value.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -25,13 +24,14 @@
 #include "transport/circuit_breaker.h"
 #include "transport/competition.h"
 #include "transport/delivery_rate.h"
+#include "transport/growth.h"
 #include "transport/loss_detection.h"
 #include "transport/loss_floor.h"
 #include "transport/path_report.h"
 #include "transport/queue_model.h"
 #include "transport/rate_epochs.h"
 #include "transport/rate_limits.h"
-#include "transport/startup_rate.h"
+#include "transport/startup.h"
 #include "transport/units.h"
 
 namespace rushfs::transport {
@@ -82,7 +82,7 @@ class RateControl {
   /// Why it is not faster, when the application and the receiver would permit.
   SendLimit limit() const;
   /// Time and bytes a bandwidth sample should span at least, beyond a round trip.
-  Duration sample_span() const { return startup_over_ ? queue_.jitter() : Duration::zero(); }
+  Duration sample_span() const { return startup_.over() ? queue_.jitter() : Duration::zero(); }
   Bytes sample_bytes() const;
 
  private:
@@ -91,8 +91,7 @@ class RateControl {
   void on_round_end(std::uint64_t next_number, TimePoint now);
   void judge(const Epoch& epoch, TimePoint now);
   void judge_startup(const Epoch& epoch);
-  void reset_startup();
-  bool startup_grows() const;
+  void begin_startup(TimePoint now);
   void judge_up(const Epoch& epoch, TimePoint now);
   void judge_cruise(const Epoch& epoch, TimePoint now);
   void judge_dip(const Epoch& epoch, TimePoint now);
@@ -141,25 +140,16 @@ class RateControl {
   TimePoint last_busy_{};
   TimePoint last_dip_{};
   TimePoint last_cut_{};  // epochs begun before say nothing new
-  bool startup_over_ = false;
-  bool plateau_ = false;
-  double full_bandwidth_ = 0;  // the growth of startup and up is measured against this
-  int rounds_without_growth_ = 0;
-  int rounds_of_growth_ = 0;
-  std::uint64_t growth_judged_ = 0;           // packets up to this number were
-  double before_probe_ = 0;                   // the rate, and
-  double bandwidth_before_up_ = 0;            // the most it might have been
-  bool probe_sent_ = false;                   // up has sent a round trip's worth
-  bool probe_lost_ = false;                   // more than the path's own
-  bool found_more_ = false;                   // the last probe did: probe again soon
-  double initial_rate_ = 0;                   // pacing before anything is known
   std::optional<RememberedPath> remembered_;  // until the first round trip confirms it
-  StartupRate startup_;
-  double startup_bandwidth_ = 0;            // most delivered over a quarter of a round trip
-  std::array<double, 2> startup_before_{};  // the same, one and two quarters ago
-  TimePoint startup_noted_{};
-  int startup_bad_epochs_ = 0;   // of excess loss in a row
-  Epoch startup_trips_;          // the round trips of several of its epochs
+  Startup startup_;
+  Growth growth_;  // in startup and up
+  struct Probe {
+    double before = 0;        // the rate, and
+    double most_before = 0;   // the most it might have been
+    bool sent = false;        // up has sent a round trip's worth
+    bool lost = false;        // more than the path's own
+    bool found_more = false;  // the last one did: probe again soon
+  } probe_;
   std::uint64_t sent_ = 0;       // bytes
   std::uint64_t delivered_ = 0;  // bytes
   CircuitBreaker breaker_;       // of policy fixed

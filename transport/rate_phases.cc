@@ -7,15 +7,12 @@ namespace rushfs::transport {
 
 namespace {
 
-constexpr int kFullPipeRounds = 3;          // without growth by a quarter
-constexpr double kGrowing = 1.15;           // per quarter to half of a round trip in startup
-constexpr double kStartupExcess = 0.1;      // loss above the least of startup
-constexpr int kStartupBadEpochs = 2;        // full even where the rate still seems to grow
-constexpr std::uint32_t kStartupTrips = 8;  // about as many are measured in a round trip
-constexpr double kMinCut = 0.5;             // per lossy epoch
-constexpr double kDelayCut = 0.3;           // strength of backing off from a queue
-constexpr double kLowDelayCut = 0.5;        // the same, for policy low
-constexpr double kRecover = 0.75;           // of what was cut, once the queue is gone
+constexpr int kFullPipeRounds = 3;      // without growth by a quarter
+constexpr double kStartupExcess = 0.1;  // loss above the least of startup
+constexpr double kMinCut = 0.5;         // per lossy epoch
+constexpr double kDelayCut = 0.3;       // strength of backing off from a queue
+constexpr double kLowDelayCut = 0.5;    // the same, for policy low
+constexpr double kRecover = 0.75;       // of what was cut, once the queue is gone
 constexpr double kMinDelayFactor = 0.85;
 constexpr Duration kCutReference = std::chrono::milliseconds(100);
 constexpr double kLeastDistance = 0.4;  // of that
@@ -58,7 +55,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
   phase_ = phase;
   phase_start_ = now;
   phase_rounds_ = -1;  // the round under way began before
-  rounds_of_growth_ = 0;
+  growth_.on_phase();
   const bool limited = epochs_.current().application_limited;
   epochs_.open(phase, now);
   switch (phase) {
@@ -70,12 +67,11 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
       cut_for_loss_ = false;
       break;
     case RatePhase::up:
-      before_probe_ = bandwidth_.value();
+      probe_.before = bandwidth_.value();
       bandwidth_.lift();
-      probe_sent_ = probe_lost_ = false;
-      full_bandwidth_ = bandwidth_.maximum();
-      bandwidth_before_up_ = full_bandwidth_;
-      rounds_without_growth_ = 0;
+      probe_.most_before = bandwidth_.maximum();
+      probe_.sent = probe_.lost = false;
+      growth_.begin(probe_.most_before);
       break;
     case RatePhase::down:
       note_probe();
@@ -92,42 +88,35 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
 }
 
 void RateControl::note_probe() {
-  const double found = bandwidth_.maximum() / bandwidth_before_up_;
+  const double found = bandwidth_.maximum() / probe_.most_before;
   const bool queued = queue_.recent_queue() > allowed_queue();
-  found_more_ = found > kFoundMuchMore || (found > kFoundMore && !queued);
+  probe_.found_more = found > kFoundMuchMore || (found > kFoundMore && !queued);
   // What was delivered beside a queue others may have lost: they see it sooner than we, if nearer.
-  const double most = kMostGain * before_probe_;
+  const double most = kMostGain * probe_.before;
   if (queued && found <= kFoundMuchMore && most < bandwidth_.value()) bandwidth_.bound(most);
 }
 
 Duration RateControl::cruise_duration() {
-  if (found_more_ && !probe_lost_) return kShortCruiseRounds * queue_.base();
+  if (probe_.found_more && !probe_.lost) return kShortCruiseRounds * queue_.base();
   // xorshift64*: connections that share a bottleneck should not probe in step.
   random_ ^= random_ >> 12;
   random_ ^= random_ << 25;
   random_ ^= random_ >> 27;
   const double fraction = static_cast<double>((random_ * 0x2545F4914F6CDD1DULL) >> 40) / (1 << 24);
-  return from_seconds((2 + fraction) * (probe_lost_ ? kAfterLossyProbe : 1));
+  return from_seconds((2 + fraction) * (probe_.lost ? kAfterLossyProbe : 1));
 }
 
 bool RateControl::startup_full(TimePoint now) {
-  if (plateau_ || rounds_without_growth_ >= kFullPipeRounds) return true;
-  if (now - startup_noted_ >= queue_.base() / 4) {
-    startup_before_ = {startup_before_[1], startup_bandwidth_};
-    startup_noted_ = now;
-  }
+  if (startup_.plateau() || growth_.rounds_without() >= kFullPipeRounds) return true;
+  startup_.note(now, queue_.base() / 4);
   // A queue while ever more is delivered is no queue but jitter, and one that was there without us
   // filling the path is not ours.
-  return round_filled_ && !startup_grows() &&
+  return round_filled_ && !startup_.grows() &&
          queue_.recent_queue() > std::max(2 * allowed_queue(), queue_.base() / 4) + queue_.jitter();
 }
 
-bool RateControl::startup_grows() const {
-  return startup_bandwidth_ > kGrowing * startup_before_[0];
-}
-
 void RateControl::leave_startup(TimePoint now) {
-  startup_over_ = true;
+  startup_.end();
   dipped_ = false;
   last_dip_ = now;  // startup has looked at loss and base
   enter(RatePhase::drain, now);
@@ -157,16 +146,11 @@ void RateControl::judge(const Epoch& epoch, TimePoint now) {
 }
 
 void RateControl::judge_startup(const Epoch& epoch) {
-  const bool bad =
-      loss_.startup_seen() && epoch.loss() > loss_.value() + kStartupExcess +
-                                                 loss_.uncertainty(loss_.value(), epoch.resolved());
-  startup_bad_epochs_ = bad ? startup_bad_epochs_ + 1 : 0;
-  if (bad && (!startup_grows() || startup_bad_epochs_ >= kStartupBadEpochs)) plateau_ = true;
+  const double uncertainty = loss_.uncertainty(loss_.value(), epoch.resolved());
+  startup_.on_epoch(loss_.startup_seen() &&
+                    epoch.loss() > loss_.value() + kStartupExcess + uncertainty);
   loss_.on_startup(epoch);
-  // Its epochs are too short to show how round trips spread.
-  if (startup_trips_.round_trips < kStartupTrips) return;
-  queue_.on_epoch(startup_trips_);
-  startup_trips_ = {};
+  if (const auto trips = startup_.take_round_trips()) queue_.on_epoch(*trips);
 }
 
 // Does not wait for all packets of a probe when it is clear that it does harm.
@@ -183,7 +167,7 @@ void RateControl::judge_up(const Epoch& epoch, TimePoint now) {
   }
   inflight_limit_ = std::max(window_ / gain(), path_volume());
   if (phase_ == RatePhase::up) enter(RatePhase::down, now);
-  probe_lost_ = true;
+  probe_.lost = true;
   if (phase_ == RatePhase::cruise) cruise_ = cruise_duration();
 }
 
@@ -340,14 +324,14 @@ void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
         enter(RatePhase::up, now);
       break;
     case RatePhase::up: {
-      probe_sent_ |= in_phase >= queue_.base() && epochs_.current().sent >= kProbePackets &&
+      probe_.sent |= in_phase >= queue_.base() && epochs_.current().sent >= kProbePackets &&
                      queue_.jitter() < queue_.base() / 8;
       const Duration allowed = allowed_queue();
       const bool queued =
-          !competing() && rounds_without_growth_ >= 1 && 2 * queue_.recent_queue() > 3 * allowed;
+          !competing() && growth_.rounds_without() >= 1 && 2 * queue_.recent_queue() > 3 * allowed;
       // Where the application does not fill the path there is nothing to learn.
       const bool full = phase_rounds_ >= 2 &&
-                        (rounds_without_growth_ >= 1 || epochs_.current().application_limited);
+                        (growth_.rounds_without() >= 1 || epochs_.current().application_limited);
       if (queued || full || dip_due(now)) {
         if (!queued) inflight_limit_ = std::numeric_limits<double>::infinity();
         enter(RatePhase::down, now);
