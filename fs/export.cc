@@ -92,6 +92,9 @@ Export::Implementation::Implementation(ExportOptions options, std::shared_ptr<co
       store_(std::move(store)),
       work_(std::make_shared<WorkQueue>(home, workers, options_.workers)),
       now_(now),
+      locks_([this](const RequestContext& context, const LockRequest& lock, Responder respond) {
+        answer_locked(context, lock, std::move(respond));
+      }),
       replies_(reply_file(options_)) {
   assert(options_.max_read <= kMaxTransfer && options_.max_write <= kMaxTransfer);
 }
@@ -102,7 +105,7 @@ void Export::Implementation::start() {
     client.incarnation = incarnation;
     client.gone_since = now_;
   }
-  if (!clients_.empty()) lock_grace_until_ = now_ + kLockGrace;
+  if (!clients_.empty()) locks_.restart(now_ + kLockGrace);
   restore_orphans();
   watch_disk();
 }
@@ -130,7 +133,7 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
     held_.retire(holder(tag), now + kHoldLease);
     client.incarnation = request.incarnation;
     replies_.attach(tag, request.incarnation);
-    release_locks(tag);
+    locks_.release(tag);
   }
   AttachReply reply;
   reply.features = listen(tag, request.features);
@@ -176,7 +179,7 @@ void Export::Implementation::detached(const ClientTag& tag, TimePoint last_heard
   if (client == clients_.end()) return;
   client->second.gone_since = last_heard;
   promises_.end(tag);
-  stop_lock_waits(tag);
+  locks_.stop_waiting(tag);
   client->second.order.drop_held();
 }
 
@@ -207,7 +210,7 @@ void Export::Implementation::forget(const ClientTag& tag) {
   drop(held_.release_all(holder(tag)));
   replies_.forget(tag);
   promises_.end(tag);
-  release_locks(tag);
+  locks_.release(tag);
   calls_.forget(tag);
   clients_.erase(tag);
 }
@@ -215,13 +218,14 @@ void Export::Implementation::forget(const ClientTag& tag) {
 void Export::Implementation::tick(TimePoint now) {
   now_ = now;
   for (auto& [tag, client] : clients_) {
+    if (!client.gone_since) continue;
     // Its answers stay: a client may be cut off for longer than a lease.
-    if (client.gone_since && now - *client.gone_since >= kHoldLease) {
-      drop(held_.release_all(holder(tag)));
-    }
+    const auto gone = now - *client.gone_since;
+    if (gone >= kHoldLease) drop(held_.release_all(holder(tag)));
+    if (gone >= kLockLease) locks_.release(tag);
   }
   drop(held_.expire(now));
-  tick_locks();
+  locks_.tick(now);
   close_idle();
   look_at_disk();  // for what is mounted in it no event comes
   sweep();

@@ -1,4 +1,4 @@
-// Requests beyond names and bytes that change nothing: extended attributes, holes, flags.
+// Requests beyond names and bytes that change no file: extended attributes, holes, flags, locks.
 #include "fs/export_implementation.h"
 
 namespace rushfs::fs {
@@ -75,6 +75,42 @@ void Export::Implementation::on(RequestContext context, FileFlags& request, Buff
         job.reply = encode_reply(FileFlagsReply{*flags, {attributes->version, *attributes}});
       },
       std::move(respond));
+}
+
+void Export::Implementation::on(RequestContext context, Lock& request, Buffer, Responder respond) {
+  locks_.lock(std::move(context), request, std::move(respond));
+}
+
+void Export::Implementation::on(RequestContext context, TestLock& request, Buffer,
+                                Responder respond) {
+  locks_.test(context, request, std::move(respond));
+}
+
+void Export::Implementation::on(RequestContext context, CancelLock& request, Buffer,
+                                Responder respond) {
+  locks_.cancel(context.client, request.ticket);
+  std::move(respond)(encode_reply(EmptyReply{}));
+}
+
+/// With the attributes that whoever had the lock before left.
+void Export::Implementation::answer_locked(const RequestContext& context, const LockRequest& lock,
+                                           Responder respond) {
+  const auto reply = std::make_shared<LockReply>();
+  run(
+      context.priority, job_on({lock.node}),
+      [reply](const Store& store, Job& job) {
+        auto attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
+        job.error = attributes ? 0 : attributes.error().value();
+        if (attributes) reply->attributes = *attributes;
+      },
+      [this, client = context.client, lock, reply,
+       respond = std::move(respond)](Job& job) mutable {
+        if (job.error != 0) locks_.give_up(lock);
+        promise(client, job);
+        reply->notices = promises_.told_with(client);
+        std::move(respond)(job.error == 0 ? encode_reply(*reply) : encode_error(job.error));
+        tell();
+      });
 }
 
 }  // namespace rushfs::fs

@@ -11,8 +11,8 @@
 #include <unordered_set>
 
 #include "fs/export.h"
+#include "fs/export_locks.h"
 #include "fs/held_files.h"
-#include "fs/lock_table.h"
 #include "fs/name_calls.h"
 #include "fs/node_gates.h"
 #include "fs/promises.h"
@@ -111,16 +111,6 @@ class Export::Implementation {
     std::uint64_t clients_forgotten = 0;  // before it was met: it may have been one of them
     WriteOrder order;
   };
-  struct LockWaiter {
-    RequestContext context;
-    LockRequest request;
-    Responder respond;
-  };
-  struct EarlyLock {
-    RequestContext context;
-    Lock request;
-    Responder respond;
-  };
   struct OpenForWriting {
     FileRef file;
     TimePoint used;
@@ -133,6 +123,7 @@ class Export::Implementation {
   void run(Priority priority, std::shared_ptr<Job> job, Work work, Done done);
   /// The common case: what the work puts into job.reply is the answer.
   void answer(const RequestContext& context, const NodeId& node, Work work, Responder respond);
+  void answer_locked(const RequestContext& context, const LockRequest& lock, Responder respond);
   void learn(Job& job);
   void forget(const NodeId& node);
   std::optional<NamePath> remembered_path(const NodeId& node);
@@ -222,13 +213,6 @@ class Export::Implementation {
   void tell();
   void watch_disk();
 
-  // Locks: export_locks.cc.
-  void answer_locked(const RequestContext& context, LockRequest request, Responder respond);
-  void wake_lock_waiters();
-  void stop_lock_waits(const ClientTag& client);
-  void release_locks(const ClientTag& client);
-  void tick_locks();
-
   Holder holder(const ClientTag& tag) const;
   /// As the client is told. Who was forgotten and comes back is told of another than before.
   InstanceId instance(const ClientTag& tag) const;
@@ -264,10 +248,7 @@ class Export::Implementation {
   RecentMap<NodeId, TimePoint> not_found_{KeptOpen().nodes};
   HeldFiles held_{kept_open_.held};
   NodeGates gates_;
-  LockTable locks_;
-  std::map<std::pair<ClientTag, std::uint64_t>, LockWaiter> lock_waiters_;  // by ticket
-  TimePoint lock_grace_until_{};
-  std::vector<EarlyLock> after_grace_;  // new ones that were asked for before then
+  ExportLocks locks_;
   ReplyLog replies_;
   std::map<ClientTag, Client> clients_;
   std::uint64_t clients_forgotten_ = 0;

@@ -228,9 +228,7 @@ void Export::Implementation::returned(std::shared_ptr<const Store> store) {
   ++options_.instance.value;
   for (auto& [tag, client] : clients_) client.order = WriteOrder();
   held_ = HeldFiles(kept_open_.held);
-  locks_ = LockTable();
-  lock_waiters_.clear();
-  lock_grace_until_ = now_ + kLockGrace;
+  locks_.restart(now_ + kLockGrace);
   calls_ = UncommittedCalls();
   names_synced_.clear();
   not_found_.clear();

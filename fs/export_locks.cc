@@ -1,7 +1,7 @@
-// Locks between clients: docs/file-protocol.md, "Locks".
-#include <algorithm>
+#include "fs/export_locks.h"
 
-#include "fs/export_implementation.h"
+#include <algorithm>
+#include <cerrno>
 
 namespace rushfs::fs {
 namespace {
@@ -28,68 +28,45 @@ int error_of(LockTable::Outcome outcome) {
 
 }  // namespace
 
-/// The answer to a lock that is held: with the attributes that whoever held it before left.
-void Export::Implementation::answer_locked(const RequestContext& context, LockRequest request,
-                                           Responder respond) {
-  const auto reply = std::make_shared<LockReply>();
-  run(
-      context.priority, job_on({request.node}),
-      [reply](const Store& store, Job& job) {
-        auto attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
-        job.error = attributes ? 0 : attributes.error().value();
-        if (attributes) reply->attributes = *attributes;
-      },
-      [this, client = context.client, request, reply,
-       respond = std::move(respond)](Job& job) mutable {
-        if (job.error != 0) {
-          request.span.type = LockType::none;
-          locks_.set(request);
-        }
-        promise(client, job);
-        reply->notices = promises_.told_with(client);
-        std::move(respond)(job.error == 0 ? encode_reply(*reply) : encode_error(job.error));
-        wake_lock_waiters();
-        tell();
-      });
-}
-
-void Export::Implementation::on(RequestContext context, Lock& lock, Buffer, Responder respond) {
+void ExportLocks::lock(RequestContext context, const Lock& lock, Responder respond) {
   const LockRequest request = request_of(context.client, lock);
   if (request.span.first > request.span.last) return std::move(respond)(encode_error(EINVAL));
   if (lock.span.type == LockType::none) {
-    locks_.set(request);
-    answer_locked(context, request, std::move(respond));
-    return wake_lock_waiters();
+    table_.set(request);
+    granted_(context, request, std::move(respond));
+    return wake();
   }
+  const bool grace = context.now < grace_end_;
   if (lock.reclaim) {
-    const bool had = locks_.holds(request) || (now_ < lock_grace_until_ &&
-                                               locks_.set(request) == LockTable::Outcome::granted);
+    const bool had =
+        table_.holds(request) || (grace && table_.set(request) == LockTable::Outcome::granted);
     if (!had) return std::move(respond)(encode_error(ENOLCK));
-    return answer_locked(context, request, std::move(respond));
+    return granted_(context, request, std::move(respond));
   }
-  if (now_ < lock_grace_until_) {
+  if (grace) {
     // Those who had locks before a restart of the server come first.
     after_grace_.push_back({std::move(context), lock, std::move(respond)});
     return;
   }
-  const auto outcome = lock.wait ? locks_.set_or_wait(request, lock.ticket) : locks_.set(request);
+  const auto outcome = lock.wait ? table_.set_or_wait(request, lock.ticket) : table_.set(request);
   if (outcome == LockTable::Outcome::granted) {
-    answer_locked(context, request, std::move(respond));
+    granted_(context, request, std::move(respond));
   } else if (outcome == LockTable::Outcome::conflict && lock.wait) {
-    lock_waiters_.insert_or_assign({context.client, lock.ticket},
-                                   LockWaiter{std::move(context), request, std::move(respond)});
+    const auto ticket = std::pair(context.client, lock.ticket);
+    waiting_.insert_or_assign(ticket, Asked{std::move(context), lock, std::move(respond)});
   } else {
     std::move(respond)(encode_error(error_of(outcome)));
   }
-  wake_lock_waiters();  // an flock(2) that was changed was given up first
+  wake();  // an flock(2) that was changed was given up first
 }
 
-void Export::Implementation::on(RequestContext context, TestLock& test, Buffer, Responder respond) {
+void ExportLocks::test(const RequestContext& context, const TestLock& test,
+                       Responder respond) const {
   Lock lock;
   lock.node = test.node;
   lock.owner = test.owner;
   lock.span = test.span;
-  const auto held = locks_.conflict(request_of(context.client, lock));
+  const auto held = table_.conflict(request_of(context.client, lock));
   TestLockReply reply;
   if (held) {
     reply.conflict = held->span;
@@ -98,59 +75,65 @@ void Export::Implementation::on(RequestContext context, TestLock& test, Buffer, 
   std::move(respond)(encode_reply(reply));
 }
 
-void Export::Implementation::on(RequestContext context, CancelLock& cancel, Buffer,
-                                Responder respond) {
-  const auto waiter = lock_waiters_.find({context.client, cancel.ticket});
-  if (waiter != lock_waiters_.end() && locks_.cancel(context.client, cancel.ticket)) {
+void ExportLocks::cancel(const ClientTag& client, std::uint64_t ticket) {
+  const auto waiter = waiting_.find({client, ticket});
+  if (waiter != waiting_.end() && table_.cancel(client, ticket)) {
     std::move(waiter->second.respond)(encode_error(EINTR));
-    lock_waiters_.erase(waiter);
+    waiting_.erase(waiter);
   }
-  const auto early = std::ranges::find_if(after_grace_, [&](const EarlyLock& each) {
-    return each.context.client == context.client && each.request.wait &&
-           each.request.ticket == cancel.ticket;
+  const auto early = std::ranges::find_if(after_grace_, [&](const Asked& each) {
+    return each.context.client == client && each.lock.wait && each.lock.ticket == ticket;
   });
   if (early != after_grace_.end()) {
     std::move(early->respond)(encode_error(EINTR));
     after_grace_.erase(early);
   }
-  std::move(respond)(encode_reply(EmptyReply{}));
 }
 
-void Export::Implementation::wake_lock_waiters() {
-  for (const LockTable::Granted& granted : locks_.granted()) {
-    const auto found = lock_waiters_.find({granted.client, granted.ticket});
-    if (found == lock_waiters_.end()) continue;
-    LockWaiter waiter = std::move(found->second);
-    lock_waiters_.erase(found);
-    answer_locked(waiter.context, waiter.request, std::move(waiter.respond));
+void ExportLocks::give_up(LockRequest request) {
+  request.span.type = LockType::none;
+  table_.set(request);
+  wake();
+}
+
+void ExportLocks::wake() {
+  for (const LockTable::Granted& granted : table_.granted()) {
+    const auto found = waiting_.find({granted.client, granted.ticket});
+    if (found == waiting_.end()) continue;
+    Asked asked = std::move(found->second);
+    waiting_.erase(found);
+    granted_(asked.context, request_of(granted.client, asked.lock), std::move(asked.respond));
   }
 }
 
-/// Its connection is gone: it asks again on the next. What it holds stays for its lease.
-void Export::Implementation::stop_lock_waits(const ClientTag& client) {
-  locks_.stop_waiting(client);
-  std::erase_if(lock_waiters_, [&](const auto& entry) { return entry.first.first == client; });
+void ExportLocks::stop_waiting(const ClientTag& client) {
+  table_.stop_waiting(client);
+  std::erase_if(waiting_, [&](const auto& entry) { return entry.first.first == client; });
   std::erase_if(after_grace_, [&](const auto& each) { return each.context.client == client; });
+  wake();
 }
 
-void Export::Implementation::release_locks(const ClientTag& client) {
-  stop_lock_waits(client);
-  locks_.release(client);
-  wake_lock_waiters();
+void ExportLocks::release(const ClientTag& client) {
+  stop_waiting(client);
+  table_.release(client);
+  wake();
 }
 
-void Export::Implementation::tick_locks() {
-  for (const auto& [client, record] : clients_) {
-    if (record.gone_since && now_ - *record.gone_since >= kLockLease) locks_.release(client);
-  }
-  wake_lock_waiters();
-  if (now_ < lock_grace_until_) return;
-  for (EarlyLock& early : std::exchange(after_grace_, {})) {
+void ExportLocks::restart(transport::TimePoint grace_end) {
+  table_ = LockTable();
+  waiting_.clear();
+  grace_end_ = grace_end;
+}
+
+void ExportLocks::tick(transport::TimePoint now) {
+  if (now < grace_end_) return;
+  for (Asked& early : std::exchange(after_grace_, {})) {
     const CancelFlag cancelled = early.context.cancelled;
     if (cancelled && *cancelled) {
       std::move(early.respond)(encode_error(ECANCELED));
     } else {
-      on(std::move(early.context), early.request, {}, std::move(early.respond));
+      early.context.now = now;
+      lock(std::move(early.context), early.lock, std::move(early.respond));
     }
   }
 }
