@@ -68,6 +68,8 @@ class FuseSession::Kernel {
   /// The request being processed is FUSE_STATX, handed to libfuse as GETATTR.
   bool asked_statx() const { return asked_statx_; }
   FuseRequestRef begin(fuse_req_t request);
+  /// The same for what the kernel waits for without telling of signals.
+  FuseRequestRef begin_direct(fuse_req_t request);
   void initialise(fuse_conn_info& connection);
 
   // Replies. Each takes the request; a request that was answered already has its result undone.

@@ -214,11 +214,15 @@ Through through(const fuse_file_info* file) {
   return (file->flags & O_DIRECT) != 0 ? Through::nothing : Through::pages;
 }
 
+FuseRequestRef begin(Kernel& kernel, fuse_req_t request, const fuse_file_info* file) {
+  return through(file) == Through::nothing ? kernel.begin_direct(request) : kernel.begin(request);
+}
+
 void read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* file) {
   Kernel& kernel = kernel_of(request);
   kernel.volume().read(
       handle_of(file), static_cast<std::uint64_t>(offset), size,
-      [&kernel, r = kernel.begin(request)](auto slices) { kernel.bytes(*r, slices); },
+      [&kernel, r = begin(kernel, request, file)](auto slices) { kernel.bytes(*r, slices); },
       through(file));
 }
 
@@ -229,7 +233,7 @@ void write(fuse_req_t request, fuse_ino_t node, const char* bytes, std::size_t s
   const bool direct = through(file) == Through::nothing;
   kernel.volume().write(
       handle_of(file), static_cast<std::uint64_t>(offset), Buffer(bytes, bytes + size),
-      [&kernel, direct, node, r = kernel.begin(request)](auto length) {
+      [&kernel, direct, node, r = begin(kernel, request, file)](auto length) {
         kernel.without_set_group_id(r, {node}, [&kernel, direct, node, r, length] {
           if (!direct) return kernel.written(*r, length);
           kernel.invalidate({node});

@@ -201,6 +201,11 @@ FuseRequestRef FuseSession::Kernel::begin(fuse_req_t handle) {
   return request;
 }
 
+FuseRequestRef FuseSession::Kernel::begin_direct(fuse_req_t handle) {
+  interrupted_.insert(handle);
+  return begin(handle);
+}
+
 // libfuse holds a lock of the request here.
 void FuseSession::Kernel::on_interrupt(fuse_req_t request, void* kernel) {
   auto* self = static_cast<Kernel*>(kernel);

@@ -21,6 +21,8 @@ WAITING = {
     "lookup": "os.stat('folder/never seen')",
     "open": "open('folder/never seen', 'rb')",
     "read": "f = os.open('long', os.O_RDONLY) / os.pread(f, 10, MIDDLE)",
+    "read past the kernel": "f = os.open('long', os.O_RDONLY | os.O_DIRECT); "
+                            "m = mmap.mmap(-1, 4096) / os.preadv(f, [m], MIDDLE)",
     "create": "open('new', 'wb')",
     "create without a name": "os.open('.', os.O_TMPFILE | os.O_RDWR)",
     "mkdir": "os.mkdir('new folder')",
