@@ -225,7 +225,7 @@ void Export::Implementation::returned(std::shared_ptr<const Store> store) {
   store_ = std::move(store);
   lost_ = nullptr;
   disk_ = nullptr;  // what it watched may be another disk
-  ++options_.instance.value;
+  options_.instance.value += 1ULL << 32;  // as after a boot: docs/file-protocol.md, "Attach"
   for (auto& [tag, client] : clients_) client.order = WriteOrder();
   held_ = HeldFiles(kept_open_.held);
   locks_.restart(now_ + kLockGrace);

@@ -10,6 +10,15 @@
 
 namespace rushfs::fs {
 
+namespace {
+
+/// What one server had in memory the other has not: docs/file-protocol.md, "Attach".
+bool lost_memory(InstanceId one, InstanceId other) {
+  return one.value >> 32 != other.value >> 32;
+}
+
+}  // namespace
+
 Volume::Volume(const ClientParts& parts, Options options)
     : parts_(parts),
       options_(options),
@@ -62,7 +71,8 @@ void Volume::remembered(const AttachReply& reply) {
 
 void Volume::attached(const AttachReply& reply, bool restarted) {
   remembered(reply);
-  if (restarted) server_restarted();
+  const auto before = known_.instance();
+  if (restarted && (!before || lost_memory(*before, reply.instance))) server_restarted();
   holds_.attached(restarted);
   known_.attached(reply.instance);
   known_.promise((reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0);
@@ -141,7 +151,7 @@ void Volume::lost(const NodeId& node) {
   ++inode->losses;
 }
 
-// What the server has copied into a file, and not told us to be on its disk.
+// What the server had copied into a file, and not told us to be on its disk.
 void Volume::server_restarted() {
   inodes_.each([this](Inode& inode) {
     if (inode.copies > inode.copies_kept) lost(inode.node);

@@ -12,6 +12,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <csignal>
+#include <fstream>
 #include <variant>
 
 #include "fs/directory_store.h"
@@ -66,12 +67,18 @@ std::array<std::uint8_t, 16> node_key(const transport::Identity& identity,
   return key;
 }
 
-fs::InstanceId new_instance() {
-  fs::InstanceId instance;
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(&instance.value), sizeof(instance.value)) != 1) {
+/// Random per start, but for the half that is of this boot of the machine.
+fs::InstanceId new_instance(const transport::Identity& identity) {
+  std::uint64_t number = 0;
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number) != 1) {
     throw CommandError(ExitCode::failure, "The system has no randomness.");
   }
-  return instance;
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  if (boot.empty()) return {number};
+  std::uint64_t memory = 0;
+  for (const auto byte : keyed_digest(identity, "boot " + boot)) memory = memory << 8 | byte;
+  return {memory << 32 | (number & 0xFFFFFFFF)};
 }
 
 bool preserves_identity(const ServerConfig& config) {
@@ -140,7 +147,7 @@ Server::~Server() {
 
 void Server::open_exports(const ServerConfig& config, const transport::Identity& identity) {
   const bool preserve = preserves_identity(config);
-  const fs::InstanceId instance = new_instance();
+  const fs::InstanceId instance = new_instance(identity);
   for (const ExportConfig& exported : config.exports) {
     fs::ExportOptions options;
     options.name = exported.name;

@@ -126,6 +126,8 @@ class World : public ConnectionOutput {
   bool silent(std::size_t client) const { return silent_[client]; }
   void kill_server();
   void start_server();
+  /// While it is down: what was in the memory of its machine is lost (the caller sees to that).
+  void boot_server_machine() { instance_ += 1ULL << 32; }
   bool server_running() const { return export_ != nullptr; }
   /// The server is about to be told what programs on its machine did.
   void disk_changed() {

@@ -107,6 +107,7 @@ class Recorder {
   void cut_power() {
     world_.kill_server();
     disk_->cut_power();
+    world_.boot_server_machine();
     disk_->lose_new_files();
     disk_->take_changed();  // which keeps them
   }

@@ -178,6 +178,7 @@ void PromisesModel::happen() {
 
 void PromisesModel::cut_power() {
   note(0, "** and its power cut");
+  world_.boot_server_machine();
   for (const Tag tag : history_.cut_power(now())) {
     const auto client = tag % 10;
     expect(client >= mounts_.size() || !mounts_[client].settled(tag), "Write, close, fsync",

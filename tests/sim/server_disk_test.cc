@@ -226,6 +226,7 @@ TEST_CASE("the server's power is cut between a copy and its close: the close fai
   story.copy();
   story.world->kill_server();
   story.disk->cut_power();
+  story.world->boot_server_machine();
   story.world->start_server();
   story.world->run_for(10s);
   const auto flushed = story.world->await<void>(
@@ -233,6 +234,24 @@ TEST_CASE("the server's power is cut between a copy and its close: the close fai
   CHECK_FALSE(flushed);
   CHECK(story.world->await<void>(
       [&](auto reply) { story.world->volume().flush(story.handles[0][0], std::move(reply)); }));
+}
+
+TEST_CASE("the server alone is restarted between a copy and its close: nothing is lost") {
+  Shared story;
+  story.copy();
+  story.world->kill_server();
+  story.world->start_server();
+  story.world->run_for(10s);
+  CHECK(story.world->await<void>(
+      [&](auto reply) { story.world->volume().flush(story.handles[0][0], std::move(reply)); }));
+  const auto there = story.world->open("clip", {.read = true}).value().handle;
+  const auto before = story.world->read(there, 0, 100).value();
+  story.world->kill_server();
+  story.disk->cut_power();
+  story.world->boot_server_machine();
+  story.world->start_server();
+  story.world->run_for(10s);
+  CHECK(story.world->read_file("clip").value().substr(0, 100) == before);
 }
 
 TEST_CASE("a client that sets the system's own attributes past its kernel is refused") {
