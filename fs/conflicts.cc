@@ -16,7 +16,7 @@ void Conflicts::attached(const AttachReply& reply, bool restarted) {
     const auto inode = known_.inodes().get(waiting.node);
     // Then the file need not be as we know it, though nobody else has touched it.
     const bool applied = waiting.in_flight && *waiting.in_flight <= reply.applied_through;
-    if (restarted ? waiting.uncommitted : applied) inode->base_unknown = true;
+    if (waiting.refused || (restarted ? waiting.uncommitted : applied)) inode->base_unknown = true;
     if (inode->rescuing) continue;
     const bool sendable = !inode->known() || inode->unlinked || inode->base_unknown;
     if (sendable && !rescuer_.begun(inode)) {

@@ -172,7 +172,7 @@ std::vector<Writeback::Suspended> Writeback::suspend_all() {
     if (node.operations == 0 || node.parked || node.removed) continue;
     std::size_t first = 0;
     while (first < node.sent.size() && node.sent[first].answered) ++first;
-    Suspended waiting{id, std::nullopt, !node.sent.empty()};
+    Suspended waiting{id, std::nullopt, !node.sent.empty(), node.error != 0};
     if (first < node.sent.size()) waiting.in_flight = node.sent[first].sequences.front();
     take_back(id, node, first);
     node.retry_at = transport::TimePoint::max();

@@ -104,6 +104,7 @@ class Writeback {
     NodeId node;
     std::optional<std::uint64_t> in_flight;  // first operation the server may have applied unheard
     bool uncommitted = false;                // a server that restarts may have lost some of it
+    bool refused = false;                    // and may have been carried out in part
   };
   /// Of which something is queued.
   void each_queued(const std::function<void(const NodeId&)>& visit) const;

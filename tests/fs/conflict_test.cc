@@ -206,6 +206,26 @@ TEST_CASE("only we wrote, and the server was restarted in the middle of it: no c
   CHECK(get(story.file).substr(1000, 80).find('o') == std::string::npos);
 }
 
+TEST_CASE("only we wrote, to a full disk, and the server was restarted meanwhile: no copy either") {
+  Story story;
+  bool full = true;
+  story.world.sabotage = [&](const std::string& operation) -> std::optional<int> {
+    if (operation != "write" || !full) return std::nullopt;
+    std::filesystem::last_write_time(story.file, std::filesystem::file_time_type::clock::now());
+    return ENOSPC;  // of which ext4 notes the time
+  };
+  story.patch(1000, "OURS");
+  REQUIRE(story.world.run_until(
+      [&] { return story.world.volume().queue_status().retry_error == ENOSPC; }));
+  story.world.kill_server();
+  story.world.run_for(2s);
+  full = false;
+  story.world.start_server();
+  story.come_back();
+  CHECK(story.copies(story.world.exported() / "reel").empty());
+  CHECK((get(story.file) == story.ours()));
+}
+
 TEST_CASE("waiting for the queue while two versions meet ends when ours is at the server") {
   Story story;
   story.cut();
