@@ -57,11 +57,35 @@ int create(int folder, const ReplayOrder& order) {
   return made ? 0 : -1;
 }
 
+/// What has the name in the folder, and not what it leads to: neither a symbolic link nor what else
+/// is mounted there may take it out of the mount.
+Descriptor open_itself(int folder, const std::string& name) {
+  struct open_how how {};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  return Descriptor(static_cast<int>(syscall(SYS_openat2, folder, name.c_str(), &how, sizeof how)));
+}
+
+/// Names it for calls that do not take an O_PATH descriptor.
+std::string path_of(const Descriptor& opened) {
+  return "/proc/self/fd/" + std::to_string(opened.get());
+}
+
 int change(int folder, const ReplayOrder& order) {
-  constexpr int kNeverWaits = O_NONBLOCK;
-  const Descriptor file(
-      openat(folder, order.name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC | kNeverWaits));
+  const Descriptor found = open_itself(folder, order.name);
+  struct stat status {};
+  if (!found || fstat(found.get(), &status) != 0) return -1;
+  if (!S_ISREG(status.st_mode)) {
+    errno = ECANCELED;
+    return -1;
+  }
+  const Descriptor file(open(path_of(found).c_str(), O_WRONLY | O_CLOEXEC));
   return file ? ftruncate(file.get(), static_cast<off_t>(order.size)) : -1;
+}
+
+int change_attributes(int folder, const ReplayOrder& order) {
+  const Descriptor found = open_itself(folder, order.name);
+  return found ? chmod(path_of(found).c_str(), order.mode & 07777) : -1;
 }
 
 int carry_out(const std::string& mount_point, const ReplayOrder& order) {
@@ -73,7 +97,7 @@ int carry_out(const std::string& mount_point, const ReplayOrder& order) {
     case ReplayOrder::What::change:
       return change(folder.get(), order);
     case ReplayOrder::What::attributes:
-      return fchmodat(folder.get(), order.name.c_str(), order.mode & 07777, 0);
+      return change_attributes(folder.get(), order);
     case ReplayOrder::What::remove:
       return unlinkat(folder.get(), order.name.c_str(), S_ISDIR(order.mode) ? AT_REMOVEDIR : 0);
     case ReplayOrder::What::rename:

@@ -1,5 +1,7 @@
 #include "fs/watchers.h"
 
+#include <sys/stat.h>
+
 namespace rushfs::fs {
 
 namespace {
@@ -136,7 +138,8 @@ void Watchers::tell_names(Comparison& seen) {
 void Watchers::tell_file(const InodeRef& inode, const Attributes& before, const Attributes& now) {
   const auto folder = known_.inodes().find(inode->parent);
   const bool there = folder && known_.inodes().child(inode->parent, inode->name) == inode;
-  if (!there || inode->unlinked) return;
+  // There is no call that sets the mode of a symbolic link and not of what it leads to.
+  if (!there || inode->unlinked || S_ISLNK(now.mode)) return;
   const bool content = inode->regular() && (now.mtime != before.mtime || now.size != before.size);
   const bool other = now.mode != before.mode || now.uid != before.uid || now.gid != before.gid;
   if (!content && !other) return;

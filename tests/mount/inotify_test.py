@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import time
@@ -133,6 +134,31 @@ class InotifyTest(harness.TestCase):
             watcher.expect(("MOVED_FROM", "project.tmp"), ("MOVED_TO", "project"))
             self.assertEqual((self.ben.folder / "project").read_bytes(), b"new")
             self.assertEqual(opened.read(), b"old")
+
+    def test_nothing_outside_the_mount_is_touched(self):
+        """Names lead to it: a symbolic link, and a file of this machine that is mounted over one."""
+        outside = self.place.path("outside")
+        outside.write_text("ours")
+        outside.chmod(0o600)
+        os.symlink(outside, self.anna.folder / "link")
+        (self.anna.folder / "clip").write_text("footage")
+        (self.anna.folder / "end").write_text("x")
+        self.anna.wait()
+        for name in ("link", "clip", "end"):
+            os.lstat(self.ben.folder / name)
+        watcher = self.watch(self.ben.folder)
+        subprocess.run(["mount", "--bind", outside, self.ben.folder / "clip"], check=True)
+        try:
+            os.chown(self.anna.folder / "link", -1, 12345, follow_symlinks=False)
+            os.chmod(self.anna.folder / "clip", 0o666)
+            (self.anna.folder / "clip").write_text("cut")
+            self.anna.wait()
+            os.chmod(self.anna.folder / "end", 0o666)
+            watcher.expect(("ATTRIB", "end"))
+        finally:
+            subprocess.run(["umount", self.ben.folder / "clip"], check=True)
+        self.assertEqual(outside.read_text(), "ours")
+        self.assertEqual(stat.S_IMODE(outside.stat().st_mode), 0o600)
 
     def test_what_was_removed_and_made_again_stays(self):
         places = [self.server.folder / f"day{number}" for number in range(12)]
