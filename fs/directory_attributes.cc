@@ -10,6 +10,7 @@
 
 #include "fs/caller_scope.h"
 #include "fs/directory_node.h"
+#include "fs/squash.h"
 
 namespace rushfs::fs {
 namespace {
@@ -121,12 +122,21 @@ void DirectoryStore::touch(const Node& node) const {
 Result<void> DirectoryStore::set_attributes(const Node& node, StoreFile* file,
                                             const AttributeChanges& changes) const {
   const std::string path = proc_path(reach(node));
+  if (!options_.preserve_identity) {
+    struct stat now {};
+    if (::fstat(reach(node), &now) != 0) return last_error();
+    const bool gives_away = changes.uid.value_or(now.st_uid) != now.st_uid ||
+                            changes.gid.value_or(now.st_gid) != now.st_gid;
+    if (gives_away || squash::grants(node.type(), changes.mode.value_or(0))) {
+      return errno_code(EPERM);
+    }
+  }
   if (changes.size) {
     if (file == nullptr) return errno_code(node.type() == S_IFDIR ? EISDIR : EINVAL);
     if (*changes.size > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max())) {
       return errno_code(EFBIG);
     }
-    const NoSetIdScope scope(changes.drop_set_id);
+    const NoSetIdScope scope(changes.drop_set_id || !options_.preserve_identity);
     if (::ftruncate(descriptor(*file), static_cast<off_t>(*changes.size)) != 0) return last_error();
   }
   // The owner before the mode: changing the owner takes set-id bits away, the mode may grant them.

@@ -86,7 +86,7 @@ Result<void> DirectoryStore::write(StoreFile& file, std::uint64_t offset,
                                    std::span<const std::uint8_t> data, bool drop_set_id) const {
   constexpr std::uint64_t kLargestOffset = std::numeric_limits<off_t>::max();
   if (offset > kLargestOffset || data.size() > kLargestOffset - offset) return errno_code(EFBIG);
-  const NoSetIdScope scope(drop_set_id);
+  const NoSetIdScope scope(drop_set_id || !options_.preserve_identity);
   std::size_t done = 0;
   while (done < data.size()) {
     const ssize_t put = ::pwrite(descriptor(file), data.data() + done, data.size() - done,

@@ -8,6 +8,7 @@
 
 #include "fs/caller_scope.h"
 #include "fs/directory_node.h"
+#include "fs/squash.h"
 
 namespace rushfs::fs {
 namespace {
@@ -40,6 +41,7 @@ Result<Found> DirectoryStore::lookup(const Node& directory, const std::string& n
 
 Result<Store::Created> DirectoryStore::create(const NewName& where, std::uint32_t mode) const {
   if (hidden(where.directory, where.name)) return errno_code(EPERM);
+  if (!options_.preserve_identity && squash::grants(S_IFREG, mode)) return errno_code(EPERM);
   Descriptor opened;
   {
     const CallerScope scope(where.caller, options_.preserve_identity);
@@ -72,6 +74,8 @@ Result<Found> DirectoryStore::make_directory(const NewName& where, std::uint32_t
 Result<Found> DirectoryStore::make_node(const NewName& where, std::uint32_t mode,
                                         std::uint32_t major, std::uint32_t minor) const {
   if (hidden(where.directory, where.name)) return errno_code(EPERM);
+  const bool grants = squash::grants(mode & S_IFMT, mode) || squash::is_device(mode, major, minor);
+  if (!options_.preserve_identity && grants) return errno_code(EPERM);
   {
     const CallerScope scope(where.caller, options_.preserve_identity);
     if (::mknodat(reach(where.directory), where.name.c_str(), mode & (S_IFMT | 07777),

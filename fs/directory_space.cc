@@ -9,6 +9,7 @@
 
 #include "fs/caller_scope.h"
 #include "fs/directory_node.h"
+#include "fs/squash.h"
 
 namespace rushfs::fs {
 namespace {
@@ -134,6 +135,7 @@ Result<std::uint64_t> DirectoryStore::append(StoreFile& file, const Append& requ
 
 Result<Store::Created> DirectoryStore::create_unnamed(const Node& directory, const Caller& caller,
                                                       std::uint32_t mode) const {
+  if (!options_.preserve_identity && squash::grants(S_IFREG, mode)) return errno_code(EPERM);
   Descriptor opened;
   {
     const CallerScope scope(caller, options_.preserve_identity);
@@ -150,6 +152,10 @@ Result<std::uint32_t> DirectoryStore::file_flags(const Node& node,
       ::open(proc_path(reach(node)).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!opened) return last_error();
   if (set) {
+    int before = 0;
+    if (::ioctl(opened.get(), FS_IOC_GETFLAGS, &before) != 0) return last_error();
+    const bool pins = squash::pins(static_cast<std::uint32_t>(before), *set);
+    if (!options_.preserve_identity && pins) return errno_code(EPERM);
     const auto wanted = static_cast<int>(*set);
     if (::ioctl(opened.get(), FS_IOC_SETFLAGS, &wanted) != 0) return last_error();
   }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "fs/directory_node.h"
+#include "fs/squash.h"
 
 namespace rushfs::fs {
 namespace {
@@ -84,6 +85,7 @@ Result<std::vector<Xattr>> DirectoryStore::list_xattrs(const Node& node) const {
 Result<void> DirectoryStore::set_xattr(const Node& node, const std::string& name,
                                        const std::optional<std::string>& value,
                                        XattrMode mode) const {
+  if (!options_.preserve_identity && squash::is_of_root(name)) return errno_code(EPERM);
   const std::string path = proc_path(reach(node));
   const int flags = mode == XattrMode::create    ? XATTR_CREATE
                     : mode == XattrMode::replace ? XATTR_REPLACE

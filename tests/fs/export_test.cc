@@ -399,6 +399,48 @@ TEST_CASE("squashed, everything belongs to the server's user") {
   CHECK(made->entry.attributes.gid == getegid());
 }
 
+TEST_CASE("squashed, a client makes nothing that is more than the server user's files") {
+  HarnessOptions options;
+  options.preserve_identity = false;
+  Studio studio(options);
+  auto& anna = studio.anna;
+  const auto refused = [&](auto request) {
+    if constexpr (requires { request.order; }) request.order = anna.number();
+    if constexpr (requires { request.call; }) request.call = anna.number();
+    const auto answer = anna.call(request);
+    return !answer && answer.error() == errno_code(EPERM);
+  };
+  const NodeId clip = anna.call(anna.create("clip"))->entry.node;
+  SetAttributes change;
+  change.node = clip;
+  change.mode = 0640;
+  CHECK_FALSE(refused(change));
+  change.uid = geteuid();
+  CHECK_FALSE(refused(change));
+  change.mode = 04755;
+  CHECK(refused(change));
+  change.mode.reset();
+  change.gid = getegid() + 1;
+  CHECK(refused(change));
+  auto create = anna.create("program");
+  create.mode = 02755;
+  CHECK(refused(create));
+  MakeNode device;
+  device.directory = anna.root;
+  device.name = "disk";
+  device.mode = S_IFBLK | 0666;
+  device.device_major = 8;
+  CHECK(refused(device));
+  device.mode = S_IFIFO | 0666;
+  device.device_major = 0;
+  CHECK_FALSE(refused(device));
+  SetXattr attribute;
+  attribute.node = clip;
+  attribute.name = "security.capability";
+  attribute.value = std::string("\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+  CHECK(refused(attribute));
+}
+
 TEST_CASE("an ordinary user's server knows its clients' files again after a restart") {
   if (geteuid() != 0) return;
   TemporaryFolder exported, state;
