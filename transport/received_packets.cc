@@ -17,6 +17,7 @@ constexpr std::uint64_t kPacketsPerAck = 256;
 constexpr std::uint64_t kPacketsAtOnce = 16;
 
 constexpr std::uint64_t kWindowMask = kDuplicateWindow - 1;
+constexpr std::size_t kWindowWords = kDuplicateWindow / 64;
 
 }  // namespace
 
@@ -32,10 +33,30 @@ void ReceivedPackets::mark(std::uint64_t number) {
   const std::size_t word = static_cast<std::size_t>(number & kWindowMask) / 64;
   // Grows to its full 32 KiB only on connections that carry as many packets.
   if (word >= window_.size()) {
-    window_.resize(std::min<std::size_t>(std::max<std::size_t>(word + 1, window_.size() * 2),
-                                         kDuplicateWindow / 64));
+    window_.resize(std::min(std::max(word + 1, window_.size() * 2), kWindowWords));
   }
   window_[word] |= std::uint64_t{1} << (number % 64);
+}
+
+// Forgets the numbers from `begin` to before `end`. Whole words at once: the peer says how many.
+void ReceivedPackets::clear(std::uint64_t begin, std::uint64_t end) {
+  if (end - begin >= kDuplicateWindow) return std::fill(window_.begin(), window_.end(), 0);
+  const auto clear_bit = [this](std::uint64_t number) {
+    const std::size_t word = static_cast<std::size_t>(number & kWindowMask) / 64;
+    if (word < window_.size()) window_[word] &= ~(std::uint64_t{1} << (number % 64));
+  };
+  while (begin < end && begin % 64 != 0) clear_bit(begin++);
+  while (begin < end && end % 64 != 0) clear_bit(--end);
+  const auto clear_words = [this](std::size_t first, std::size_t count) {
+    const std::size_t from = std::min(first, window_.size());
+    std::fill_n(window_.begin() + static_cast<std::ptrdiff_t>(from),
+                std::min(count, window_.size() - from), 0);
+  };
+  const std::size_t first = static_cast<std::size_t>(begin & kWindowMask) / 64;
+  const std::size_t count = static_cast<std::size_t>(end - begin) / 64;
+  const std::size_t before_wrap = std::min(count, kWindowWords - first);
+  clear_words(first, before_wrap);
+  clear_words(0, count - before_wrap);
 }
 
 bool ReceivedPackets::is_duplicate(std::uint64_t number) const {
@@ -50,16 +71,7 @@ void ReceivedPackets::on_received(std::uint64_t number, bool ack_eliciting,
   const bool in_order = first ? number == 0 : number == largest_ + 1;
   if (!first && number > largest_ && !in_order) {
     ++gaps_since_ack_;
-    // What the window now covers anew was not received.
-    const std::uint64_t skipped = number - largest_ - 1;
-    if (skipped >= kDuplicateWindow) {
-      std::fill(window_.begin(), window_.end(), 0);
-    } else {
-      for (std::uint64_t n = largest_ + 1; n < number; ++n) {
-        const std::size_t word = static_cast<std::size_t>(n & kWindowMask) / 64;
-        if (word < window_.size()) window_[word] &= ~(std::uint64_t{1} << (n % 64));
-      }
-    }
+    clear(largest_ + 1, number);  // what the window now covers anew was not received
   }
   mark(number);
   if (first || number > largest_) {

@@ -65,6 +65,7 @@ class ReceivedPackets {
  private:
   bool test(std::uint64_t number) const;
   void mark(std::uint64_t number);
+  void clear(std::uint64_t begin, std::uint64_t end);
 
   bool always_at_once_;
   RangeSet ranges_;

@@ -3,6 +3,8 @@
 #include <catch2/catch.hpp>
 
 #include <chrono>
+#include <random>
+#include <set>
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;
@@ -48,6 +50,34 @@ TEST_CASE("a window that moves on does not take new numbers for old ones") {
   received.on_received(later, true, kRoundTrip, kStart);
   for (std::uint64_t n = kDuplicateWindow; n < kDuplicateWindow + 1000; ++n) {
     REQUIRE_FALSE(received.is_duplicate(n));
+  }
+}
+
+TEST_CASE("after jumps of any length exactly the numbers that came are duplicates") {
+  std::mt19937_64 random(1);
+  const auto below = [&](std::uint64_t limit) { return random() % limit; };
+  ReceivedPackets received;
+  std::set<std::uint64_t> came;
+  std::uint64_t largest = 0;
+  for (int i = 0; i < 300; ++i) {
+    constexpr std::uint64_t kReach[] = {2, 70, 200, 5000, kDuplicateWindow, kDuplicateWindow + 300};
+    largest += 1 + below(kReach[below(std::size(kReach))]);
+    received.on_received(largest, true, kRoundTrip, kStart);
+    came.insert(largest);
+    for (int behind = 0; behind < 20; ++behind) {
+      const std::uint64_t number = largest - below(std::min<std::uint64_t>(largest, 3000) + 1);
+      if (came.insert(number).second) received.on_received(number, true, kRoundTrip, kStart);
+    }
+    const std::uint64_t oldest = largest < kDuplicateWindow ? 0 : largest - kDuplicateWindow + 1;
+    came.erase(came.begin(), came.lower_bound(oldest));
+    for (const std::uint64_t number : came) {
+      for (std::uint64_t near = number < 70 ? 0 : number - 70; near < number + 70; near += 7) {
+        if (near >= oldest && received.is_duplicate(near) != came.contains(near)) {
+          FAIL("number " << near << " after " << largest);
+        }
+      }
+      if (!received.is_duplicate(number)) FAIL("number " << number << " after " << largest);
+    }
   }
 }
 
