@@ -59,10 +59,10 @@ void FileLocks::end_waits_since(transport::TimePoint then) {
 
 /// The server may have granted it, or do so yet, to somebody who no longer waits.
 void FileLocks::withdraw(const InodeRef& inode, const LockAsk& what, std::uint64_t ticket) {
-  auto undo = [this, inode, none = what]() mutable {
-    if (holds_any(inode, none.owner, none.span.kind)) return;
+  auto undo = [this, inode, none = what, ended = withdrawing_(inode)]() mutable {
+    if (holds_any(inode, none.owner, none.span.kind)) return ended();
     none.span.type = LockType::none;
-    give_up(inode, none, [](Result<void>) {});
+    give_up(inode, none, [ended = std::move(ended)](Result<void>) { ended(); });
   };
   if (ticket == 0) return undo();
   ask(
@@ -117,7 +117,7 @@ void FileLocks::forget(const InodeRef& inode) {
     all.owner = owner;
     all.span.kind = kind;
     all.span.type = LockType::none;
-    give_up(inode, all, [](Result<void>) {});
+    give_up(inode, all, [ended = withdrawing_(inode)](Result<void>) { ended(); });
   }
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "fs/client_parts.h"
@@ -25,7 +26,12 @@ struct LockAsk {
 
 class FileLocks {
  public:
-  explicit FileLocks(const ClientParts& parts) : remote_(parts.remote), time_(parts.time) {}
+  using Ended = std::function<void()>;
+  /// Messages overtake each other. `withdrawing` hears that locks of a file are taken back of which
+  /// no program waits to be told; what it gives is called once the server has heard: until then it
+  /// must not be asked for a lock of that file.
+  FileLocks(const ClientParts& parts, std::function<Ended(const InodeRef&)> withdrawing)
+      : remote_(parts.remote), time_(parts.time), withdrawing_(std::move(withdrawing)) {}
 
   /// `handle`: through which it is asked; its locks end with it. Gives the ticket to cancel with.
   /// ETIMEDOUT: the server does not answer, or end_waits_since().
@@ -65,6 +71,7 @@ class FileLocks {
 
   Remote& remote_;
   const LoopTime& time_;
+  const std::function<Ended(const InodeRef&)> withdrawing_;
   std::map<std::uint64_t, Wait> waits_;  // by ticket
   LockTable table_;
   std::map<std::uint64_t, std::set<std::pair<std::uint64_t, LockKind>>> by_handle_;

@@ -9,7 +9,7 @@ std::uint64_t Locking::lock(HandleNumber number, const LockAsk& wanted, Reply<vo
   if (!handle) return reply.fail(handle.error()), 0;
   const InodeRef inode = (*handle)->inode;
   if (wanted.span.type == LockType::none) {
-    unlock(inode, wanted, in_time(std::move(reply)));
+    unlock(inode, wanted, in_time(inode, std::move(reply)));
     return 0;
   }
   if (unlocks_.contains(inode)) {
@@ -140,22 +140,26 @@ void Locking::closed_by(HandleNumber number, std::uint64_t owner, Reply<void> re
   if (!locks_.holds_any(inode, owner, LockKind::record)) return reply.ok();
   LockAsk all;
   all.owner = owner;
-  unlock_for_good(inode, all, in_time(std::move(reply)));
+  unlock_for_good(inode, all, in_time(inode, std::move(reply)));
 }
 
-/// What could not be published does not keep others out for ever. The server may hear in any order:
-/// whoever locks next waits until it has heard.
-void Locking::unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply) {
-  wanted.span.type = LockType::none;
+/// The server may hear in any order: whoever locks next waits until it has heard.
+FileLocks::Ended Locking::unlock_begins(const InodeRef& inode) {
   auto& unlocks = unlocks_[inode];
   if (!unlocks) unlocks = std::make_shared<Unlocks>();
   ++unlocks->under_way;
-  auto ended = [this, inode, still = std::weak_ptr(unlocks)] {
+  return [this, inode, still = std::weak_ptr(unlocks)] {
     const auto mine = still.lock();  // null: all of this is coming down
     if (!mine || --mine->under_way > 0) return;
     unlocks_.erase(inode);
     for (Waiting& waiting : mine->waiting) std::move(waiting.then)({});
   };
+}
+
+/// What could not be published does not keep others out for ever.
+void Locking::unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply) {
+  wanted.span.type = LockType::none;
+  auto ended = unlock_begins(inode);
   unlock(inode, wanted, [this, inode, wanted, ended = std::move(ended),
                          reply = std::move(reply)](Result<void> done) mutable {
     if (done) {
@@ -186,12 +190,14 @@ void Locking::after_unlocks(const InodeRef& inode, Then then) {
 }
 
 /// The server hears of it in any case; who waits for that does not wait for ever.
-Reply<void> Locking::in_time(Reply<void> reply) {
-  const auto waiting = std::make_shared<Waiting>();
+Reply<void> Locking::in_time(const InodeRef& inode, Reply<void> reply) {
+  const auto waiting = std::make_shared<Unlock>();
+  waiting->inode = inode;
   waiting->since = parts_.time.now;
   waiting->then = [reply = std::move(reply)](Result<void> done) mutable { reply(done); };
   unlocking_.push_back(waiting);
   return [waiting](Result<void> done) {
+    if (auto ended = std::exchange(waiting->ended, nullptr)) ended();
     if (auto then = std::exchange(waiting->then, nullptr)) std::move(then)(done);
   };
 }
@@ -205,7 +211,10 @@ void Locking::tick() {
   const auto consider = [&](Waiting& waiting) {
     if (waiting.since <= then) late.push_back(std::exchange(waiting.then, nullptr));
   };
-  for (const auto& waiting : unlocking_) consider(*waiting);
+  for (const auto& waiting : unlocking_) {
+    if (waiting->then && waiting->since <= then) waiting->ended = unlock_begins(waiting->inode);
+    consider(*waiting);
+  }
   for (const auto& [inode, unlocks] : unlocks_) {
     for (Waiting& waiting : unlocks->waiting) consider(waiting);
     std::erase_if(unlocks->waiting, [](const Waiting& waiting) { return !waiting.then; });

@@ -28,7 +28,7 @@ class Locking {
           NoticeOrder& notice_order, KernelSide& kernel, ChangeLog& log, Writeback& writeback)
       : parts_(parts),
         timeout_(timeout),
-        locks_(parts),
+        locks_(parts, [this](const InodeRef& inode) { return unlock_begins(inode); }),
         handles_(handles),
         known_(known),
         notice_order_(notice_order),
@@ -65,6 +65,10 @@ class Locking {
     transport::TimePoint since;
     Then then;  // null: it waits no more
   };
+  struct Unlock : Waiting {
+    InodeRef inode;
+    FileLocks::Ended ended{};  // of one that its program no longer waits for
+  };
   struct Unlocks {
     int under_way = 0;
     std::vector<Waiting> waiting;
@@ -75,9 +79,10 @@ class Locking {
   void acquired(const InodeRef& inode, HandleNumber number, const LockReply& held,
                 std::uint64_t epoch, Reply<void> reply);
   void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
+  FileLocks::Ended unlock_begins(const InodeRef& inode);
   void unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
   void after_unlocks(const InodeRef& inode, Then then);
-  Reply<void> in_time(Reply<void> reply);
+  Reply<void> in_time(const InodeRef& inode, Reply<void> reply);
   void publish(const InodeRef& inode, Reply<void> reply);
   void sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply);
   void lost(const InodeRef& inode);
@@ -92,8 +97,8 @@ class Locking {
   ChangeLog& log_;
   Writeback& writeback_;
   std::multiset<InodeRef> settling_;  // for each lock granted whose program was not told yet
-  std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // of descriptors that were closed
-  std::vector<std::shared_ptr<Waiting>> unlocking_;       // those who wait for it
+  std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // under way, and no program waits
+  std::vector<std::shared_ptr<Unlock>> unlocking_;       // of programs that wait
 };
 
 }  // namespace rushfs::fs

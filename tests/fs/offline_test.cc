@@ -381,6 +381,29 @@ TEST_CASE("who asks for the space on a server that says nothing is soon told so"
         }) < 6s);
 }
 
+TEST_CASE("a lock set after one that was asked for in vain was taken back is held") {
+  const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 11));
+  World world({.seed = seed, .shortest_delay = 1ms, .longest_delay = 50ms, .timeout = 5s,
+               .clients = 2});
+  put(world.exported() / "wanted", "content");
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.type = LockType::exclusive;
+  const auto lock = [&](HandleNumber handle) {
+    return world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+  };
+  const auto ours = world.open("wanted", {.read = true, .write = true}).value().handle;
+  world.silence_link(true);
+  REQUIRE(lock(ours).error().value() == ETIMEDOUT);
+  world.silence_link(false);
+  REQUIRE(lock(ours));
+  world.run_for(1s);
+  world.choose(1);
+  const auto theirs = world.open("wanted", {.read = true, .write = true}).value().handle;
+  CHECK(lock(theirs).error().value() == EAGAIN);
+}
+
 TEST_CASE("locks are answered by the timeout without a link, and nobody keeps what he was denied") {
   World world({.timeout = 10s, .clients = 2});
   for (const char* name : {"wanted", "held", "closed"}) put(world.exported() / name, "content");
