@@ -35,7 +35,10 @@ struct ApplyOne {
                                  change.mtime, change.drop_set_id});
   }
   Result<void> operator()(const SetXattr& change) const {
-    return store.set_xattr(node, change.name, change.value, change.mode);
+    const auto done = store.set_xattr(node, change.name, change.value, change.mode);
+    // It may be gone since this was done the first time.
+    const bool gone = !change.value && !done && done.error().value() == ENODATA;
+    return gone ? Result<void>() : done;
   }
   Result<void> operator()(const Allocate& change) const {
     return store.allocate(*file, change.mode, change.offset, change.length);

@@ -126,6 +126,22 @@ TEST_CASE("an extended attribute set behind queued data needs no link, survives 
   CHECK(on_disk(world.exported() / "clip", "user.first") == "none");
 }
 
+TEST_CASE("an extended attribute removed behind queued data is removed once, over a restart") {
+  World world;
+  const auto opened = world.create("clip", kBoth).value();
+  const NodeNumber clip = opened.found.number;
+  REQUIRE(set(world, clip, "user.first", "1") == 0);
+  REQUIRE(world.write(opened.opened.handle, 0, "data"));
+  REQUIRE(set(world, clip, "user.first", std::nullopt) == 0);
+  REQUIRE(world.write(opened.opened.handle, 4, " behind"));
+  REQUIRE(world.run_until([&] { return on_disk(world.exported() / "clip", "user.first") == "none"; }));
+  world.kill_server();  // it had not been asked to commit it
+  world.start_server();
+  REQUIRE(world.drain());
+  CHECK(world.volume().queue_status().parked.empty());
+  CHECK(on_disk(world.exported() / "clip", "user.first") == "none");
+}
+
 TEST_CASE("space that is asked for makes a file longer, also when it was cut and written before") {
   World world;
   rushfs::testing::write_file(world.exported() / "clip", std::string(9000, 'o'));
