@@ -52,8 +52,9 @@ void Export::Implementation::promise_again(const ClientTag& client, const Reques
 }
 
 /// What a call that succeeded has changed: the names, the folders they are in, and what they name.
+/// Its caller is told of them as they were at `asked` or later.
 void Export::Implementation::names_changed(const NameCall& call, const NameOutcome& outcome,
-                                           const ClientTag& by) {
+                                           const ClientTag& by, std::uint64_t asked) {
   const auto file_changed = [&](const NodeId& node) {
     const auto touched = std::ranges::find(outcome.touched, node, &Entry::node);
     touched == outcome.touched.end()
@@ -85,13 +86,11 @@ void Export::Implementation::names_changed(const NameCall& call, const NameOutco
         },
         call.request);
   }
-  // By now the caller knows them as they are.
-  const std::uint64_t now = promises_.clock();
-  for (const NodeRef& node : call.nodes) promises_.promise(by, node->id(), now);
+  for (const NodeRef& node : call.nodes) promises_.promise(by, node->id(), asked);
   for (const auto* found : {&call.first, &call.second}) {
-    if (*found && (*found)->node) promises_.promise(by, (*found)->node->id(), now);
+    if (*found && (*found)->node) promises_.promise(by, (*found)->node->id(), asked);
   }
-  for (const Found& found : outcome.found) promises_.promise(by, found.node->id(), now);
+  for (const Found& found : outcome.found) promises_.promise(by, found.node->id(), asked);
 }
 
 void Export::Implementation::tell() {
