@@ -36,6 +36,7 @@ void DataSearch::with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<
 
 struct DataSearch::Walk {
   InodeRef inode;
+  std::uint64_t from;
   std::uint64_t at;
   bool data;  // looked for
   Reply<std::uint64_t> reply;
@@ -95,8 +96,9 @@ void DataSearch::go_on(std::shared_ptr<Walk> walk) {
     case Walk::Outcome::found:
       return walk->reply(walk->at);
     case Walk::Outcome::end:
-      // There is a hole behind every file (lseek(2)).
-      return walk->data ? walk->reply.fail(ENXIO) : walk->reply(walk->inode->size());
+      // There is a hole behind every file (lseek(2)); it may have become shorter meanwhile.
+      if (walk->data || walk->inode->size() <= walk->from) return walk->reply.fail(ENXIO);
+      return walk->reply(walk->inode->size());
     case Walk::Outcome::unknown:
       break;
   }
@@ -139,9 +141,21 @@ std::vector<cache::Piece> by_blocks(const std::vector<cache::Piece>& pieces, std
 
 void DataSearch::seek(const InodeRef& inode, std::uint64_t offset, Seek what,
                       Reply<std::uint64_t> reply) {
+  if (known_.fresh(*inode)) return search(inode, offset, what, std::move(reply));
+  // It may be longer by now.
+  with_ranges(inode, offset, [this, inode, offset, what,
+                              reply = std::move(reply)](Result<void> done) mutable {
+    if (!done) return reply.fail(done.error());
+    search(inode, offset, what, std::move(reply));
+  });
+}
+
+void DataSearch::search(const InodeRef& inode, std::uint64_t offset, Seek what,
+                        Reply<std::uint64_t> reply) {
   const std::uint64_t size = inode->size();
   if (offset >= size) return reply.fail(ENXIO);
-  auto walk = std::make_shared<Walk>(Walk{inode, offset, what == Seek::data, std::move(reply), {}});
+  const bool data = what == Seek::data;
+  auto walk = std::make_shared<Walk>(Walk{inode, offset, offset, data, std::move(reply), {}});
   parts_.queue_loop.run(
       [&queue = parts_.queue, node = inode->node, offset, size] {
         const std::uint64_t from = offset / kDiskBlock * kDiskBlock;

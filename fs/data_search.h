@@ -23,6 +23,7 @@ class DataSearch {
  private:
   struct Walk;
 
+  void search(const InodeRef& inode, std::uint64_t offset, Seek what, Reply<std::uint64_t> reply);
   void with_ranges(const InodeRef& inode, std::uint64_t offset, Reply<void> reply);
   void go_on(std::shared_ptr<Walk> walk);
 

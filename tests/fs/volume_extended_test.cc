@@ -134,12 +134,13 @@ TEST_CASE("an extended attribute removed behind queued data is removed once, ove
   REQUIRE(world.write(opened.opened.handle, 0, "data"));
   REQUIRE(set(world, clip, "user.first", std::nullopt) == 0);
   REQUIRE(world.write(opened.opened.handle, 4, " behind"));
-  REQUIRE(world.run_until([&] { return on_disk(world.exported() / "clip", "user.first") == "none"; }));
+  const auto there = [&] { return on_disk(world.exported() / "clip", "user.first"); };
+  REQUIRE(world.run_until([&] { return there() == "none"; }));
   world.kill_server();  // it had not been asked to commit it
   world.start_server();
   REQUIRE(world.drain());
   CHECK(world.volume().queue_status().parked.empty());
-  CHECK(on_disk(world.exported() / "clip", "user.first") == "none");
+  CHECK(there() == "none");
 }
 
 TEST_CASE("space that is asked for makes a file longer, also when it was cut and written before") {
@@ -228,6 +229,16 @@ TEST_CASE("where a file has data is asked once") {
   CHECK(seek(world, file, 600 << 10, Seek::data).error().value() == ENXIO);
   CHECK(seek(world, file, 1 << 20, Seek::hole).error().value() == ENXIO);
   CHECK(world.calls["dataranges"] == 1);
+}
+
+TEST_CASE("data that others added is found behind what was the end of the file") {
+  World world;
+  const auto path = world.exported() / "clip";
+  write_file(path, "short");
+  const auto file = world.open("clip", {.read = true}).value().handle;
+  write_file(path, std::string(10'000, 'x'));
+  world.run_for(2s);
+  CHECK(seek(world, file, 6000, Seek::data).value() == 6000);
 }
 
 TEST_CASE("a copy within the export moves no data over the link, and sees what is queued") {
