@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string_view>
 
 namespace rushfs::sim {
 
@@ -273,6 +274,28 @@ void MemoryDisk::truncate(File& file, std::uint64_t size) {
   std::string bytes = *file.bytes;
   bytes.resize(size);
   set_bytes(file, std::move(bytes));
+}
+
+namespace {
+
+std::uint64_t next(const std::string& bytes, std::uint64_t offset, bool data) {
+  while (offset < bytes.size()) {
+    const auto begin = offset / kBlock * kBlock;
+    const auto block = std::string_view(bytes).substr(begin, kBlock);
+    const bool zeros = block.find_first_not_of('\0') == block.npos;
+    if (zeros != data) return offset;
+    offset = begin + kBlock;
+  }
+  return bytes.size();
+}
+
+}  // namespace
+
+std::uint64_t MemoryDisk::next_data(const File& file, std::uint64_t offset) {
+  return next(*file.bytes, offset, true);
+}
+std::uint64_t MemoryDisk::next_hole(const File& file, std::uint64_t offset) {
+  return next(*file.bytes, offset, false);
 }
 
 void MemoryDisk::set_times(File& file, const std::optional<fs::TimeChange>& atime,

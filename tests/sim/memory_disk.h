@@ -73,6 +73,10 @@ class MemoryDisk {
   void set_bytes(File& file, std::string bytes);
   void write(File& file, std::uint64_t offset, std::string_view data);
   void truncate(File& file, std::uint64_t size);
+  /// A block of zeros takes no space. Where data, or a hole, begins, at `offset` or behind it;
+  /// where the file ends, if none does.
+  static std::uint64_t next_data(const File& file, std::uint64_t offset);
+  static std::uint64_t next_hole(const File& file, std::uint64_t offset);
   void set_times(File& file, const std::optional<fs::TimeChange>& atime,
                  const std::optional<fs::TimeChange>& mtime);
   /// Attributes were changed by hand.

@@ -145,9 +145,8 @@ class MemoryStore final : public Store {
                          const std::optional<std::string>& value, XattrMode mode) const override;
   Result<void> allocate(StoreFile& file, std::uint32_t mode, std::uint64_t offset,
                         std::uint64_t length) const override;
-  /// No hole is known: all is data.
   Result<std::uint64_t> next_data(StoreFile& file, std::uint64_t offset) const override {
-    return std::min<std::uint64_t>(offset, at(file).bytes->size());
+    return MemoryDisk::next_data(at(file), offset);
   }
   Result<DataRangesReply> data_ranges(StoreFile& file, std::uint64_t offset,
                                       std::uint32_t count) const override;
@@ -358,8 +357,12 @@ Result<DataRangesReply> MemoryStore::data_ranges(StoreFile& file, std::uint64_t 
                                                  std::uint32_t count) const {
   const std::uint64_t size = at(file).bytes->size();
   DataRangesReply reply;
-  if (offset < size && count > 0) reply.ranges.push_back({offset, size});
-  reply.known_to = reply.ranges.empty() && offset < size ? offset : std::max(offset, size);
+  reply.known_to = offset;
+  while (reply.known_to < size && reply.ranges.size() < count) {
+    const auto begin = MemoryDisk::next_data(at(file), reply.known_to);
+    reply.known_to = MemoryDisk::next_hole(at(file), begin);
+    if (begin < size) reply.ranges.push_back({begin, reply.known_to});
+  }
   return reply;
 }
 

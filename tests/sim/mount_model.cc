@@ -8,8 +8,34 @@ namespace {
 
 using namespace std::chrono_literals;
 
+using Kind = OwnChange::Kind;
+
+/// What has no tag leaves no trace of its own: others may have made the same.
+bool shows(const OwnChange& change, const std::string& bytes) {
+  if (change.kind == Kind::resize) return bytes.size() == change.size;
+  if (change.kind == Kind::grow) return bytes.size() >= change.size;
+  if (change.kind == Kind::copy) return false;
+  const auto first = bytes.find_first_not_of('\0', change.offset);
+  return first == bytes.npos || first >= change.offset + change.size;
+}
+
+/// What is there at `at` before the change is not there any more.
+bool takes(const OwnChange& change, std::uint64_t at) {
+  if (change.kind == Kind::resize) return at >= change.size;
+  if (change.kind != Kind::clear) return change.kind == Kind::replace;
+  return at >= change.offset && at < change.offset + change.size;
+}
+
 void carry_out(const OwnChange& change, std::string& bytes) {
-  if (change.tag == 0) return bytes.resize(change.size);
+  if (change.kind == Kind::resize) return bytes.resize(change.size);
+  if (change.kind == Kind::grow) return bytes.resize(std::max(bytes.size(), change.size));
+  if (change.kind == Kind::clear) {
+    if (change.offset >= bytes.size()) return;
+    const auto count = std::min(change.size, bytes.size() - change.offset);
+    bytes.replace(change.offset, count, count, '\0');
+    return;
+  }
+  if (change.kind == Kind::replace) bytes.clear();
   if (bytes.size() < change.offset + change.bytes.size()) {
     bytes.resize(change.offset + change.bytes.size());
   }
@@ -36,40 +62,50 @@ TimePoint MountModel::oldest(TimePoint asked) const {
   return asked - news_;
 }
 
-std::uint64_t MountModel::begin(FileKey key, OwnChange change, TimePoint now) {
+std::uint64_t MountModel::begin(const FileKey& key, OwnChange change, TimePoint now) {
   Own& own = own_[key];
   for (const auto& before : own.changes) {
-    if (!before.answered && (before.tag == 0 || change.tag == 0)) own.vague = true;
+    if (before.answered == 0 && (before.tag == 0 || change.tag == 0)) own.vague = true;
   }
-  if (change.size == kAnywhere) own.vague = true;
+  // What comes of it, only the server knows.
+  if (change.kind == Kind::append || change.kind == Kind::copy) own.vague = true;
   change.id = next_id_++;
   change.begun = now;
   own.changes.push_back(std::move(change));
   return own.changes.back().id;
 }
 
-void MountModel::finish(FileKey key, std::uint64_t id, bool well) {
+void MountModel::finish(const FileKey& key, std::uint64_t id, bool well) {
   Own& own = own_[key];
   const auto found = std::find_if(own.changes.begin(), own.changes.end(),
                                   [&](const auto& change) { return change.id == id; });
   if (found == own.changes.end()) return;
-  found->answered = true;
+  found->answered = ++answers_;
   found->before = next_id_;
-  last_answered_ = std::max(last_answered_, id);
   if (well) return;
   own.vague = true;
   found->may_be_lost = true;
 }
 
+void MountModel::made(const FileKey& key, std::uint64_t id, std::size_t state) {
+  for (auto& change : own_[key].changes) {
+    if (change.id == id) change.made = state;
+  }
+}
+
+void MountModel::refused(const FileKey& key, std::uint64_t id) {
+  std::erase_if(own_[key].changes, [&](const auto& change) { return change.id == id; });
+}
+
 void MountModel::durable(std::uint64_t answered) {
   for (auto& [file, own] : own_) {
     for (auto& change : own.changes) {
-      if (change.answered && change.id <= answered) change.durable = true;
+      if (change.answered != 0 && change.answered <= answered) change.durable = true;
     }
   }
 }
 
-std::vector<Tag> MountModel::missing(FileKey key, const Own& own,
+std::vector<Tag> MountModel::missing(const FileKey& key, const Own& own,
                                      std::uint64_t answered) const {
   if (own.aside) return {};
   const auto& states = history_.file(key);
@@ -78,15 +114,16 @@ std::vector<Tag> MountModel::missing(FileKey key, const Own& own,
     if (state.links == 0) return {};
   }
   std::map<std::uint64_t, const OwnChange*> last;  // by cell
-  // One that was under way with a truncation may have come before it.
+  // One that was under way with what takes it away may have come before that.
   const auto cut = [&](const OwnChange& change, std::uint64_t at) {
     return std::any_of(own.changes.begin(), own.changes.end(), [&](const OwnChange& other) {
-      return other.tag == 0 && at >= other.size && other.id < change.id && change.id < other.before;
+      return other.tag == 0 && takes(other, at) && other.id < change.id &&
+             change.id < other.before;
     });
   };
   for (const auto& change : own.changes) {
-    if (change.tag == 0) std::erase_if(last, [&](auto& c) { return c.first >= change.size; });
-    if (change.size == kAnywhere) {
+    std::erase_if(last, [&](auto& cell) { return takes(change, cell.first); });
+    if (change.kind == Kind::append) {
       last[~change.id] = &change;
       continue;
     }
@@ -96,14 +133,14 @@ std::vector<Tag> MountModel::missing(FileKey key, const Own& own,
   }
   std::vector<Tag> tags;
   for (const auto& [at, change] : last) {
-    const bool due = change->answered && change->id <= answered && !change->settled &&
+    const bool due = change->answered != 0 && change->answered <= answered && !change->settled &&
                      !change->may_be_lost;
     if (due && !history_.arrived(change->tag)) tags.push_back(change->tag);
   }
   return tags;
 }
 
-std::vector<Tag> MountModel::missing(FileKey key, std::uint64_t answered) const {
+std::vector<Tag> MountModel::missing(const FileKey& key, std::uint64_t answered) const {
   const auto found = own_.find(key);
   return found == own_.end() ? std::vector<Tag>{} : missing(key, found->second, answered);
 }
@@ -119,14 +156,14 @@ std::vector<Tag> MountModel::missing(std::uint64_t answered) const {
 
 std::vector<Tag> MountModel::drained(TimePoint now) {
   constexpr auto kLongestOperation = 120s;
-  const auto lost = missing(last_answered_);
+  const auto lost = missing(answers_);
   for (auto& [key, own] : own_) {
     std::size_t floor = own.floor;
     for (auto& change : own.changes) {
-      if (!change.answered || change.settled) continue;
+      if (change.answered == 0 || change.settled) continue;
       change.settled = now;
-      const auto* state = change.tag ? history_.first_seen(key, change.tag) : nullptr;
-      if (state) floor = std::max(floor, *state);
+      const auto* seen = change.tag ? history_.first_seen(key, change.tag) : nullptr;
+      floor = std::max({floor, seen ? *seen : 0, change.made.value_or(0)});
     }
     if (floor != own.floor) {
       own.floor_before = std::exchange(own.floor, floor);
@@ -159,7 +196,7 @@ void MountModel::killed() {
     for (auto& change : own.changes) {
       if (change.settled) continue;
       if (!change.durable) change.may_be_lost = own.vague = true;
-      change.answered = true;
+      if (change.answered == 0) change.answered = ++answers_;
     }
   }
 }
@@ -171,15 +208,15 @@ void MountModel::set_aside(bool parked) {
   }
 }
 
-bool MountModel::arrived(FileKey key, const OwnChange& change, std::size_t state) const {
+bool MountModel::arrived(const FileKey& key, const OwnChange& change, std::size_t state) const {
   if (change.tag != 0) {
     const auto* first = history_.first_seen(key, change.tag);
     return first && *first <= state;
   }
-  // A new size names nobody: somebody has made it, or it was seen to be that already.
+  // Somebody has made it so, or it was seen to be that already.
   const auto& states = history_.file(key);
   for (std::size_t i = state + 1; i > 0; --i) {
-    if (states[i - 1].bytes && states[i - 1].bytes->size() == change.size) return true;
+    if (states[i - 1].bytes && shows(change, *states[i - 1].bytes)) return true;
     if (states[i - 1].since < change.begun - news_) break;
   }
   return false;
@@ -187,14 +224,15 @@ bool MountModel::arrived(FileKey key, const OwnChange& change, std::size_t state
 
 // All that came before the last change that is seen at the server has arrived too: "Data leaves in
 // the order it was written, per file always".
-std::size_t MountModel::arrived(FileKey key, const Own& own, std::size_t state) const {
+std::size_t MountModel::arrived(const FileKey& key, const Own& own, std::size_t state) const {
   for (std::size_t i = own.changes.size(); i > 0; --i) {
     if (arrived(key, own.changes[i - 1], state)) return i;
   }
   return 0;
 }
 
-bool MountModel::may_show(FileKey key, const Asked& asked, TimePoint now, const Fits& fits) const {
+bool MountModel::may_show(const FileKey& key, const Asked& asked, TimePoint now,
+                          const Fits& fits) const {
   static const Own none;
   const auto found = own_.find(key);
   const Own& all = found == own_.end() ? none : found->second;
@@ -211,7 +249,8 @@ bool MountModel::may_show(FileKey key, const Asked& asked, TimePoint now, const 
   if (states.empty()) return false;
   std::size_t must = 0;
   for (std::size_t i = 0; i < own.changes.size(); ++i) {
-    if (own.changes[i].answered && own.changes[i].id <= asked.answered) must = i + 1;
+    const auto answered = own.changes[i].answered;
+    if (answered != 0 && answered <= asked.answered) must = i + 1;
   }
   const auto [first, last] = states_within(states, oldest(asked.when), now);
   for (std::size_t i = std::max(first, own.floor); i <= last; ++i) {
@@ -228,17 +267,17 @@ bool MountModel::may_show(FileKey key, const Asked& asked, TimePoint now, const 
   return false;
 }
 
-void MountModel::named(FileKey folder, const std::string& name, std::size_t state) {
+void MountModel::named(const FileKey& folder, const std::string& name, std::size_t state) {
   auto& least = named_[{folder, name}];
   least = std::max(least, state);
 }
 
-std::size_t MountModel::named_state(FileKey folder, const std::string& name) const {
+std::size_t MountModel::named_state(const FileKey& folder, const std::string& name) const {
   const auto found = named_.find({folder, name});
   return found == named_.end() ? 0 : found->second;
 }
 
-std::size_t MountModel::named_state(FileKey folder) const {
+std::size_t MountModel::named_state(const FileKey& folder) const {
   std::size_t least = 0;
   for (const auto& [name, state] : named_) {
     if (name.first == folder) least = std::max(least, state);

@@ -16,18 +16,28 @@ namespace rushfs::sim {
 using transport::Duration;
 using transport::TimePoint;
 
-inline constexpr std::uint64_t kAnywhere = ~0ULL;
-
-/// A change of content that a program asked for.
+/// A change of a file, or of an attribute of one, that a program asked for.
 struct OwnChange {
-  std::uint64_t id = 0;
-  Tag tag = 0;  // 0: makes the file `size` long; with kAnywhere an append
+  enum class Kind : std::uint8_t {
+    write,    // `bytes` to `offset`
+    append,   // `bytes` to where the end is when they arrive
+    copy,     // of what another file holds when the server copies
+    resize,   // to `size`
+    grow,     // to `size`, where it is not as long yet
+    clear,    // `size` bytes from `offset` on: zeros, but not behind the end
+    replace,  // by `bytes`: an attribute
+  };
+  Kind kind = Kind::write;
+  Tag tag = 0;  // of what has bytes
   std::uint64_t offset = 0, size = 0;
-  std::string bytes;
+  std::string bytes{};
+  std::uint64_t id = 0;  // from here on MountModel's
   TimePoint begun{};
   std::uint64_t before = ~0ULL;      // was answered before this change began
-  std::optional<TimePoint> settled;  // the queue was seen empty
-  bool answered = false, durable = false;
+  std::optional<TimePoint> settled{};  // the queue was seen empty
+  std::optional<std::size_t> made{};  // the state of the file that it made
+  std::uint64_t answered = 0;  // the how manieth that was; 0: not yet
+  bool durable = false;
   bool may_be_lost = false;  // was not durable when the mount was killed
 };
 
@@ -47,11 +57,13 @@ class MountModel {
   /// It has not been up the whole time since.
   bool cut_since(TimePoint when) const { return !up_since_ || *up_since_ > when; }
 
-  std::uint64_t begin(FileKey key, OwnChange change, TimePoint now);
-  void finish(FileKey key, std::uint64_t id, bool well);
-  /// The last change so far that was answered: what is asked from now on has to count with it.
-  std::uint64_t answered() const { return last_answered_; }
-  /// The changes up to this one survive the mount's end.
+  std::uint64_t begin(const FileKey& key, OwnChange change, TimePoint now);
+  void finish(const FileKey& key, std::uint64_t id, bool well);
+  /// The server has carried it out itself, and thereby made that state of the file.
+  void made(const FileKey& key, std::uint64_t id, std::size_t state);
+  /// It ended with an error that says that nothing was done.
+  void refused(const FileKey& key, std::uint64_t id);
+  /// What was `answered` by then survives the mount's end.
   void durable(std::uint64_t answered);
   /// Nothing waits in the queue any more. Returns what should have arrived and has not.
   std::vector<Tag> drained(TimePoint now);
@@ -61,24 +73,25 @@ class MountModel {
   void killed();
   /// Ours went to a file of its own, or was `parked`: what the file shows is theirs now.
   void set_aside(bool parked);
-  /// Of the changes up to this one: what should be at the server and was never seen there.
-  std::vector<Tag> missing(FileKey key, std::uint64_t answered) const;
+  /// Of the changes that were `answered` by then: what should be at the server and was never seen
+  /// there.
+  std::vector<Tag> missing(const FileKey& key, std::uint64_t answered) const;
   std::vector<Tag> missing(std::uint64_t answered) const;  // of all files
 
   struct Asked {
     TimePoint when{};
-    std::uint64_t answered = 0;
+    std::uint64_t answered = 0;  // changes by then: the answer has to count with them
   };
-  Asked ask(TimePoint now) const { return {now, last_answered_}; }
+  Asked ask(TimePoint now) const { return {now, answers_}; }
   using Fits = std::function<bool(const FileState&, const std::string& bytes)>;
   /// Some state of the file that may be shown to who asked then is one that fits.
-  bool may_show(FileKey key, const Asked& asked, TimePoint now, const Fits& fits) const;
+  bool may_show(const FileKey& key, const Asked& asked, TimePoint now, const Fits& fits) const;
 
   /// The mount's own change of this name made that state of the folder; it has to show it or a
   /// later one.
-  void named(FileKey folder, const std::string& name, std::size_t state);
-  std::size_t named_state(FileKey folder, const std::string& name) const;
-  std::size_t named_state(FileKey folder) const;
+  void named(const FileKey& folder, const std::string& name, std::size_t state);
+  std::size_t named_state(const FileKey& folder, const std::string& name) const;
+  std::size_t named_state(const FileKey& folder) const;
 
  private:
   struct Own {
@@ -92,16 +105,16 @@ class MountModel {
 
     bool all_settled() const;
   };
-  std::vector<Tag> missing(FileKey key, const Own& own, std::uint64_t answered) const;
-  bool arrived(FileKey key, const OwnChange& change, std::size_t state) const;
-  std::size_t arrived(FileKey key, const Own& own, std::size_t state) const;
+  std::vector<Tag> missing(const FileKey& key, const Own& own, std::uint64_t answered) const;
+  bool arrived(const FileKey& key, const OwnChange& change, std::size_t state) const;
+  std::size_t arrived(const FileKey& key, const Own& own, std::size_t state) const;
 
   const ServerHistory& history_;
   const Duration news_;
   std::optional<TimePoint> up_since_;
   TimePoint last_up_{};
   TimePoint last_up_since_{};
-  std::uint64_t next_id_ = 1, last_answered_ = 0;
+  std::uint64_t next_id_ = 1, answers_ = 0;
   std::map<FileKey, Own> own_;
   std::map<std::pair<FileKey, std::string>, std::size_t> named_;
 };

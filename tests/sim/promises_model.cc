@@ -43,11 +43,13 @@ fs::test::WorldOptions PromisesModel::world_options() {
 PromisesModel::PromisesModel(const ModelOptions& options)
     : options_(options),
       chance_(options.seed * 7919 + 1),
+      favourite_(static_cast<Subject>(options.seed % kSubjects)),
       world_owner_(std::make_unique<fs::test::World>(world_options())),
       world_(*world_owner_),
       history_(*disk_),
       mounts_(kMounts, MountModel(history_, kNews)),
       conflicts_(kMounts),
+      copied_(kMounts),
       heard_again_(kMounts),
       ready_(kMounts) {
   disk_->content_changed = world_.served = [this] { look_at_server(); };
@@ -71,7 +73,7 @@ PromisesModel::~PromisesModel() {
 }
 
 void PromisesModel::look_at_server() {
-  for (const FileKey key : history_.look(now())) {
+  for (const FileKey& key : history_.look(now())) {
     if (!tracing()) break;
     const FileState& state = history_.file(key).back();
     std::fprintf(stderr, "  server: #%lu has %u links, %s\n", key.inode, state.links,
@@ -160,7 +162,9 @@ void PromisesModel::happen() {
     note(client, "** link cut");
     world_.cut_link();
   } else if (what < 34 && options_.cuts && !heard_again_[client]) {
-    heard_again_[client] = now() + std::chrono::milliseconds(chance_.below(40'000));
+    const bool long_silent = chance_.below(8) == 0;  // for longer than a lock's lease
+    heard_again_[client] = now() + std::chrono::milliseconds(chance_.below(long_silent ? 150'000
+                                                                                       : 40'000));
     note(client, "** falls silent");
     world_.silence_link(true);
   } else if (what < 37 && options_.crashes) {
@@ -199,6 +203,8 @@ void PromisesModel::act_beside() {
     disk_->write(**made, 0, cell(next_tag(9)));
   } else if ((*found)->folder()) {
     static_cast<void>(disk_->remove_directory(*root, name));
+  } else if (!(*found)->regular()) {
+    static_cast<void>(disk_->unlink(*root, name));
   } else if (what < 3) {
     disk_->write(**found, chance_.below(20) * kCell, cell(next_tag(9)));
   } else if (what == 3) {
@@ -267,132 +273,6 @@ void PromisesModel::refresh(std::size_t client) {
   expect(lost.empty(), "Write, close, fsync",
          "nothing is queued, and write " + std::to_string(lost.empty() ? 0 : lost.front()) +
              " never reached the server");
-}
-
-/// A kernel lets one program at a time change the names in a folder, while none looks them up.
-bool PromisesModel::names_in_use(std::size_t client, bool to_change) const {
-  return std::any_of(programs_.begin(), programs_.end(), [&](const Program& program) {
-    if (!program.busy || program.client != client) return false;
-    const auto does = program.does.substr(0, program.does.find(' '));
-    if (does == "lookup") return to_change;
-    return does == "create" || does == "mkdir" || does == "link" || does == "rename" ||
-           does == "unlink" || does == "rmdir";
-  });
-}
-
-void PromisesModel::act(std::size_t program) {
-  Program& who = programs_[program];
-  if (who.locker) return act_locked(program);
-  if (who.file) {
-    if (who.file->elsewhere) return close(program);
-    switch (chance_.below(14)) {
-      case 0: case 1: case 2: case 3: return read(program);
-      case 4: case 5: case 6: case 7: return write(program);
-      case 8: return truncate(program);
-      case 9: return sync(program);
-      case 10: case 11: return close(program);
-      default: break;
-    }
-  }
-  const auto name = some_name(program);
-  const auto what = chance_.below(22);
-  if (what >= 8 && what < 18 && names_in_use(who.client, true)) return;
-  switch (what) {
-    case 0: case 1: case 2: case 3: case 4: return look_up(program, name);
-    case 5: case 6: case 7: return stat(program);
-    case 8: case 9: return who.file ? read(program) : create(program, name);
-    case 10: case 11: case 12: return who.file ? write(program) : open(program);
-    case 13: return remove(program, name, false);
-    case 14: return rename(program, name, some_name(program));
-    case 15: return link(program, name);
-    case 16: return make_directory(program, "d" + std::to_string(chance_.below(2)));
-    case 17: return remove(program, "d" + std::to_string(chance_.below(2)), true);
-    case 18: return list(program);
-    case 19: return chance_.below(8) == 0 ? wait(program) : look_up(program, name);
-    default: return enter(program);
-  }
-}
-
-// ---- The end ----------------------------------------------------------------------------------
-
-/// Programs end what they do; who waits for a lock gets it when its turn comes.
-void PromisesModel::close_all() {
-  const auto closed = [&] {
-    watch();
-    bool all = true;
-    for (std::size_t i = 0; i < programs_.size() && !broken_; ++i) {
-      Program& program = programs_[i];
-      all = all && !program.busy && !program.file;
-      if (program.busy || !program.file || !ready_[program.client]) continue;
-      if (program.holds) {
-        give_lock(i);
-      } else {
-        close(i);
-      }
-    }
-    return all || broken_;
-  };
-  const bool all = world_.run_until(closed);
-  std::string waiting;
-  for (std::size_t i = 0; i < programs_.size(); ++i) {
-    if (programs_[i].busy) waiting += ", of " + std::to_string(i) + ": " + programs_[i].does;
-  }
-  expect(all, "Losing the link, or the server", "an operation is never answered" + waiting);
-}
-
-void PromisesModel::settle() {
-  note(0, "** all is mended");
-  settling_ = true;
-  if (server_back_) world_.start_server();
-  server_back_.reset();
-  for (std::size_t client = 0; client < kMounts; ++client) {
-    world_.choose(client);
-    if (world_.silent(client)) world_.silence_link(false);
-    heard_again_[client].reset();
-  }
-  close_all();
-  world_.run_until([&] {
-    watch();
-    for (const bool ready : ready_) {
-      if (!ready) return false;
-    }
-    return true;
-  });
-  for (std::size_t client = 0; client < kMounts && !broken_; ++client) {
-    world_.choose(client);
-    const bool empty = world_.run_until([&] {
-      watch();
-      refresh(client);
-      const auto status = world_.volume(client).queue_status();
-      for (const auto& parked : status.parked) {
-        world_.volume(client).discard_parked(parked.operation, [](fs::Result<void>) {});
-      }
-      return broken_ || status.operations == 0;
-    });
-    expect(empty, "Write, close, fsync", "what is queued is never sent");
-  }
-  if (!broken_) world_.run_for(5s);
-  watch();
-  if (!broken_) compare_with_server();
-}
-
-/// Long after the last change all mounts show what the server has.
-void PromisesModel::compare_with_server() {
-  for (std::size_t client = 0; client < kMounts && !broken_; ++client) {
-    world_.choose(client);
-    note(client, "** compared with the server");
-    for (const auto& [name, key] : history_.folder(history_.root()).back().names) {
-      const auto& file = history_.file(key);
-      const auto seen = world_.stat(name);
-      expect(seen.has_value() && key_of(*seen) == key, "What others change",
-             "in the end a mount does not find '" + name + "', but " +
-                 (seen ? "#" + std::to_string(seen->inode) : seen.error().message()));
-      if (broken_ || file.empty()) continue;
-      const auto bytes = world_.read_file(name);
-      expect(bytes.has_value() && *bytes == *file.back().bytes && seen->size == bytes->size(),
-             "What others change", "in the end a mount has other bytes in '" + name + "'");
-    }
-  }
 }
 
 }  // namespace rushfs::sim

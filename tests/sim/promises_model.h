@@ -39,6 +39,9 @@ class PromisesModel {
   std::uint64_t digest() const { return digest_; }
 
  private:
+  /// What an operation is about.
+  enum class Subject : std::uint8_t { bytes, names, attributes, space, copies };
+  static constexpr std::uint64_t kSubjects = 5;
   struct OpenFile {
     fs::HandleNumber handle;
     FileKey key;
@@ -97,17 +100,32 @@ class PromisesModel {
   // promises_model.cc: what happens, and when
   void look_at_server();
   void step();
-  bool names_in_use(std::size_t client, bool to_change) const;
-  void act(std::size_t program);
   void happen();
   void watch();
   void kill_client(std::size_t client);
   void cut_power();
   void act_beside();
+  void refresh(std::size_t client);
+
+  // promises_model_acts.cc
+  bool in_use(std::size_t client, const std::string& beginning) const;
+  bool names_in_use(std::size_t client, bool to_change) const;
+  Subject some_subject(const Program& who);
+  void act(std::size_t program);
+  void use_bytes(std::size_t program);
+  void use_names(std::size_t program);
+
+  // promises_model_end.cc
   void close_all();
   void settle();
   void compare_with_server();
-  void refresh(std::size_t client);
+  void compare_attributes(const std::string& name, const FileKey& key);
+
+  struct Rename {
+    fs::RenameMode mode;
+    FileKey from_folder, to_folder;
+    std::string from, to;
+  };
 
   // promises_model_names.cc
   void look_up(std::size_t program, const std::string& name);
@@ -117,10 +135,13 @@ class PromisesModel {
   void link(std::size_t program, const std::string& name);
   void remove(std::size_t program, const std::string& name, bool directory);
   void rename(std::size_t program, const std::string& from, const std::string& to);
+  bool renamed(const Rename& what, const FolderState* before, const FolderState& after) const;
+  void make_symlink(std::size_t program, const std::string& name);
+  void read_symlink(std::size_t program);
   void list(std::size_t program);
   std::string some_name(std::size_t program);
   /// Some state of the folder between the two moments has it.
-  std::optional<std::size_t> happened(FileKey folder, TimePoint from,
+  std::optional<std::size_t> happened(const FileKey& folder, TimePoint from,
                                       const std::function<bool(const FolderState* before,
                                                                const FolderState&)>& it) const;
   void check_name_error(std::size_t program, const std::string& what, int error,
@@ -136,10 +157,34 @@ class PromisesModel {
   void close(std::size_t program);
   void sync(std::size_t program);
   void wait(std::size_t program);
-  void check_attributes(std::size_t program, const fs::Attributes& seen, FileKey key,
+  void check_attributes(std::size_t program, const fs::Attributes& seen, const FileKey& key,
                         const MountModel::Asked& asked, const std::string& what);
-  void check_file_error(std::size_t program, const std::string& what, int error, FileKey key,
+  bool was_removed(const FileKey& key) const;
+  void check_file_error(std::size_t program, const std::string& what, int error, const FileKey& key,
                         const MountModel::Asked& asked);
+
+  // promises_model_attributes.cc
+  void use_attributes(std::size_t program);
+  void set_attribute(std::size_t program, fs::NodeNumber node, const FileKey& key);
+  void get_attribute(std::size_t program, fs::NodeNumber node, const FileKey& key);
+  void list_attributes(std::size_t program, fs::NodeNumber node, const FileKey& file);
+
+  // promises_model_space.cc
+  std::uint64_t some_offset();
+  void use_space(std::size_t program);
+  void allocate(std::size_t program);
+  void seek(std::size_t program);
+
+  // promises_model_copies.cc
+  struct CopySpan {
+    std::uint64_t from, to, length;  // in source and target
+  };
+  void copy(std::size_t program);
+  void copy(std::size_t program, std::size_t source, CopySpan span);
+  std::optional<std::size_t> copied(const MountModel& own, const FileKey& from, const FileKey& to,
+                                    const CopySpan& span, std::uint64_t count,
+                                    const MountModel::Asked& asked) const;
+  bool may_have_lost_copy(const Program& who, const FileKey& key) const;
 
   // promises_model_locks.cc
   void prepare_locks();
@@ -159,6 +204,7 @@ class PromisesModel {
   void note(std::size_t client, const std::string& line);
   void digest(const void* bytes, std::size_t size);
   static bool tracing();
+  static std::string about(const FileKey& key) { return "#" + std::to_string(key.inode) + " "; }
   /// `paragraph`: of docs/semantics.md.
   void broken(const std::string& paragraph, const std::string& how);
   void expect(bool kept, const std::string& paragraph, const std::string& how) {
@@ -168,12 +214,14 @@ class PromisesModel {
 
   ModelOptions options_;
   Chance chance_;
+  const Subject favourite_;
   std::unique_ptr<MemoryDisk> disk_;
   std::unique_ptr<fs::test::World> world_owner_;  // ends first: it answers who still waits
   fs::test::World& world_;
   ServerHistory history_;
   std::vector<MountModel> mounts_;
   std::vector<std::size_t> conflicts_;  // seen of each mount
+  std::vector<std::map<FileKey, TimePoint>> copied_;  // by each mount, when first
   std::vector<Program> programs_;
   std::vector<LockedFile> locked_;
   std::deque<std::string> log_;

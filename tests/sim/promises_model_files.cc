@@ -10,6 +10,7 @@ namespace rushfs::sim {
 namespace {
 
 constexpr std::size_t kMaxCells = 40;
+constexpr std::uint64_t kWholeFile = 32 << 10;
 
 std::string join(const fs::Slices& slices) {
   std::string text;
@@ -43,12 +44,11 @@ struct Composed {
   std::string had;
 };
 
-std::string about(FileKey key) { return "#" + std::to_string(key.inode) + " "; }
-
 }  // namespace
 
-void PromisesModel::check_attributes(std::size_t program, const fs::Attributes& seen, FileKey key,
-                                     const MountModel::Asked& asked, const std::string& what) {
+void PromisesModel::check_attributes(std::size_t program, const fs::Attributes& seen,
+                                     const FileKey& key, const MountModel::Asked& asked,
+                                     const std::string& what) {
   Program& who = programs_[program];
   if (!S_ISREG(seen.mode)) return;
   // "What waits in the queue for a file that we removed and nobody has open is dropped."
@@ -67,17 +67,23 @@ void PromisesModel::check_attributes(std::size_t program, const fs::Attributes& 
              " links; could be" + had);
 }
 
-void PromisesModel::check_file_error(std::size_t program, const std::string& what, int error,
-                                     FileKey key, const MountModel::Asked& asked) {
-  Program& who = programs_[program];
+bool PromisesModel::was_removed(const FileKey& key) const {
   const auto& states = history_.file(key);
-  const bool removed = std::any_of(states.begin(), states.end(),
-                                   [](const FileState& state) { return state.links == 0; });
+  return std::any_of(states.begin(), states.end(),
+                     [](const FileState& state) { return state.links == 0; });
+}
+
+void PromisesModel::check_file_error(std::size_t program, const std::string& what, int error,
+                                     const FileKey& key, const MountModel::Asked& asked) {
+  Program& who = programs_[program];
+  const bool removed = was_removed(key);
   const bool cut = mount(who).cut_since(asked.when);
   // A question about something known is given up after 5 s; in a cut, so is one about a name.
   const bool right = (error == ETIMEDOUT && cut) || (error == ESTALE && removed) ||
                      (error == ENOENT && removed) || (error == EIO && who.locker);
-  expect(right || (what == "sync" && removed),
+  const bool keeps = what == "sync" || what == "close";
+  const bool lost_copy = keeps && error == EIO && may_have_lost_copy(who, key);
+  expect(right || lost_copy || (what == "sync" && removed),
       "Tenets: An error is the one a local disk would give",
          what + " failed: " + std::strerror(error));
 }
@@ -106,7 +112,8 @@ void PromisesModel::open(std::size_t program) {
   const bool write = chance_.below(3) > 0, append = write && chance_.below(5) == 0;
   const bool truncate = write && chance_.below(5) == 0;
   const fs::OpenFlags flags{.read = true, .write = write, .append = append, .truncate = truncate};
-  const auto change = truncate ? mount(who).begin(key, {}, now()) : 0;
+  const auto change =
+      truncate ? mount(who).begin(key, {.kind = OwnChange::Kind::resize}, now()) : 0;
   const auto node = who.found->number;
   call<fs::Opened>(
       program,
@@ -139,8 +146,9 @@ void PromisesModel::read(std::size_t program) {
 void PromisesModel::read_known(std::size_t program) {
   Program& who = programs_[program];
   const auto file = *who.file;
-  const auto offset = chance_.below(3) == 0 ? chance_.below(kMaxCells) * kCell : 0;
-  const auto length = 1 + chance_.below(2 * kMaxCells * kCell);
+  const auto offset = chance_.below(3) == 0 ? some_offset() : 0;
+  const bool all = chance_.below(4) == 0;
+  const auto length = all ? kWholeFile : 1 + chance_.below(2 * kMaxCells * kCell);
   call<fs::Slices>(
       program,
       {"read " + about(file.key) + std::to_string(length) + " at " + std::to_string(offset),
@@ -167,7 +175,7 @@ void PromisesModel::write(std::size_t program) {
   OwnChange change;
   change.tag = next_tag(who.client);
   for (auto cells = 1 + chance_.below(6); cells > 0; --cells) change.bytes += cell(change.tag);
-  change.offset = chance_.below(kMaxCells) * kCell;
+  change.offset = some_offset();
   const auto length = change.bytes.size();
   const std::string what = (file.append ? "append " : "write ") + about(file.key) +
                            std::to_string(change.tag) +
@@ -177,8 +185,7 @@ void PromisesModel::write(std::size_t program) {
   const auto offset = change.offset;
   std::uint64_t id = 0;
   if (!file.elsewhere) {
-    // Where an append goes, only the server knows.
-    if (file.append) change.size = kAnywhere;
+    if (file.append) change.kind = OwnChange::Kind::append;
     id = mount(who).begin(file.key, std::move(change), now());
   }
   call<std::uint64_t>(
@@ -200,8 +207,7 @@ void PromisesModel::truncate(std::size_t program) {
   Program& who = programs_[program];
   const auto file = *who.file;
   if (!file.write || file.elsewhere) return close(program);
-  OwnChange own;
-  own.size = chance_.below(kMaxCells) * kCell;
+  OwnChange own{.kind = OwnChange::Kind::resize, .size = some_offset()};
   fs::AttributeChange change;
   change.size = own.size;
   const auto id = mount(who).begin(file.key, own, now());
@@ -226,9 +232,9 @@ void PromisesModel::close(std::size_t program) {
               [&](auto reply) { volume(who).flush(file.handle, std::move(reply)); },
               [this, program, file](const auto& result, const auto& asked) {
                 Program& closer = programs_[program];
+                closer.file.reset();
                 volume(closer).release(file.handle);
                 volume(closer).forget(file.node, 1);
-                closer.file.reset();
                 if (!result) {
                   return check_file_error(program, "close", result.error().value(), file.key,
                       asked);

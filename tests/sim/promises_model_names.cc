@@ -24,7 +24,7 @@ std::string PromisesModel::some_name(std::size_t program) {
 }
 
 std::optional<std::size_t> PromisesModel::happened(
-    FileKey folder, TimePoint from,
+    const FileKey& folder, TimePoint from,
     const std::function<bool(const FolderState*, const FolderState&)>& it) const {
   const auto& states = history_.folder(folder);
   if (states.empty()) return std::nullopt;
@@ -111,7 +111,8 @@ void PromisesModel::check_name_error(std::size_t program, const std::string& wha
     case EEXIST: right = has(true); break;
     case ESTALE: right = gone || removed; break;
     case EISDIR: case ENOTDIR: case ENOTEMPTY: right = has(true) && !options_.apart; break;
-    case EINVAL: case EPERM: case ELOOP: right = !options_.apart; break;
+    case ELOOP: right = has(true); break;
+    case EINVAL: case EPERM: right = !options_.apart; break;
     default: break;
   }
   expect(right, "Tenets: An error is the one a local disk would give",
@@ -229,48 +230,6 @@ void PromisesModel::remove(std::size_t program, const std::string& name, bool di
                 expect(state.has_value(), kTrue, what + " of " + name + " did not happen");
                 if (state) mount(remover).named(remover.folder_key, name, *state);
               }});
-}
-
-void PromisesModel::rename(std::size_t program, const std::string& from, const std::string& to) {
-  Program& who = programs_[program];
-  const bool up = chance_.below(3) == 0;  // out of its folder
-  const auto target = up ? fs::kRootNode : who.folder;
-  const auto target_key = up ? history_.root() : who.folder_key;
-  call<void>(
-      program,
-      {"rename " + from + " to " + (up ? "/" : "") + to,
-       [&](auto reply) {
-         volume(who).rename(who.folder, from, target, to, fs::RenameMode::replace,
-                            std::move(reply));
-       },
-       [this, program, from, to, target_key](const auto& result, const auto& asked) {
-         Program& mover = programs_[program];
-         if (!result) {
-           const int error = result.error().value();
-           if (error == ENOTEMPTY || error == EEXIST || error == EISDIR || error == ENOTDIR) return;
-           return check_name_error(program, "rename", error, asked, from);
-         }
-         const auto& source = history_.folder(mover.folder_key);
-         const auto state = happened(
-             target_key, asked.when, [&](const FolderState* before, const FolderState& after) {
-               const auto has = after.names.find(to);
-               if (has == after.names.end()) return false;
-               // From here, at some time, or nothing had to be done.
-               const auto had = before ? before->names.find(to) : after.names.end();
-               const bool same = before && had != before->names.end() && had->second == has->second;
-               for (const auto& state_before : source) {
-                 const auto origin = state_before.names.find(from);
-                 if (origin == state_before.names.end()) continue;
-                 if (origin->second == has->second && (!same || state_before.names.contains(to) ||
-                                                       from == to)) {
-                   return true;
-                 }
-               }
-               return false;
-             });
-         expect(state.has_value(), kTrue, "rename of " + from + " to " + to + " did not happen");
-         if (state) mount(mover).named(target_key, to, *state);
-       }});
 }
 
 void PromisesModel::list(std::size_t program) {

@@ -32,33 +32,45 @@ std::string brief(const std::string& bytes) {
   return text;
 }
 
-const std::vector<FileState>& ServerHistory::file(FileKey key) const {
+const std::vector<FileState>& ServerHistory::file(const FileKey& key) const {
   static const std::vector<FileState> none;
   const auto found = files_.find(key);
   return found == files_.end() ? none : found->second;
 }
 
-const std::vector<FolderState>& ServerHistory::folder(FileKey key) const {
+const std::vector<FolderState>& ServerHistory::folder(const FileKey& key) const {
   static const std::vector<FolderState> none;
   const auto found = folders_.find(key);
   return found == folders_.end() ? none : found->second;
 }
 
-const std::size_t* ServerHistory::first_seen(FileKey key, Tag tag) const {
+const std::size_t* ServerHistory::first_seen(const FileKey& key, Tag tag) const {
   const auto found = first_seen_.find({key, tag});
   return found == first_seen_.end() ? nullptr : &found->second;
 }
 
 void ServerHistory::note_file(const MemoryDisk::File& file, transport::TimePoint now) {
-  const FileKey key{file.inode};
-  auto& states = files_[key];
   FileState state{now, file.bytes, file.links - file.hidden, file.mode};
   if (file.links == 0) state = {now, nullptr, 0, 0};
+  note({file.inode}, state);
+  for (const auto& name : kXattrs) {
+    const auto found = file.xattrs.find(name);
+    if (state.bytes) {
+      const bool there = found != file.xattrs.end();
+      state.bytes = std::make_shared<const std::string>(there ? found->second : "");
+    }
+    note({file.inode, name}, state);
+  }
+}
+
+void ServerHistory::note(const FileKey& key, FileState state) {
+  auto& states = files_[key];
   if (!states.empty()) {
     const FileState& last = states.back();
-    if (last.bytes == state.bytes && last.links == state.links && last.mode == state.mode) return;
+    const bool same = last.bytes == state.bytes ||
+                      (last.bytes && state.bytes && *last.bytes == *state.bytes);
+    if (same && last.links == state.links && last.mode == state.mode) return;
   }
-  ++changes_;
   states.push_back(state);
   if (!state.bytes) return;
   for (const Tag tag : tags_of(*state.bytes)) {

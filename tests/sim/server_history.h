@@ -15,12 +15,17 @@
 
 namespace rushfs::sim {
 
-/// A file or folder: the disk gives no inode number twice.
+/// A file or folder: the disk gives no inode number twice. Or an attribute of a file, which has a
+/// history like that of a file: it is empty where there is no such attribute.
 struct FileKey {
   std::uint64_t inode = 0;
+  std::string attribute{};
   auto operator<=>(const FileKey&) const = default;
 };
 inline FileKey key_of(const fs::Attributes& attributes) { return {attributes.inode}; }
+
+/// The extended attributes that a history follows.
+inline const std::vector<std::string> kXattrs = {"user.first", "user.second"};
 
 /// Files hold cells of this many bytes; each names the write that made it, so that one sees whose
 /// bytes are where.
@@ -55,16 +60,16 @@ class ServerHistory {
 
   FileKey root() const { return {disk_.root()->inode}; }
   /// All states that a file or folder had, in order; empty: never seen.
-  const std::vector<FileState>& file(FileKey key) const;
-  const std::vector<FolderState>& folder(FileKey key) const;
+  const std::vector<FileState>& file(const FileKey& key) const;
+  const std::vector<FolderState>& folder(const FileKey& key) const;
   /// The state of the file in which the write was seen there first; none: never.
-  const std::size_t* first_seen(FileKey key, Tag tag) const;
+  const std::size_t* first_seen(const FileKey& key, Tag tag) const;
   /// The write was seen somewhere.
   bool arrived(Tag tag) const { return arrived_.contains(tag); }
-  std::uint64_t changes() const { return changes_; }
 
  private:
   void note_file(const MemoryDisk::File& file, transport::TimePoint now);
+  void note(const FileKey& key, FileState state);
   bool held_somewhere(Tag tag) const;
   void note_folder(const MemoryDisk::File& folder, transport::TimePoint now);
 
@@ -73,7 +78,6 @@ class ServerHistory {
   std::map<FileKey, std::vector<FolderState>> folders_;
   std::map<std::pair<FileKey, Tag>, std::size_t> first_seen_;
   std::map<Tag, FileKey> arrived_;  // in which file first: others may hold copies
-  std::uint64_t changes_ = 0;
 };
 
 /// First and last of the states that were the present at some moment of [from, to].
