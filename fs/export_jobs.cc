@@ -156,7 +156,7 @@ void Export::Implementation::learn(Job& job) {
     const NodeId& id = job.wants[i].id;
     if (i < job.nodes.size()) {
       nodes_.put(id, job.nodes[i]);
-    } else if (gone) {
+    } else if (gone && i == job.nodes.size()) {  // those behind it were not looked for
       const bool unsynced = unsynced_.contains(id);
       forget(id);
       if (unsynced) lost(id, EIO);  // it may be found again
