@@ -182,6 +182,7 @@ void PromisesModel::happen() {
 
 void PromisesModel::cut_power() {
   note(0, "** and its power cut");
+  power_cut_ = now();
   world_.boot_server_machine();
   for (const Tag tag : history_.cut_power(now())) {
     const auto client = tag % 10;

@@ -227,6 +227,7 @@ class PromisesModel {
   std::deque<std::string> log_;
   std::optional<std::string> broken_;
   std::optional<TimePoint> server_back_;  // it is down until then
+  std::optional<TimePoint> power_cut_;    // the last time
   TimePoint server_started_{};
   std::vector<std::optional<TimePoint>> heard_again_;
   std::vector<bool> ready_;  // mounts that know their root

@@ -45,7 +45,7 @@ void PromisesModel::copy(std::size_t program, std::size_t source, CopySpan span)
        [this, program, source, from, to, span, id](const auto& result, const auto& asked) {
          MountModel& own = mount(programs_[program]);
          own.finish(to.key, id, result.has_value());
-         // The time of the call: it may have happened before a restart, and be answered after it.
+         // The time of the call: it may have happened before a power cut, and be answered after it.
          copied_[programs_[program].client].try_emplace(to.key, asked.when);
          if (programs_[program].file->elsewhere) return;
          if (result) {
@@ -85,11 +85,11 @@ std::optional<std::size_t> PromisesModel::copied(const MountModel& own, const Fi
   return std::nullopt;
 }
 
-/// "so does closing a file that was copied into when the server was restarted in between"
+/// "so does closing a file that was copied into when the server's machine was restarted in between"
 bool PromisesModel::may_have_lost_copy(const Program& who, const FileKey& key) const {
   const auto& copies = copied_[who.client];
   const auto when = copies.find(key);
-  return when != copies.end() && (server_back_ || server_started_ >= when->second);
+  return when != copies.end() && power_cut_ && *power_cut_ >= when->second;
 }
 
 }  // namespace rushfs::sim
