@@ -342,6 +342,7 @@ void ChangeLog::tick() {
     waiting_.pop_front();
     change.reply.fail(ETIMEDOUT);
   }
+  go_on();  // who else filled the disk may have made room
   if (unflushed_ && !committing_) commit();
 }
 

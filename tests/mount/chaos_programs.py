@@ -5,6 +5,7 @@
 
 works in a folder until its input is closed, and notes in its journal what it is about to do and what
 it was promised. `wrong(KIND, FOLDER, JOURNAL)` compares a folder with that afterwards."""
+import ctypes
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from chaos_stores import Commits, Database, SharedDatabase, WalDatabase
 
 KINDS = {"records": Records, "log": Log, "trees": Trees, "rollback": Database,
          "wal": WalDatabase, "shared": SharedDatabase, "commits": Commits}
+PR_SET_PDEATHSIG = 1
 
 
 def wrong(kind, folder, journal):
@@ -32,6 +34,7 @@ def work(kind, folder, seed, journal):
     while True:
         child = os.fork()
         if child == 0:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             program.run()
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -7,12 +7,14 @@ mount or the server, a cut link, a full disk of a cache or the server. By hand f
 """
 import concurrent.futures
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
-import signal
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 import chaos_programs
@@ -23,6 +25,7 @@ PROGRAMS = str(harness.HERE / "chaos_programs.py")
 ROUND = 8 if SECONDS > 60 else 5  # seconds in which things die, before all is looked at
 PATIENCE = 90  # seconds in which all programs have ended once everything lives again
 MiB = 1 << 20
+FS_IOC_SETFLAGS, FS_IMMUTABLE_FL = 0x40086602, 0x10
 # Per mount. Of what both share a file, each has one.
 KINDS = ["records", "records", "log", "trees", "rollback", "wal", "commits"]
 if SECONDS > 60:
@@ -56,7 +59,17 @@ class ChaosTest(harness.TestCase):
         cache.mkdir()
         self.run_in("/", "mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", cache)
         self.place.expect_mount(cache)
-        return self.mount(name, options="timeout=30s")
+        mount = self.mount(name, options="timeout=30s")
+        mount.unmount()
+        beneath = os.open(mount.folder, os.O_RDONLY)
+        self.set_flags(beneath, FS_IMMUTABLE_FL)  # no program writes there between two mounts
+        self.addCleanup(self.set_flags, beneath, 0)
+        mount.start()
+        return mount
+
+    @staticmethod
+    def set_flags(folder, flags):
+        fcntl.ioctl(folder, FS_IOC_SETFLAGS, struct.pack("l", flags))
 
     # ---- What dies ----
 
@@ -211,6 +224,29 @@ class ChaosTest(harness.TestCase):
                 if b"rushfs\0" in words and os.fsencode(self.place.folder) in words:
                     found.append(words)
         return found
+
+    def test_writers_go_on_when_others_give_their_disk_back(self):
+        mount = self.mounts[0]
+        written, ended = [], threading.Event()
+        self.addCleanup(ended.set)
+
+        def write(number):
+            while not ended.is_set():
+                with contextlib.suppress(OSError):
+                    with open(mount.folder / f"file{number}", "ab", buffering=0) as file:
+                        file.write(b"w" * 6000)
+                    written.append(number)
+        writers = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(6)]
+        for writer in writers:
+            writer.start()
+        for seconds in (0.5, 1, 2, 3):
+            with self.disk_full(mount.cache):
+                time.sleep(seconds)
+            before = len(written)
+            harness.wait_until(lambda: set(written[before:]) == set(range(6)), 10, "all go on")
+        ended.set()
+        for writer in writers:
+            writer.join()
 
     def test_whatever_dies_what_was_promised_is_there(self):
         self.rounds([self.mount_killed, self.server_killed, self.link_lost, self.server_disk_full,
