@@ -92,7 +92,7 @@ class Connection {
   const ConnectionId& own_id() const { return own_id_; }
   const ConnectionId& original_destination() const { return original_destination_; }
   Role role() const { return role_; }
-  bool is_half_open() const { return state_ == State::handshaking; }
+  bool is_connected() const { return state_ == State::connected; }
   bool was_connected() const { return was_connected_; }
   /// Nothing more will be sent; late packets need not be recognised any more.
   bool is_finished() const { return state_ == State::finished; }

@@ -64,11 +64,7 @@ Endpoint::Implementation::Entry* Endpoint::Implementation::find(ConnectionHandle
 // After every call into a connection: it may have events, something to send, another deadline.
 void Endpoint::Implementation::touch(Entry& entry) {
   const std::uint64_t handle = entry.handle.value;
-  if (entry.half_open && !entry.connection.is_half_open()) {
-    half_open_.end(*entry.half_open);
-    entry.half_open.reset();
-    if (entry.connection.was_connected()) begin_sharing(entry);
-  }
+  if (entry.half_open && entry.connection.is_connected()) begin_sharing(entry);
   if (!std::exchange(entry.in_active, true)) active_.push_back(handle);
   if (!std::exchange(entry.in_stale, true)) stale_.push_back(handle);
   if (!std::exchange(entry.in_event_ready, true)) event_ready_.push_back(handle);
@@ -172,6 +168,8 @@ void Endpoint::Implementation::begin_sharing(Entry& entry) {
     return connection.close({CloseCode::server_busy, false, "too many connections of this key"},
                             now_);
   }
+  half_open_.end(*entry.half_open);
+  entry.half_open.reset();
   shares_.add(entry.handle.value, client, connection.max_rate());
   if (shares_.needed()) divide_rates(now_);  // nobody begins without a cap
 }

@@ -55,7 +55,9 @@ class Endpoint::Implementation {
     ConnectionHandle handle;
     Connection connection;
     std::optional<TimePoint> timer;  // as registered in timers_
-    std::optional<Address> half_open;  // of a client in its handshake: counted under this
+    // Of a client that has no place of its own, counted under this: in its handshake, or turned
+    // away and not forgotten yet.
+    std::optional<Address> half_open;
     bool in_active = false;
     bool in_stale = false;
     bool in_event_ready = false;

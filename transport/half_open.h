@@ -1,5 +1,5 @@
-// Bounds the handshakes that a server has under way, in all and for each network, so that hosts of
-// one network can shut out only their neighbours. Pure; owner: Endpoint.
+// Bounds the clients that a server has before they are connected, in all and for each network, so
+// that hosts of one network can shut out only their neighbours. Pure; owner: Endpoint.
 #pragma once
 
 #include <array>
@@ -11,9 +11,10 @@
 
 namespace rushfs::transport {
 
-/// Clients in the middle of their handshake, which takes them a few round trips. More are turned
-/// away; each has shown a cookie, so this bounds what hosts with real addresses can make us keep
-/// (about 64 KiB each) and compute (about 1 ms each).
+/// Clients in the middle of their handshake, which takes them a few round trips, and those whose
+/// handshake failed, until they are forgotten. More are turned away; each has shown a cookie, so
+/// this bounds what hosts with real addresses can make us keep (about 64 KiB each) and compute
+/// (about 1 ms each).
 inline constexpr std::size_t kMaxHalfOpen = 512;
 /// Of one network: an office behind one address that comes back at once after a restart, and no
 /// more than an eighth of all.
@@ -28,7 +29,7 @@ class HalfOpenClients {
   /// Whether one more handshake with this address may begin.
   bool has_room_for(const Address& address) const;
   void begin(const Address& address);
-  /// The handshake with this address ended, well or not.
+  /// The client of this address is connected, or forgotten.
   void end(const Address& address);
   std::size_t count() const { return count_; }
 

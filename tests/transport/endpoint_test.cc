@@ -63,8 +63,8 @@ struct Endpoints {
   Endpoint client{config(1, false), seeded(1)};
   Endpoint server{config(2, true), seeded(2)};
   TimePoint now{1s};
-  ConnectionHandle handle =
-      client.connect(address(2), [](const PublicKey&) { return true; }, now);
+  ConnectionHandle handle = client.connect(
+      address(2), [](const PublicKey&) { return true; }, now);
 
   void settle() {
     for (bool any = true; any;) {
@@ -77,6 +77,32 @@ struct Endpoints {
     REQUIRE(event);
     REQUIRE(std::holds_alternative<Connected>(event->body));
     return event->connection;
+  }
+};
+
+/// Clients that show their cookie and go no further.
+struct Knocker {
+  Endpoint& server;
+  std::uint64_t seed = 100;
+  bool fails = false;  // they end their handshakes themselves
+
+  /// True: the server began the handshake.
+  bool knock(const Address& from, TimePoint now) {
+    Endpoint client(config(1, false), seeded(seed++));
+    const auto handle = client.connect(
+        address(2), [](const PublicKey&) { return true; }, now);
+    TransmitBatch batch;
+    REQUIRE(client.transmit(batch, now));
+    server.receive(batch.bytes, from, now);
+    REQUIRE(server.transmit(batch, now));  // the cookie
+    client.receive(batch.bytes, address(2), now);
+    const std::uint64_t refused = server.counters().refused_busy;
+    carry(client, from, server, now);
+    if (fails) client.close(handle, {CloseCode::internal_error, false, ""}, now);
+    if (fails) carry(client, from, server, now);
+    while (server.transmit(batch, now)) {
+    }
+    return server.counters().refused_busy == refused;
   }
 };
 
@@ -145,23 +171,8 @@ TEST_CASE("a stranger gets a smaller answer than his question, and is not rememb
 TEST_CASE("clients that never finish are bounded in number and forgotten in time") {
   TimePoint now{1s};
   Endpoint server(config(2, true), seeded(2));
-  std::uint64_t seed = 100;
-  // Goes as far as showing the cookie. True: the server began the handshake.
-  const auto knock = [&](const Address& from) {
-    Endpoint client(config(1, false), seeded(seed++));
-    client.connect(address(2), [](const PublicKey&) { return true; }, now);
-    TransmitBatch batch;
-    REQUIRE(client.transmit(batch, now));
-    server.receive(batch.bytes, from, now);
-    REQUIRE(server.transmit(batch, now));  // the cookie
-    client.receive(batch.bytes, address(2), now);
-    REQUIRE(client.transmit(batch, now));
-    const std::uint64_t refused = server.counters().refused_busy;
-    server.receive(batch.bytes, from, now);
-    while (server.transmit(batch, now)) {
-    }
-    return server.counters().refused_busy == refused;
-  };
+  Knocker knocker{server};
+  const auto knock = [&](const Address& from) { return knocker.knock(from, now); };
   for (std::uint8_t i = 0; i < kMaxHalfOpenOfNetwork; ++i) REQUIRE(knock(ipv4(0, i)));
   CHECK_FALSE(knock(ipv4(0, 200)));  // its neighbours took what their network may have
   CHECK(knock(ipv4(1, 0)));          // which is nothing to another network
@@ -184,19 +195,39 @@ TEST_CASE("clients that never finish are bounded in number and forgotten in time
   CHECK(knock(ipv4(0, 200)));
 }
 
+TEST_CASE("clients whose handshakes fail count until they are forgotten") {
+  TimePoint now{1s};
+  Endpoint server(config(2, true), seeded(2));
+  Knocker knocker{.server = server, .fails = true};
+  std::size_t begun = 0;
+  for (std::size_t i = 0; i < EndpointConfig{}.max_connections; ++i) {
+    begun += knocker.knock(ipv4(0, static_cast<std::uint8_t>(i)), now);
+    while (server.poll()) {
+    }
+    now += 1ms;
+    server.tick(now);
+  }
+  CHECK(begun == kMaxHalfOpenOfNetwork);
+  CHECK(knocker.knock(ipv4(1, 0), now));
+  now += 10s;
+  server.tick(now);
+  CHECK(knocker.knock(ipv4(0, 0), now));
+}
+
 TEST_CASE("one key takes no more than its part of a server's connections") {
   EndpointConfig narrow = config(2, true);
   narrow.max_connections_per_client = 2;
+  narrow.max_connections = 100;
   Endpoint server(std::move(narrow), seeded(2));
-  std::uint8_t host = 3;
+  std::uint64_t seed = 3;
   std::vector<std::unique_ptr<Endpoint>> clients;
   // How the connection of a client with this key went on: closed, and why, or connected.
-  const auto enter = [&](std::uint8_t key) {
-    clients.push_back(std::make_unique<Endpoint>(config(key, false), seeded(host)));
+  const auto enter = [&](std::uint8_t key, const Address& from) {
+    clients.push_back(std::make_unique<Endpoint>(config(key, false), seeded(seed++)));
     Endpoint& client = *clients.back();
-    const Address from = address(host++);
     const TimePoint now{1s};
-    client.connect(address(2), [](const PublicKey&) { return true; }, now);
+    client.connect(
+        address(2), [](const PublicKey&) { return true; }, now);
     for (bool any = true; any;) {
       any = carry(client, from, server, now);
       any |= carry(server, address(2), client, now);
@@ -207,14 +238,15 @@ TEST_CASE("one key takes no more than its part of a server's connections") {
     }
     return closed;
   };
-  CHECK_FALSE(enter(1));
-  CHECK_FALSE(enter(1));
-  const auto refused = enter(1);
+  CHECK_FALSE(enter(1, ipv4(0, 1)));
+  CHECK_FALSE(enter(1, ipv4(0, 2)));
+  const auto refused = enter(1, ipv4(0, 3));
   REQUIRE(refused);
   CHECK(refused->code == CloseCode::server_busy);
   CHECK(refused->by_peer);
   CHECK(server.counters().refused_busy == 1);
-  CHECK_FALSE(enter(7));
+  for (std::uint8_t host = 4; host < 104; ++host) CHECK(enter(1, ipv4(0, host)));
+  CHECK_FALSE(enter(7, ipv4(1, 1)));  // who was refused and is not forgotten yet keeps nobody out
 }
 
 TEST_CASE("a cookie is good for one address only") {
