@@ -8,6 +8,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "transport/printable.h"
+
 namespace rushfs::fs {
 namespace {
 
@@ -33,14 +35,6 @@ ClientTag tag_of(const PublicKey& key, const ClientId& client) {
 /// Requests of one connection under way: twice what a client may have open, as those it cancelled
 /// still wait for their turn. Some 64 MiB.
 constexpr std::size_t kMostUnderWay = 65536;
-
-/// Of what a client says about itself, what may be shown on a terminal.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -181,8 +175,8 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
   connection.attaching = true;
   connection.wanted = served->second;
   connection.client = tag;
-  connection.hostname = printable(request.hostname);
-  connection.subpath = printable(request.subpath);
+  connection.hostname = transport::printable(request.hostname);
+  connection.subpath = transport::printable(request.subpath);
   connection.read_only = grant->read_only;
   served->second->attach(tag, request, grant->read_only, now,
                          [this, alive = alive_, handle, id, served = served->second](

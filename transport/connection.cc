@@ -148,10 +148,16 @@ void Connection::end(CloseReason reason, TimePoint now) {
   if (!is_open()) return;
   if (reason.text.size() > kMaxCloseText) reason.text.resize(kMaxCloseText);
   close_reason_ = reason;
-  close_owed_ = true;
-  if (handshake_) handshake_->send_close(reason);
+  owe_close();
   end_silently(std::move(reason), now);
   state_ = State::closing;
+}
+
+// A server with keys for data packets knows that its client has them, and believes what they say.
+void Connection::owe_close() {
+  close_owed_ = true;
+  const bool both_have_keys = role_ == Role::server && protection_.has_value();
+  if (handshake_ && !both_have_keys) handshake_->send_close(close_reason_);
 }
 
 void Connection::end_silently(CloseReason reason, TimePoint now) {

@@ -116,6 +116,7 @@ class Connection {
   void become_connected();
   void end(CloseReason reason, TimePoint now);             // tells the peer
   void end_silently(CloseReason reason, TimePoint now);    // does not
+  void owe_close();
   void violate(std::string_view sentence, TimePoint now);
   void tick_liveness(TimePoint now);
   void tick_recovery(TimePoint now);

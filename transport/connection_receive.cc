@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "transport/connection.h"
+#include "transport/printable.h"
 #include "transport/stateless_reset.h"
 
 namespace rushfs::transport {
@@ -11,6 +12,13 @@ namespace {
 constexpr int kMaxRetries = 3;
 
 bool same_host(const Address& a, const Address& b) { return a.ip == b.ip && a.scope == b.scope; }
+
+// Whoever is on the path can make a CLOSE in a handshake packet. It ends an attempt, as it could by
+// other means; whether a key is known says only the alert of TLS, and nothing of it is shown.
+CloseReason believable(CloseCode said) {
+  if (said == CloseCode::server_busy) return {said, true, "the server has too many connections"};
+  return {CloseCode::handshake_failed, true, "the handshake was broken off"};
+}
 
 template <class... Handlers>
 struct Overloaded : Handlers... {
@@ -37,7 +45,7 @@ void Connection::receive_handshake(std::span<std::uint8_t> packet, const Handsha
     tls_.feed(received.stream);
     advance_tls(now);
   }
-  if (received.close) end_silently(std::move(*received.close), now);
+  if (received.close) end_silently(believable(*received.close), now);
 }
 
 void Connection::receive_retry(std::span<const std::uint8_t> datagram, const RetryHeader& header,
@@ -161,7 +169,7 @@ Violation Connection::on_frame(const Frame& frame, const Address& from, TimePoin
             return {};
           },
           [&](const CloseFrame& close) -> Violation {
-            end_silently({close.code, true, std::string(close.text)}, now);
+            end_silently({close.code, true, printable(std::string(close.text))}, now);
             return {};
           },
           [](const HandshakeDataFrame&) -> Violation {
@@ -226,8 +234,8 @@ void Connection::on_path_proven(const Address& address, TimePoint now) {
 void Connection::on_packet_while_closing() {
   const std::uint64_t count = ++packets_while_closing_;
   if ((count & (count - 1)) != 0) return;
-  close_owed_ = true;
-  if (handshake_) handshake_->send_close(close_reason_);
+  if (handshake_) handshake_->start_over();  // the alert, too, may not have been seen
+  owe_close();
 }
 
 bool Connection::receive_stateless_reset(std::span<const std::uint8_t> datagram, TimePoint now) {

@@ -63,7 +63,7 @@ Violation HandshakeChannel::on_frame(const Frame& frame, Received& received, Tim
     return std::nullopt;
   }
   if (const auto* close = std::get_if<CloseFrame>(&frame)) {
-    received.close = CloseReason{close->code, true, std::string(close->text)};
+    received.close = close->code;
     return std::nullopt;
   }
   if (std::holds_alternative<PaddingFrame>(frame) || std::holds_alternative<PingFrame>(frame)) {

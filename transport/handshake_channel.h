@@ -38,7 +38,7 @@ class HandshakeChannel {
     bool authentic = false;             // opened, and not seen before
     Violation violation;
     std::vector<std::uint8_t> stream;   // the next bytes of the peer's stream, in order
-    std::optional<CloseReason> close;
+    std::optional<CloseCode> close;     // its text is not to be believed: the keys are public
   };
   /// Opens one packet in place.
   Received receive(std::span<std::uint8_t> packet, std::size_t packet_number_offset, TimePoint now);

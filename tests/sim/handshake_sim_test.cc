@@ -112,6 +112,21 @@ TEST_CASE("a client whose key the server does not know is told so in a few round
   CHECK(pair.server.endpoint->counters().handshakes_failed == 1);
 }
 
+TEST_CASE("a client hears that its key is not known, whichever datagram is lost") {
+  const auto position = GENERATE(range(0, 6));
+  const auto from_client = GENERATE(true, false);
+  World world(seed_or(7));
+  INFO("lost: " << position << (from_client ? " of the client" : " of the server"));
+  Pair pair(world);
+  pair.server.config.accept_client = [](const PublicKey&, const Address&) { return false; };
+  world.restart(pair.server);
+  arrange(world, from_client ? pair.client : pair.server,
+          from_client ? pair.server : pair.client, {position}, Mishap::drop);
+  Requester requester(world, pair.client, pair.server);
+  REQUIRE_FALSE(requester.wait_connected());
+  CHECK(requester.closed()->code == CloseCode::unknown_client);
+}
+
 TEST_CASE("an impostor server is recognised before anything is sent to it") {
   World world(seed_or(5));
   Pair pair(world);

@@ -81,7 +81,7 @@ void Puppet::take(std::span<std::uint8_t> datagram) {
                                       handshake->packet_number_offset, now);
     tls_->feed(received.stream);
     advance_tls();
-    if (received.close) closed = received.close;
+    if (received.close) closed = CloseReason{*received.close, true, ""};
   } else if (const auto* data = std::get_if<DataHeader>(&*header)) {
     take_data(datagram, *data);
   }

@@ -7,6 +7,7 @@
 
 #include "transport/cookie.h"
 #include "transport/half_open.h"
+#include "transport/handshake_channel.h"
 #include "transport/identity.h"
 #include "transport/packet_header.h"
 #include "transport/path_report.h"
@@ -247,6 +248,53 @@ TEST_CASE("one key takes no more than its part of a server's connections") {
   CHECK(server.counters().refused_busy == 1);
   for (std::uint8_t host = 4; host < 104; ++host) CHECK(enter(1, ipv4(0, host)));
   CHECK_FALSE(enter(7, ipv4(1, 1)));  // who was refused and is not forgotten yet keeps nobody out
+}
+
+TEST_CASE("a CLOSE that anybody can make ends a handshake without a verdict or a word") {
+  const auto [said, believed] = GENERATE(
+      table<CloseCode, CloseCode>({{CloseCode::unknown_client, CloseCode::handshake_failed},
+                                   {CloseCode::version_mismatch, CloseCode::handshake_failed},
+                                   {CloseCode::server_busy, CloseCode::server_busy}}));
+  Endpoints ends;
+  TransmitBatch first;
+  REQUIRE(ends.client.transmit(first, ends.now));
+  const auto header = parse_packet_header(first.bytes);
+  const auto& seen = std::get<HandshakeHeader>(*header);
+  HandshakeChannel forger(seen.destination, Role::server);
+  forger.send_close({said, false, "\x1b[2Jcall 0900"});
+  std::vector<std::uint8_t> forged(kMinInitialDatagram);
+  forged.resize(forger.transmit(forged, seen.source, {{1, 2, 3}}, {}, ends.now));
+  ends.client.receive(forged, address(2), ends.now);
+  const auto event = ends.client.poll();
+  REQUIRE(event);
+  const CloseReason reason = std::get<Closed>(event->body).reason;
+  CHECK(reason.code == believed);
+  CHECK(reason.by_peer);
+  CHECK(reason.text.find("0900") == std::string::npos);
+}
+
+TEST_CASE("a connected server's reason is heard, in whatever packet it comes") {
+  Endpoints ends;
+  for (int flight = 0; flight < 4; ++flight) {
+    carry(ends.client, address(1), ends.server, ends.now);
+    if (const auto event = ends.server.poll()) {
+      ends.server.close(event->connection,
+                        {CloseCode::refused_by_application, false,
+                         "no\n\x1b[2J\xc2\x9b"
+                         "2J"},
+                        ends.now);
+      break;
+    }
+    carry(ends.server, address(2), ends.client, ends.now);
+  }
+  ends.settle();
+  std::optional<CloseReason> reason;
+  while (const auto event = ends.client.poll()) {
+    if (const auto* closed = std::get_if<Closed>(&event->body)) reason = closed->reason;
+  }
+  REQUIRE(reason);
+  CHECK(reason->code == CloseCode::refused_by_application);
+  CHECK(reason->text == "no??[2J\xc2?2J");
 }
 
 TEST_CASE("a cookie is good for one address only") {
