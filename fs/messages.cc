@@ -144,6 +144,22 @@ std::variant<Request, DecodeError> decode_request(std::span<const std::uint8_t> 
   return outcome;
 }
 
+void set_lowest_unanswered(Buffer& request, std::uint64_t lowest) {
+  auto decoded = decode_request(request);
+  auto* known = std::get_if<Request>(&decoded);
+  assert(known && "we encoded it");
+  request = std::visit(
+      [&](auto& each) {
+        if constexpr (requires { each.call; }) {
+          each.call.lowest_unanswered = lowest;
+        } else if constexpr (requires { std::get_if<CallNumber>(&each.order); }) {
+          if (auto* call = std::get_if<CallNumber>(&each.order)) call->lowest_unanswered = lowest;
+        }
+        return encode(each);
+      },
+      *known);
+}
+
 template <class Reply>
 Buffer encode_reply(const Reply& reply) {
   Buffer out;

@@ -205,7 +205,16 @@ void Session::wait_for(CallId id, Patience patience) {
 /// One operation has waited for the timeout; those right after it need not find out again.
 bool Session::hopeless() const { return silent_ && time_.now - in_vain_ < kSameOperation; }
 
+std::uint64_t Session::lowest_unanswered() const {
+  return unanswered_numbers_.empty() ? next_number_ : *unanswered_numbers_.begin();
+}
+
+// The server remembers the answers to all numbers from the lowest unanswered one on, to so many.
 void Session::send(CallId id, Pending& pending) {
+  if (pending.number >= lowest_unanswered() + kNumbersAhead) {
+    held_back_ = true;
+    return;
+  }
   pending.sent = true;
   carrier_.request(id.value, pending.priority, pending.request);
 }
@@ -245,7 +254,23 @@ void Session::finish(std::map<CallId, Pending>::iterator found, Result<Buffer> r
   }
   if (found->second.number != 0) unanswered_numbers_.erase(found->second.number);
   pending_.erase(found);
+  if (held_back_ && state_ == State::ready) send_held_back();
   std::move(handler)(std::move(result));
+}
+
+// They were made when another number was the lowest.
+void Session::send_held_back() {
+  const auto first = std::ranges::find_if(pending_, [&](const auto& entry) {
+    return !entry.second.sent && entry.second.number != 0;
+  });
+  held_back_ = first != pending_.end();
+  if (!held_back_ || first->second.number >= lowest_unanswered() + kNumbersAhead) return;
+  held_back_ = false;
+  for (auto each = first; each != pending_.end() && !held_back_; ++each) {
+    if (each->second.sent || each->second.number == 0) continue;
+    set_lowest_unanswered(each->second.request, lowest_unanswered());
+    send(each->first, each->second);
+  }
 }
 
 void Session::asked(transport::RequestId id, Buffer body) {

@@ -104,6 +104,9 @@ class Session : public Remote {
   /// refused us, or nothing ended yet.
   const std::optional<transport::CloseReason>& close_reason() const { return close_reason_; }
 
+  /// Calls that happen once are sent so far ahead of the lowest that is unanswered.
+  static constexpr std::uint64_t kNumbersAhead = 8000;
+
  private:
   enum class State : std::uint8_t { idle, connecting, attaching, ready, waiting, stopped };
   struct Pending {
@@ -131,7 +134,9 @@ class Session : public Remote {
   transport::TimePoint silent_at() const;
   transport::Duration glance() const;
   void give_up_silent_connection();
+  std::uint64_t lowest_unanswered() const;
   void send(CallId, Pending&);
+  void send_held_back();
   void enter(State);
 
   SessionConfig config_;
@@ -166,6 +171,7 @@ class Session : public Remote {
   std::optional<std::pair<transport::RequestId, Buffer>> early_notice_;
   std::uint64_t next_number_ = 1;
   std::set<std::uint64_t> unanswered_numbers_;
+  bool held_back_ = false;  // some wait until lower numbers are answered
   std::map<CallId, Pending> pending_;
   /// Calls in the order they were made; answered ones are skipped.
   std::deque<Wait> prompt_, glances_;

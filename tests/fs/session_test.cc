@@ -296,6 +296,28 @@ TEST_CASE("a number counts as unanswered until the call that carries it was answ
   CHECK(story.session->number_call().lowest_unanswered == second.number);
 }
 
+TEST_CASE("calls far ahead of one that is slow wait for it, for the server remembers so many") {
+  Story story;
+  story.attach(7);
+  const auto unlink = [&] {
+    return ask(*story.session, Priority::urgent, Unlink{{}, {"folder"}, "clip", false},
+               [](const Result<Answer<RemoveReply>>&) {});
+  };
+  const CallId slow = unlink();
+  for (std::uint64_t i = 1; i < Session::kNumbersAhead; ++i) {
+    story.session->answered(unlink().value, encode_error(ENOENT));
+  }
+  story.carrier.sent.clear();
+  const CallId waits = unlink();
+  CHECK(story.carrier.sent.empty());
+  story.session->answered(slow.value, encode_error(ENOENT));
+  REQUIRE(story.carrier.sent.size() == 1);
+  CHECK(story.carrier.sent[0].token == waits.value);
+  const auto sent = std::get<Request>(decode_request(story.carrier.sent[0].body));
+  CHECK(std::get<Unlink>(sent).call ==
+        CallNumber{Session::kNumbersAhead + 1, Session::kNumbersAhead + 1});
+}
+
 TEST_CASE("when the mount is taken down every waiting call is told") {
   Story story;
   story.attach(7);
