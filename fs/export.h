@@ -43,7 +43,8 @@ struct ExportOptions {
 /// Takes an encoded reply, once, on the home loop.
 using Responder = absl::AnyInvocable<void(Buffer reply) &&>;
 
-/// Set to true by whoever no longer wants the answer; a read or lock that has not begun is skipped.
+/// Set to true by whoever no longer wants the answer: a read or lock that has not begun is skipped,
+/// and of other calls he is told what others are told.
 using CancelFlag = std::shared_ptr<std::atomic<bool>>;
 
 struct RequestContext {

@@ -209,8 +209,8 @@ class Export::Implementation {
   /// Before the promise: what others have changed of job.wants[0] and the client may not know.
   void add_untold_to(Job& job, const ClientTag& client) const;
   void promise_again(const ClientTag& client, const Request& request, const Buffer& reply);
-  void names_changed(const NameCall& call, const NameOutcome& outcome, const ClientTag& by,
-                     std::uint64_t asked);
+  void names_changed(const NameCall& call, const NameOutcome& outcome,
+                     const RequestContext& context, std::uint64_t asked);
   void tell();
   void watch_disk();
 

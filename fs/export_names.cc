@@ -184,7 +184,7 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
       }
     }
     remember_names(call, outcome);
-    names_changed(call, outcome, naming->context.client, naming->job->asked);
+    names_changed(call, outcome, naming->context, naming->job->asked);
   }
   for (const NodeId& node : needed_nodes(call.request)) promises_.settled(node);
   gates_.leave(naming->pass);

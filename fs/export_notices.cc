@@ -54,12 +54,14 @@ void Export::Implementation::promise_again(const ClientTag& client, const Reques
 /// What a call that succeeded has changed: the names, the folders they are in, and what they name.
 /// Its caller is told of them as they were at `asked` or later.
 void Export::Implementation::names_changed(const NameCall& call, const NameOutcome& outcome,
-                                           const ClientTag& by, std::uint64_t asked) {
+                                           const RequestContext& context, std::uint64_t asked) {
+  // Who gave the call up does not see its answer.
+  const bool given_up = context.cancelled && *context.cancelled;
+  const auto by = given_up ? std::nullopt : std::optional(context.client);
   const auto file_changed = [&](const NodeId& node) {
     const auto touched = std::ranges::find(outcome.touched, node, &Entry::node);
-    touched == outcome.touched.end()
-        ? promises_.changed(node, by)
-        : promises_.changed(node, by, {}, touched->attributes);
+    by&& touched != outcome.touched.end() ? promises_.changed(node, *by, {}, touched->attributes)
+                                          : promises_.changed(node, by);
   };
   for (const auto* found : {&call.first, &call.second}) {
     if (*found && (*found)->node) file_changed((*found)->node->id());
@@ -86,11 +88,12 @@ void Export::Implementation::names_changed(const NameCall& call, const NameOutco
         },
         call.request);
   }
-  for (const NodeRef& node : call.nodes) promises_.promise(by, node->id(), asked);
+  for (const NodeRef& node : call.nodes) promises_.promise(context.client, node->id(), asked);
   for (const auto* found : {&call.first, &call.second}) {
-    if (*found && (*found)->node) promises_.promise(by, (*found)->node->id(), asked);
+    if (*found && (*found)->node) promises_.promise(context.client, (*found)->node->id(), asked);
   }
-  for (const Found& found : outcome.found) promises_.promise(by, found.node->id(), asked);
+  for (const Found& found : outcome.found)
+    promises_.promise(context.client, found.node->id(), asked);
 }
 
 void Export::Implementation::tell() {

@@ -77,6 +77,8 @@ class Known {
   void directory_changed(const InodeRef& directory, const Change& change);
   void name_made(const InodeRef& directory, const std::string& name, const Entry& entry);
   void name_gone(const InodeRef& directory, const std::string& name);
+  /// A call that changes the name was not answered in time: it may have happened, or still will.
+  void name_doubted(const InodeRef& directory, const std::string& name);
   /// It was looked for, and this version of the folder has nothing of the name.
   void name_absent(const InodeRef& directory, const std::string& name, const Version& version);
   /// What we made, and nobody else has seen yet.

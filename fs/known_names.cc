@@ -84,6 +84,17 @@ void Known::name_gone(const InodeRef& directory, const std::string& name) {
   if (directory->listing) directory->listing->erase(name);
 }
 
+// Where the link is gone, all is asked anew when it is back, and until then the old is all we have.
+void Known::name_doubted(const InodeRef& directory, const std::string& name) {
+  if (!parts_.remote.reachable()) return;
+  ++epoch_;
+  const auto child = inodes_.child(directory->number, name);
+  noticed(*directory);
+  if (child) noticed(*child);
+  inodes_.drop_name(directory->number, name);
+  kernel_.invalidate_name(directory->number, name);
+}
+
 void Known::name_absent(const InodeRef& directory, const std::string& name,
                         const Version& version) {
   name_gone(directory, name);

@@ -48,7 +48,7 @@ struct ServerSessions::Connection {
   NodeId root;
   std::string hostname, subpath;
   std::size_t under_way = 0;
-  std::unordered_map<std::uint64_t, CancelFlag> revocable;  // reads and locks under way, by request
+  std::unordered_map<std::uint64_t, CancelFlag> revocable;  // requests under way
 };
 
 ServerSessions::ServerSessions(ExportJudge judge, ConnectionOutput& output)
@@ -129,10 +129,8 @@ void ServerSessions::on_request(ConnectionHandle handle, RequestId id, Priority 
   context.read_only = connection.read_only;
   context.priority = priority;
   context.now = now;
-  if (std::holds_alternative<Read>(request) || std::holds_alternative<Lock>(request)) {
-    context.cancelled = std::make_shared<std::atomic<bool>>(false);
-    connection.revocable[id.value] = context.cancelled;
-  }
+  context.cancelled = std::make_shared<std::atomic<bool>>(false);
+  connection.revocable[id.value] = context.cancelled;
   if (++connection.under_way > kMostUnderWay) {
     return close(handle, transport::CloseCode::server_busy, "too many requests under way");
   }

@@ -38,7 +38,10 @@ void Volume::make_entry(NodeNumber parent, Request request, Reply<NodeReference>
   ask(parts_.remote, Priority::urgent, std::move(request),
       [this, directory, name, instance = known_.instance(),
        reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
-        if (!answer) return reply.fail(answer.error());
+        if (!answer) {
+          if (unanswered(answer.error())) known_.name_doubted(directory, name);
+          return reply.fail(answer.error());
+        }
         entry_made(directory, name, answer->reply, reply);
         const auto inode = inodes_.get((*answer)->entry.node);
         if constexpr (std::is_same_v<Request, MakeDirectory>) known_.folder_made(inode);
@@ -123,6 +126,8 @@ void Volume::unlink(NodeNumber parent, std::string name, Reply<void> reply) {
           known_.directory_changed(directory, (*answer)->directory);
           known_.name_gone(directory, name);
           name_removed(target, (*answer)->removed);
+        } else if (unanswered(answer.error())) {
+          known_.name_doubted(directory, name);
         }
         conflicts_.removal_answered(target);
         if (!answer) return reply.fail(answer.error());
@@ -137,7 +142,10 @@ void Volume::remove_directory(NodeNumber parent, std::string name, Reply<void> r
   ask(parts_.remote, Priority::urgent, RemoveDirectory{{}, directory->node, name},
       [this, directory, name,
        reply = std::move(reply)](Result<Answer<RemoveReply>> answer) mutable {
-        if (!answer) return reply.fail(answer.error());
+        if (!answer) {
+          if (unanswered(answer.error())) known_.name_doubted(directory, name);
+          return reply.fail(answer.error());
+        }
         known_.directory_changed(directory, (*answer)->directory);
         known_.name_gone(directory, name);
         reply.ok();
@@ -207,7 +215,12 @@ void Volume::send(Renaming renaming, Reply<void> reply) {
   ask(parts_.remote, Priority::urgent, std::move(request),
       [this, renaming = std::move(renaming),
        reply = std::move(reply)](Result<Answer<RenameReply>> answer) mutable {
-        if (answer) moved(renaming, answer->reply);
+        if (answer) {
+          moved(renaming, answer->reply);
+        } else if (unanswered(answer.error())) {
+          known_.name_doubted(renaming.from_directory, renaming.from);
+          known_.name_doubted(renaming.to_directory, renaming.to);
+        }
         conflicts_.removal_answered(renaming.replaced);
         if (!answer) return reply.fail(answer.error());
         reply.ok();

@@ -41,7 +41,10 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
   ask(parts_.remote, Priority::urgent, std::move(request),
       [this, directory, name, flags, instance = known_.instance(),
        reply = std::move(reply)](Result<Answer<EntryReply>> answer) mutable {
-        if (!answer) return reply.fail(answer.error());
+        if (!answer) {
+          if (unanswered(answer.error())) known_.name_doubted(directory, name);
+          return reply.fail(answer.error());
+        }
         const auto& made = answer->reply;
         known_.directory_changed(directory, made.directory);
         const auto inode = known_.file_made(made);

@@ -121,6 +121,14 @@ TEST_CASE("a call that fails is told to nobody") {
   CHECK(studio.ben.noticed().empty());
 }
 
+TEST_CASE("who gave up a call is told what came of it, as others are") {
+  Studio studio;
+  auto& anna = studio.anna;
+  const auto id = anna.send(Unlink{anna.number(), anna.root, "clip", false});
+  studio.server->sessions().on_cancelled(anna.connection(), id);
+  CHECK(studio.told(anna, anna.root, "clip"));
+}
+
 TEST_CASE("who did not ask for notices gets none") {
   Studio studio;
   studio.ben.features = 0;

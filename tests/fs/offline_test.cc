@@ -239,6 +239,29 @@ TEST_CASE("fsync does not end while the server shows signs of life, however slow
   CHECK(synced.error().value() != ETIMEDOUT);
 }
 
+TEST_CASE("what came of a call that a live server answered too late is seen by who looks next") {
+  WorldOptions options;
+  options.notices = true;
+  World world(options);
+  put(world.exported() / "clip", "footage");
+  REQUIRE(world.read_file("clip"));
+  const bool given_up_first = GENERATE(false, true);  // and carried out then, or the other way round
+  world.slow_answers["unlink"] = given_up_first ? 0s : 100s;
+  world.workers_rest = given_up_first;
+  std::optional<Result<void>> removed;
+  world.volume().unlink(kRootNode, "clip",
+                        Reply<void>([&](Result<void> result) { removed = result; }));
+  for (int i = 0; i < 70 && !removed; ++i) {
+    world.run_for(1s);
+    world.session().heard();
+  }
+  REQUIRE(removed);
+  REQUIRE(removed->error() == errno_code(ETIMEDOUT));
+  world.workers_rest = false;
+  world.run_for(1s);
+  CHECK(world.stat("clip").error() == errno_code(ENOENT));
+}
+
 TEST_CASE("a writer that waits for room in the queue ends by the timeout on a dead link") {
   WorldOptions options;
   options.queue_budget = 1 << 20;
