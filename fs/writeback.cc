@@ -38,7 +38,6 @@ void Writeback::restore(const std::vector<cache::PendingNode>& nodes,
     node.last = node.known_after = *pending.last_sequence;
     node.operations = pending.operations;
     node.bytes = pending.data_bytes;
-    node.parked = pending.parked;
     operations_ += pending.operations;
     bytes_ += pending.data_bytes;
     bytes_total_ += pending.data_bytes;
@@ -46,6 +45,7 @@ void Writeback::restore(const std::vector<cache::PendingNode>& nodes,
   }
   repeated_through_ = highest_;
   parked_ = parked;
+  for (const auto& each : parked_) nodes_[NodeId{each.node}].hold_from(each.sequence);
 }
 
 void Writeback::attached(std::uint32_t max_write, bool restarted) {
@@ -72,7 +72,7 @@ void Writeback::appended(const NodeId& id, const std::string& name, std::uint64_
   if (discarding_.contains(id)) return;  // it was queued before, and goes with the others
   Node& node = nodes_[id];
   node.name = name;
-  if (node.parked) {
+  if (node.parked_from) {
     node.known_after = sequence;
   } else {
     node.unsent.push_back(sequence);
@@ -115,7 +115,6 @@ void Writeback::drop_if_idle(const NodeId& id) {
 void Writeback::removed(const NodeId& id) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end()) return;
-  found->second.removed = true;
   give_up(id);
 }
 
@@ -169,7 +168,7 @@ void Writeback::each_queued(const std::function<void(const NodeId&)>& visit) con
 std::vector<Writeback::Suspended> Writeback::suspend_all() {
   std::vector<Suspended> suspended;
   for (auto& [id, node] : nodes_) {
-    if (node.operations == 0 || node.parked || node.removed) continue;
+    if (node.operations == 0 || node.parked_from) continue;
     std::size_t first = 0;
     while (first < node.sent.size() && node.sent[first].answered) ++first;
     Suspended waiting{id, std::nullopt, !node.sent.empty(), node.error != 0};
@@ -210,12 +209,14 @@ void Writeback::retry_now() {
       [this](std::pair<std::vector<std::uint64_t>, std::vector<cache::ParkedOperation>> result) {
         parked_ = std::move(result.second);
         for (auto& [id, node] : nodes_) {
-          node.parked = std::any_of(parked_.begin(), parked_.end(),
-                                    [&](const auto& parked) { return parked.node == id.bytes; });
-          if (!node.parked && node.retry_at) settling_.insert(id);
+          node.parked_from.reset();
+          if (node.retry_at) settling_.insert(id);
         }
-        // They lie behind the cursor; what was sent since is recognised and skipped.
-        if (!result.first.empty()) cursor_ = std::min(cursor_, result.first.front() - 1);
+        for (const auto& operation : parked_) {
+          const auto found = nodes_.find(NodeId{operation.node});
+          if (found != nodes_.end()) found->second.hold_from(operation.sequence);
+        }
+        if (!result.first.empty()) load_again_from(result.first.front());
         hurry();
       });
 }

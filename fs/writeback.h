@@ -34,7 +34,6 @@ struct AppliedOperation {
   Change change;
 };
 
-/// What Writeback tells its owner, on the file loop.
 /// What the server could not do, its disk being full or the like, is tried again soon, then rarely.
 inline constexpr std::chrono::seconds kFirstBackoff{1};
 inline constexpr std::chrono::seconds kLongestBackoff{30};
@@ -43,6 +42,7 @@ inline transport::Duration longer_backoff(transport::Duration last) {
   return std::clamp<transport::Duration>(last * 2, kFirstBackoff, kLongestBackoff);
 }
 
+/// What Writeback tells its owner, on the file loop.
 class WritebackListener {
  public:
   virtual ~WritebackListener() = default;
@@ -156,8 +156,7 @@ class Writeback {
     std::uint64_t append_through = 0;  // highest append taken up for sending
     bool after_append = false;         // what comes next waits for the answer to an append
     std::uint64_t appends_sent = 0;    // highest ever: the server may have them
-    bool removed = false;              // has no name and no user: of no use
-    bool parked = false;
+    std::optional<std::uint64_t> parked_from;  // this operation and later ones wait for a person
     bool missing = false;              // so the listener was told since the server last took some
     int error = 0;                     // the server's last refusal
     transport::Duration backoff{};
@@ -171,6 +170,7 @@ class Writeback {
     bool idle() const;
     void note_unsent(std::uint64_t sequence);
     bool append_under_way() const;
+    void hold_from(std::uint64_t sequence);
   };
   using Nodes = std::unordered_map<NodeId, Node>;
   struct Batch {
@@ -192,6 +192,7 @@ class Writeback {
   bool gathering() const;
   void hurry();
   void pump();
+  void load_again_from(std::uint64_t sequence);
   void load_in_order();
   void load_chosen(const NodeId&, Node&);
   bool may_choose(const Node&) const;

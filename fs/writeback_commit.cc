@@ -26,7 +26,7 @@ std::uint64_t Writeback::Node::commit_through() const {
 }
 
 void Writeback::consider_commit(const NodeId& id, Node& node) {
-  if (node.commit || node.parked || node.retry_at || node.sent.empty()) return;
+  if (node.commit || node.retry_at || node.sent.empty()) return;
   const std::uint64_t through = node.commit_through();
   if (through <= node.committed) return;
   const bool all_sent = node.unsent.empty() && node.last <= through;
@@ -179,7 +179,7 @@ void Writeback::sync(const NodeId& id, Done done) {
     return;
   }
   Node& node = found->second;
-  if (node.parked || node.error != 0) {
+  if (node.parked_from || node.error != 0) {
     int error = node.error != 0 ? node.error : EIO;
     for (const auto& parked : parked_) {
       if (parked.node == id.bytes && parked.error != 0) error = parked.error;
@@ -198,7 +198,7 @@ void Writeback::wait(const NodeId& id, Done done) {
     return std::move(done)(Result<void>());
   }
   Node& node = found->second;
-  if (node.parked) return std::move(done)(Result<void>(errno_code(EIO)));
+  if (node.parked_from) return std::move(done)(Result<void>(errno_code(EIO)));
   node.waiters.push_back({node.last, false, parts_.time.now, std::move(done)});
   consider_commit(id, node);
   hurry();

@@ -28,7 +28,7 @@ std::uint64_t Writeback::Node::sent_through() const {
 }
 
 bool Writeback::Node::idle() const {
-  return unsent.empty() && sent.empty() && waiters.empty() && !commit && !open && !parked &&
+  return unsent.empty() && sent.empty() && waiters.empty() && !commit && !open && !parked_from &&
          last <= committed;
 }
 
@@ -40,6 +40,13 @@ void Writeback::Node::note_unsent(std::uint64_t sequence) {
   }
 }
 
+// Those before it go their way.
+void Writeback::Node::hold_from(std::uint64_t sequence) {
+  parked_from = std::min(parked_from.value_or(sequence), sequence);
+  unsent.erase(std::lower_bound(unsent.begin(), unsent.end(), *parked_from), unsent.end());
+  known_after = last;
+}
+
 bool Writeback::Node::append_under_way() const {
   if (append_through == 0) return false;
   if (append_through > sent_through()) return true;
@@ -49,7 +56,7 @@ bool Writeback::Node::append_under_way() const {
 
 // A node's operations must leave in order: those of it still unknown to us come first.
 bool Writeback::may_choose(const Node& node) const {
-  if (node.parked || node.retry_at || node.after_append || node.unsent.empty()) return false;
+  if (node.retry_at || node.after_append || node.unsent.empty()) return false;
   if (node.unsent.front() <= cursor_) return true;
   return node.wanted_urgently() && cursor_ >= node.known_after;
 }
@@ -79,6 +86,13 @@ void Writeback::pump() {
   }
   const bool ready = attached_ && !loading_ && in_flight_ < window_ && cursor_ < highest_;
   if (ready && !gathering()) load_in_order();
+}
+
+// They lie behind the cursor; what was sent since is recognised and skipped.
+void Writeback::load_again_from(std::uint64_t sequence) {
+  ++generation_;
+  loading_ = false;
+  cursor_ = std::min(cursor_, sequence - 1);
 }
 
 void Writeback::load_in_order() {
@@ -127,7 +141,7 @@ void Writeback::load_chosen(const NodeId& id, Node& node) {
 // Whether a loaded operation goes out now; if not, it is remembered or was sent before.
 bool Writeback::wanted_now(const cache::Operation& operation, Node& node) {
   if (operation.sequence <= node.sent_through()) return false;
-  if (node.parked) return false;
+  if (node.parked_from && operation.sequence >= *node.parked_from) return false;
   const bool overtaking = !node.unsent.empty() && node.unsent.front() < operation.sequence;
   // Should the server lose its memory, an append that was not answered is looked for where it was
   // expected: nothing of ours may have changed that place since.
@@ -168,8 +182,8 @@ void Writeback::look_at_parked() {
                           parked_ = std::move(parked);
                           for (const auto& operation : parked_) {
                             const auto found = nodes_.find(NodeId{operation.node});
-                            if (found == nodes_.end() || found->second.parked) continue;
-                            found->second.parked = true;
+                            if (found == nodes_.end()) continue;
+                            found->second.hold_from(operation.sequence);
                             wake(found->second, errno_code(EIO), false);
                           }
                         });
@@ -221,8 +235,8 @@ void Writeback::compute_floor() {
   for (const auto& [id, node] : nodes_) {
     if (!node.unsent.empty()) floor = std::min(floor, node.unsent.front() - 1);
     if (!node.sent.empty()) floor = std::min(floor, node.sent.front().sequences.front() - 1);
+    if (node.parked_from) floor = std::min(floor, *node.parked_from - 1);
   }
-  for (const auto& parked : parked_) floor = std::min(floor, parked.sequence - 1);
   floor_ = std::max(floor_, floor);
 }
 

@@ -143,7 +143,6 @@ void Writeback::place(Sent& append, std::uint64_t offset) {
 
 void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int error) {
   const bool gone = error == ESTALE || error == ENOENT;
-  if (gone && node.removed) return give_up(id);
   spdlog::error("sending '{}': the server answered: {}", node.name, std::strerror(error));
   if (gone && !node.missing) {
     node.missing = true;
@@ -169,7 +168,7 @@ void Writeback::hold_back() {
 
 void Writeback::refuse(const NodeId& id, int error) {
   const auto found = nodes_.find(id);
-  if (found == nodes_.end() || found->second.operations == 0 || found->second.parked) return;
+  if (found == nodes_.end() || found->second.operations == 0 || found->second.parked_from) return;
   take_back(id, found->second, 0);
   if (!found->second.unsent.empty()) park(id, found->second, error);
 }
@@ -214,11 +213,9 @@ void Writeback::park(const NodeId& id, Node& node, int error) {
     queue.fail(operation.sequence, operation.error, operation.message);
   });
   parked_.push_back(operation);
-  node.parked = true;
+  node.hold_from(operation.sequence);
   node.missing = false;  // once it is tried again
   node.retry_at.reset();
-  node.unsent.clear();
-  node.known_after = node.last;
   wake(node, errno_code(error), false);
 }
 

@@ -1,114 +1,23 @@
 // What waits in the queue on its way to the server, which is played by hand here:
 // docs/semantics.md, "A full queue, a full disk", "Order of changes to one file".
-#include "fs/writeback.h"
-
 #include <catch2/catch.hpp>
 
 #include <cerrno>
 
-#include "direct_loop.h"
-#include "fake_remote.h"
-#include "tests/temporary_folder.h"
+#include "writeback_story.h"
 
 using namespace rushfs;
 using namespace rushfs::fs;
 using namespace rushfs::fs::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-struct Story : WritebackListener {
-  Story() {
-    remote.heard = time.now = transport::TimePoint{} + 1h;
-    writeback.attached(1 << 20, false);
-  }
-
-  void append(const std::string& node, std::uint64_t offset, const std::string& bytes) {
-    const auto sequence =
-        queue.append_write({node, "/" + node, {}}, offset,
-                           std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()),
-                                     bytes.size()));
-    REQUIRE(sequence);
-    writeback.appended({node}, "/" + node, *sequence, bytes.size());
-    last = *sequence;
-  }
-  /// With O_APPEND, where we believe the end to be.
-  void append_record(const std::string& node, std::uint64_t expected, const std::string& bytes) {
-    const std::span data(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-    const auto sequence = queue.append_write({node, "/" + node, {}}, expected, data,
-                                             cache::OperationKind::append);
-    REQUIRE(sequence);
-    writeback.appended({node}, "/" + node, *sequence, bytes.size());
-  }
-  void answer_append(std::uint64_t offset, std::uint64_t size) {
-    AppendReply reply;
-    reply.change.before = {version};
-    reply.change.after.version = {++version};
-    reply.change.after.size = size;
-    reply.offset = offset;
-    remote.answer<Append>(reply);
-  }
-  void open(const std::string& node) { writeback.opened({node}); }
-  Priority answer_write(int error = 0) {
-    if (error != 0) return remote.answer<Write>(errno_code(error));
-    WriteReply reply;
-    reply.change.before = {version};
-    reply.change.after.version = {++version};
-    return remote.answer<Write>(reply);
-  }
-  void answer_commit() {
-    CommitReply reply;
-    reply.through = remote.waiting<Commit>().front().through;
-    remote.answer<Commit>(reply);
-  }
-  void pass(transport::Duration duration) {
-    time.now += duration;
-    writeback.tick(true);
-  }
-  std::vector<std::uint64_t> offsets() const {
-    std::vector<std::uint64_t> found;
-    for (const auto& write : remote.waiting<Write>()) found.push_back(write.offset);
-    return found;
-  }
-
-  void sending(const NodeId&) override { ++in_flight; }
-  void not_sending(const NodeId&) override { --in_flight; }
-  void applied(const NodeId&, const AppliedOperation& operation) override {
-    applied_offsets.push_back(operation.offset);
-  }
-  void completed(const NodeId&, std::uint64_t operations) override { done += operations; }
-  void discarded(const NodeId&) override { ++given_up; }
-  void missing(const NodeId& node) override { missed.push_back(node); }
-  void lost(const NodeId&) override {}
-
-  rushfs::testing::TemporaryFolder folder;
-  LoopTime time;
-  FakeRemote remote;
-  DirectLoop home, loop;
-  DiskLoop disk{loop, home};
-  cache::BlockCache blocks{{folder / "blocks", 1 << 20}};
-  cache::WriteQueue queue{{folder / "queue", 1 << 30}};
-  Writeback writeback{{remote, disk, blocks, disk, queue, time}, *this, 60s};
-  std::uint64_t version = 1, last = 0, done = 0;
-  int in_flight = 0, given_up = 0;
-  std::vector<std::uint64_t> applied_offsets;
-  std::vector<NodeId> missed;
-};
-
-constexpr int kWaiting = -1;
-
-Writeback::Done note(int& error) {
-  return [&error](Result<void> result) { error = result ? 0 : result.error().value(); };
-}
-
-}  // namespace
+using Story = WritebackStory;
 
 TEST_CASE("operations of a file leave in order, each naming the one before it") {
   Story story;
   story.open("clip");
   story.append("clip", 0, "one");
   story.append("clip", 100, "two");
-  story.writeback.closed({"clip"});
+  story.writeback->closed({"clip"});
   const auto writes = story.remote.waiting<Write>();
   REQUIRE(writes.size() == 2);
   CHECK(writes[0].position.after == 0);
@@ -120,14 +29,14 @@ TEST_CASE("the queue forgets what the server has committed, and nothing before")
   Story story;
   story.open("clip");
   story.append("clip", 0, "one");
-  story.writeback.closed({"clip"});
+  story.writeback->closed({"clip"});
   story.answer_write();
   CHECK(story.done == 0);
-  CHECK(story.queue.stats().operations == 1);
+  CHECK(story.queue->stats().operations == 1);
   story.answer_commit();
   CHECK(story.done == 1);
-  CHECK(story.queue.stats().operations == 0);
-  CHECK(story.writeback.status().operations == 0);
+  CHECK(story.queue->stats().operations == 0);
+  CHECK(story.writeback->status().operations == 0);
 }
 
 TEST_CASE("after a commit that failed all is sent again, and committed once it was answered") {
@@ -135,7 +44,7 @@ TEST_CASE("after a commit that failed all is sent again, and committed once it w
   story.open("clip");
   story.append("clip", 0, "one");
   story.append("clip", 100, "two");
-  story.writeback.closed({"clip"});
+  story.writeback->closed({"clip"});
   story.answer_write();
   story.answer_write();
   story.remote.answer<Commit>(errno_code(EIO));
@@ -147,7 +56,7 @@ TEST_CASE("after a commit that failed all is sent again, and committed once it w
   for (const auto& commit : story.remote.waiting<Commit>()) CHECK(commit.through < story.last);
   story.answer_write();
   while (!story.remote.waiting<Commit>().empty()) story.answer_commit();
-  CHECK(story.queue.stats().operations == 0);
+  CHECK(story.queue->stats().operations == 0);
 }
 
 TEST_CASE("a file whose writer never pauses is committed all the same") {
@@ -158,7 +67,7 @@ TEST_CASE("a file whose writer never pauses is committed all the same") {
     story.answer_write();
     story.pass(500ms);
     if (!story.remote.waiting<Commit>().empty()) story.answer_commit();
-    CHECK(story.queue.stats().operations <= 12);  // what was written in some five seconds
+    CHECK(story.queue->stats().operations <= 12);  // what was written in some five seconds
   }
 }
 
@@ -176,7 +85,7 @@ TEST_CASE("answers that overtake each other are told in the order of the operati
   Story story;
   story.open("clip");
   for (int i = 0; i < 3; ++i) story.append("clip", 100 * i, "x");
-  story.writeback.closed({"clip"});
+  story.writeback->closed({"clip"});
   story.answer_commit();
   auto last = std::move(story.remote.calls.back());
   story.remote.calls.pop_back();
@@ -196,7 +105,7 @@ TEST_CASE("a restarted server is sent again what it had not committed") {
   story.answer_write();
   story.append("clip", 100, "two");
   const auto first = story.remote.waiting<Write>().front().position;
-  story.writeback.attached(1 << 20, true);
+  story.writeback->attached(1 << 20, true);
   const auto writes = story.remote.waiting<Write>();
   REQUIRE(writes.size() == 2);
   CHECK(writes[0].offset == 0);
@@ -209,14 +118,14 @@ TEST_CASE("a full disk at the server is asked again after one second, then two")
   story.append("clip", 0, "one");
   for (const auto pause : {1s, 2s, 4s}) {
     story.answer_write(ENOSPC);
-    CHECK(story.writeback.status().retry_error == ENOSPC);
+    CHECK(story.writeback->status().retry_error == ENOSPC);
     story.pass(pause - 100ms);
     CHECK(story.remote.waiting<Write>().empty());
     story.pass(200ms);
     CHECK(story.remote.waiting<Write>().size() == 1);
   }
   story.answer_write();
-  CHECK(story.writeback.status().retry_error == 0);
+  CHECK(story.writeback->status().retry_error == 0);
 }
 
 TEST_CASE("what is refused for good is parked with what follows it, and other files go on") {
@@ -227,12 +136,12 @@ TEST_CASE("what is refused for good is parked with what follows it, and other fi
   story.append("free", 0, "three");
   REQUIRE(story.remote.waiting<Write>().size() == 1);
   CHECK(story.remote.waiting<Write>()[0].node.bytes == "free");
-  REQUIRE(story.writeback.status().parked.size() == 1);
-  CHECK(story.writeback.status().parked[0].error == EACCES);
+  REQUIRE(story.writeback->status().parked.size() == 1);
+  CHECK(story.writeback->status().parked[0].error == EACCES);
   int error = kWaiting;
-  story.writeback.wait({"locked"}, note(error));
+  story.writeback->wait({"locked"}, note(error));
   CHECK(error != 0);
-  story.writeback.retry_now();
+  story.writeback->retry_now();
   CHECK(story.remote.waiting<Write>().size() == 3);
 }
 
@@ -246,7 +155,7 @@ TEST_CASE("fsync overtakes the bulk of other files and is answered by the commit
   const auto before = story.remote.waiting<Write>().size();
   CHECK(before < 40);  // the window holds the rest back
   int error = kWaiting;
-  story.writeback.sync({"project"}, note(error));
+  story.writeback->sync({"project"}, note(error));
   const auto writes = story.remote.waiting<Write>();
   REQUIRE(writes.size() == before + 1);
   CHECK(writes.back().node.bytes == "project");
@@ -268,8 +177,8 @@ TEST_CASE("fsync ends with ETIMEDOUT when nothing was heard for the timeout, a w
   Story story;
   story.append("clip", 0, "one");
   int synced = kWaiting, waited = kWaiting;
-  story.writeback.sync({"clip"}, note(synced));
-  story.writeback.wait({"clip"}, note(waited));
+  story.writeback->sync({"clip"}, note(synced));
+  story.writeback->wait({"clip"}, note(waited));
   story.pass(59s);
   CHECK(synced == kWaiting);
   story.remote.heard = story.time.now;  // a sign of life
@@ -287,7 +196,7 @@ TEST_CASE("neighbouring writes that wait travel as one") {
   Story story;
   story.open("bulk");
   story.open("log");
-  story.writeback.set_path(1 << 20);
+  story.writeback->set_path(1 << 20);
   const std::string piece(1 << 20, 'b');
   for (std::uint64_t i = 0; i < 8; ++i) story.append("bulk", i << 20, piece);
   for (std::uint64_t i = 0; i < 100; ++i) story.append("log", i * 10, "0123456789");
@@ -323,9 +232,9 @@ TEST_CASE("small changes gather while others are under way, until somebody wants
   CHECK(in_messages() == Sizes{90, 100, 100});
   write_ten("log");
   int error = kWaiting;
-  SECTION("closed") { story.writeback.closed({"log"}); }
-  SECTION("waited for") { story.writeback.wait({"log"}, note(error)); }
-  SECTION("fsync") { story.writeback.sync({"log"}, note(error)); }
+  SECTION("closed") { story.writeback->closed({"log"}); }
+  SECTION("waited for") { story.writeback->wait({"log"}, note(error)); }
+  SECTION("fsync") { story.writeback->sync({"log"}, note(error)); }
   SECTION("large") {
     story.append("other", 1 << 20, std::string(1 << 20, 'b'));
     CHECK(in_messages() == Sizes{90, 100, 100, 100, 1 << 20});
@@ -337,7 +246,7 @@ TEST_CASE("small changes gather while others are under way, until somebody wants
 TEST_CASE("four times what the path holds is sent before an answer is waited for") {
   Story story;
   story.open("bulk");
-  story.writeback.set_path(10 << 20);
+  story.writeback->set_path(10 << 20);
   const std::string piece(1 << 20, 'b');
   for (std::uint64_t i = 0; i < 60; ++i) story.append("bulk", i << 20, piece);
   CHECK(story.remote.waiting<Write>().size() == 40);
@@ -347,11 +256,11 @@ TEST_CASE("a file that was removed and that nobody has open is not sent any more
   Story story;
   story.append("scratch", 0, "one");
   int error = kWaiting;
-  story.writeback.wait({"scratch"}, note(error));
-  story.writeback.removed({"scratch"});
+  story.writeback->wait({"scratch"}, note(error));
+  story.writeback->removed({"scratch"});
   CHECK(story.given_up == 1);
   CHECK(story.remote.calls.empty());
-  CHECK(story.queue.stats().operations == 0);
+  CHECK(story.queue->stats().operations == 0);
   CHECK(error == 0);
 }
 
@@ -365,9 +274,9 @@ TEST_CASE("an appended record is where the server says, whatever others did to t
     story.append_record("log", 0, std::string(5000, 'x'));
     story.answer_append(others.offset, others.size);
     CHECK(story.applied_offsets == std::vector<std::uint64_t>{others.offset});
-    CHECK(story.queue.pending("log").size.write_end_bytes == others.offset + 5000);
+    CHECK(story.queue->pending("log").size.write_end_bytes == others.offset + 5000);
     // Another server is sent it as a write to its place, not as one more append.
-    story.writeback.attached(1 << 20, true);
+    story.writeback->attached(1 << 20, true);
     CHECK(story.offsets() == std::vector<std::uint64_t>{others.offset});
   }
 }
@@ -377,24 +286,24 @@ TEST_CASE("who writes while a parked file is given up is not left waiting") {
   story.open("clip");
   story.append("clip", 0, "one");
   story.answer_write(EACCES);
-  const auto parked = story.writeback.status().parked;
+  const auto parked = story.writeback->status().parked;
   REQUIRE(parked.size() == 1);
   story.loop.rest();
   const std::uint8_t byte = 1;
-  story.disk.run([&] { return story.queue.append_write({"clip", "/clip", {}}, 100, {&byte, 1}); },
+  story.disk.run([&] { return story.queue->append_write({"clip", "/clip", {}}, 100, {&byte, 1}); },
                  [&](Result<std::uint64_t> sequence) {
-                   story.writeback.appended({"clip"}, "/clip", *sequence, 1);
+                   story.writeback->appended({"clip"}, "/clip", *sequence, 1);
                  });
   int given_up = kWaiting, waited = kWaiting, synced = kWaiting;
-  story.writeback.discard_parked(parked[0].operation, note(given_up));
+  story.writeback->discard_parked(parked[0].operation, note(given_up));
   story.loop.go_on();
   CHECK(given_up == 0);
-  CHECK(story.queue.stats().operations == 0);
-  CHECK(story.writeback.status().operations == 0);
-  story.writeback.wait({"clip"}, note(waited));
+  CHECK(story.queue->stats().operations == 0);
+  CHECK(story.writeback->status().operations == 0);
+  story.writeback->wait({"clip"}, note(waited));
   CHECK(waited == 0);
   story.append("clip", 200, "two");  // what is written from then on goes its way
-  story.writeback.sync({"clip"}, note(synced));
+  story.writeback->sync({"clip"}, note(synced));
   story.answer_write();
   story.answer_commit();
   CHECK(synced == 0);
@@ -410,9 +319,9 @@ TEST_CASE("what is queued for a file that the server has not got is told of, the
   CHECK(story.in_flight == 0);
   story.pass(60s);
   CHECK(story.offsets().empty());
-  CHECK(story.writeback.status().parked.empty());
-  story.writeback.resume({"clip"});
+  CHECK(story.writeback->status().parked.empty());
+  story.writeback->resume({"clip"});
   story.answer_write(ESTALE);
   CHECK(story.missed.size() == 1);
-  CHECK(story.writeback.status().parked.size() == 1);
+  CHECK(story.writeback->status().parked.size() == 1);
 }
