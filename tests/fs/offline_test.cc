@@ -245,7 +245,7 @@ TEST_CASE("what came of a call that a live server answered too late is seen by w
   World world(options);
   put(world.exported() / "clip", "footage");
   REQUIRE(world.read_file("clip"));
-  const bool given_up_first = GENERATE(false, true);  // and carried out then, or the other way round
+  const bool given_up_first = GENERATE(false, true);  // and carried out after that
   world.slow_answers["unlink"] = given_up_first ? 0s : 100s;
   world.workers_rest = given_up_first;
   std::optional<Result<void>> removed;
