@@ -302,9 +302,10 @@ void ChangeLog::flush(Reply<void> reply) {
 void ChangeLog::stamp(const InodeRef& inode) {
   if (inode->unlinked || (inode->server.traits & kAppendOnly) != 0) return;
   if (!inode->local.unstamped || !inode->local.mtime) return;
+  inode->local.unstamped = false;
+  if (server_user_ && *server_user_ != inode->server.uid) return;
   SetAttributes change;
   change.mtime = TimeChange{false, *inode->local.mtime};
-  inode->local.unstamped = false;
   set_attributes(inode, change, [](Result<void>) {});
 }
 

@@ -8,6 +8,7 @@
 #include <deque>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -40,6 +41,8 @@ class ChangeLog {
   /// Everything asked for so far, but what waits for room, survives kill -9 and power loss.
   void flush(Reply<void> reply);
 
+  /// As whom the server makes changes: he may set the times of his own files only. None: of all.
+  void set_server_user(std::optional<std::uint32_t> user) { server_user_ = user; }
   /// Queues the time of the last write behind the data, or the file would show the time at which
   /// it arrived.
   void stamp(const InodeRef& inode);
@@ -117,6 +120,7 @@ class ChangeLog {
   Inodes& inodes_;
   Writeback& writeback_;
   transport::Duration timeout_;
+  std::optional<std::uint32_t> server_user_;
   std::deque<Change> waiting_;  // for room in the queue, in order
   struct Watched {
     transport::RangeSet touched{std::numeric_limits<std::size_t>::max()};

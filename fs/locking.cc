@@ -36,7 +36,8 @@ std::uint64_t Locking::acquire(const InodeRef& inode, HandleNumber number, const
                                Reply<void> reply) {
   // Programs that lock may change neighbouring bytes through mappings at once. Pages that the
   // kernel has by now nobody remembers.
-  if (!inode->known_pages) {
+  const bool may_change = inode->writers > 0 || wanted.span.type == LockType::exclusive;
+  if (!inode->known_pages && may_change) {
     inode->known_pages.emplace();
     kernel_.drop_pages(*inode);
   }

@@ -148,7 +148,10 @@ struct Rescuer::Copying : std::enable_shared_from_this<Rescuer::Copying> {
         with.parts_.remote, Priority::behind,
         Read{inode->node, offset, static_cast<std::uint32_t>(length)},
         [self = shared_from_this(), offset, length](Result<Answer<ReadReply>> answer) {
-          if (!answer && answer.error().value() == ENOTCONN) return self->failed(answer.error());
+          // Nowhere to be had any more; or not now.
+          const bool gone = !answer && (answer.error() == errno_code(ESTALE) ||
+                                        answer.error() == errno_code(ENOENT));
+          if (!answer && !gone) return self->failed(answer.error());
           std::uint64_t told = 0;
           if (answer) {
             const std::uint64_t skip = std::min((*answer)->zeros_before, length);

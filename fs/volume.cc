@@ -65,6 +65,9 @@ void Volume::remembered(const AttachReply& reply) {
   server_read_only_ = reply.read_only;
   access_times_.set_read_only(reply.read_only || options_.read_only);
   squashed_ = reply.squashed;
+  server_user_.reset();
+  if (squashed_ && reply.squash_uid != 0) server_user_ = reply.squash_uid;
+  log_.set_server_user(server_user_);
   folders_.attached(std::min(reply.max_read, kMaxTransfer));
   reader_.attached(reply.max_read);
 }

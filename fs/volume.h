@@ -237,6 +237,7 @@ class Volume : private WritebackListener {
   transport::LimitShares sending_;
   bool server_read_only_ = false;
   bool squashed_ = false;
+  std::optional<std::uint32_t> server_user_;  // may change only what is his; none: root
   std::set<std::uint32_t> allocation_modes_;  // that the server's disk is known to have
   std::uint64_t bytes_read_ = 0, bytes_written_ = 0;
 };

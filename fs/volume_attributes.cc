@@ -19,6 +19,9 @@ void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attri
   const bool gives_away = (change.uid && *change.uid != view.uid) ||
                           (change.gid && *change.gid != view.gid);
   if (squashed_ && gives_away) return reply.fail(EPERM);
+  const bool for_owners = change.mode || (change.atime && !change.atime->now) ||
+                          (change.mtime && !change.mtime->now);
+  if (for_owners && server_user_ && *server_user_ != view.uid) return reply.fail(EPERM);
   if (change.atime) {
     inode->read_at.reset();
     inode->read_untold = false;

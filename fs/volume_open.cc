@@ -178,8 +178,12 @@ void Volume::sync(HandleNumber number, Reply<void> reply) {
 }
 
 void Volume::sync(const InodeRef& inode, HandleNumber number, Reply<void> reply) {
-  log_.sync(inode, [this, number, reply = std::move(reply)](Result<void> done) mutable {
+  log_.sync(inode, [this, inode, number, reply = std::move(reply)](Result<void> done) mutable {
     Handle* handle = handles_.find(number);
+    // What was written went to a conflict copy meanwhile.
+    if (done && handle && handle->inode != inode) {
+      return sync(handle->inode, number, std::move(reply));
+    }
     if (handle && handle->take_loss()) return reply.fail(EIO);
     reply(done);
   });

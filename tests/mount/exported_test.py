@@ -101,6 +101,25 @@ class ExportedTest(harness.TestCase):
         os.chmod(mount.folder / "file", 0o640)
         self.assertEqual(stat.S_IMODE(os.stat(self.server.folder / "file").st_mode), 0o640)
 
+    def test_an_ordinary_users_server_writes_to_what_others_let_it_write_to(self):
+        theirs = self.server.folder / "clip"
+        theirs.write_bytes(b"theirs")
+        theirs.chmod(0o666)
+        self.server.stop()
+        self.server.become(USER)
+        os.chown(theirs, OTHER, OTHER)
+        self.server.start()
+        mount = self.mount()
+        for take in (b"ours", b"once more"):
+            (mount.folder / "clip").write_bytes(take)
+            mount.wait()
+            self.assertEqual(theirs.read_bytes(), take)
+        for change in (lambda: os.chmod(mount.folder / "clip", 0o600),
+                       lambda: os.utime(mount.folder / "clip", (1, 1))):
+            with self.assertRaises(PermissionError):
+                change()
+        mount.wait()
+
     def test_what_is_read_only_says_so(self):
         (self.server.folder / "file").write_bytes(b"as it was")
         self.server.stop()
