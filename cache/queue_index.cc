@@ -159,17 +159,26 @@ void QueueIndex::remove(QueuedNode& node) {
   nodes_.erase(id);
 }
 
-void QueueIndex::place_append(std::uint64_t sequence, std::uint64_t offset_bytes) {
-  QueuedOperation& operation = operations_.at(sequence);
-  QueuedNode& node = *operation.node;
-  const bool moved = operation.offset_bytes != offset_bytes;
-  totals_.checksums ^= operation.row_checksum;
-  operation.kind = OperationKind::write;
-  operation.offset_bytes = offset_bytes;
-  operation.row_checksum = row_checksum_of(sequence, operation);
-  totals_.checksums ^= operation.row_checksum;
-  changed_operations_.push_back(sequence);
-  if (!moved) return;
+void QueueIndex::place_appends(std::span<const std::uint64_t> sequences,
+                               std::uint64_t offset_bytes) {
+  QueuedNode* moved = nullptr;
+  for (const std::uint64_t sequence : sequences) {
+    const auto found = operations_.find(sequence);
+    if (found == operations_.end() || found->second.kind != OperationKind::append) continue;
+    QueuedOperation& operation = found->second;
+    if (operation.offset_bytes != offset_bytes) moved = operation.node;
+    totals_.checksums ^= operation.row_checksum;
+    operation.kind = OperationKind::write;
+    operation.offset_bytes = offset_bytes;
+    operation.row_checksum = row_checksum_of(sequence, operation);
+    totals_.checksums ^= operation.row_checksum;
+    changed_operations_.push_back(sequence);
+    offset_bytes += operation.place.length_bytes;
+  }
+  if (moved != nullptr) rebuild_overlay(*moved);
+}
+
+void QueueIndex::rebuild_overlay(QueuedNode& node) {
   node.overlay = Overlay();
   for (const std::uint64_t each : node.sequences) {
     const QueuedOperation& queued = operations_.at(each);

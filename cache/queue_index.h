@@ -83,8 +83,8 @@ class QueueIndex {
   void add(std::uint64_t sequence, QueuedOperation operation);
   // Returns the place of its data, to be freed. The sequence is known.
   DataPlace remove(std::uint64_t sequence);
-  // An append has become a write there.
-  void place_append(std::uint64_t sequence, std::uint64_t offset_bytes);
+  // Appends of one file, in order, have become writes from there on.
+  void place_appends(std::span<const std::uint64_t> sequences, std::uint64_t offset_bytes);
   void park(std::uint64_t sequence, ParkedState state);
   void unpark(std::uint64_t sequence);
 
@@ -96,6 +96,7 @@ class QueueIndex {
 
  private:
   void remove(QueuedNode& node);
+  void rebuild_overlay(QueuedNode& node);
   static void enter_overlay(std::uint64_t sequence, const QueuedOperation& operation);
   static void leave_overlay(std::uint64_t sequence, const QueuedOperation& operation);
 

@@ -199,12 +199,7 @@ Result<void> WriteQueue::replace_bases(std::span<const NewBase> bases) {
 
 void WriteQueue::place_appends(std::span<const std::uint64_t> sequences,
                                std::uint64_t offset_bytes) {
-  for (const std::uint64_t sequence : sequences) {
-    const QueuedOperation* operation = state_->index.find(sequence);
-    if (operation == nullptr || operation->kind != OperationKind::append) continue;
-    state_->index.place_append(sequence, offset_bytes);
-    offset_bytes += operation->place.length_bytes;
-  }
+  state_->index.place_appends(sequences, offset_bytes);
 }
 
 void WriteQueue::fail(std::uint64_t sequence, int error, std::string_view message) {

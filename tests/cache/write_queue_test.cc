@@ -208,6 +208,20 @@ TEST_CASE("an append shows and stays where the server has put it") {
   CHECK((*pieces)[2].data == Buffer(10, 1));
 }
 
+TEST_CASE("many records that landed elsewhere than expected are placed in one go") {
+  TemporaryFolder folder;
+  WriteQueue queue({folder.path(), kPlenty});
+  std::vector<std::uint64_t> sequences;
+  constexpr std::uint64_t kRecords = 20000;
+  for (std::uint64_t at = 0; at < kRecords; ++at) {
+    sequences.push_back(*queue.append_write(from("log"), at, Buffer(1), OperationKind::append));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  queue.place_appends(sequences, 7);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));  // not one by one
+  CHECK(queue.pending("log").size.apply(0) == 7 + kRecords);
+}
+
 TEST_CASE("a sequence number is never used twice, even if its operation was never committed") {
   const TemporaryFolder folder;
   std::uint64_t last = 0;
