@@ -64,7 +64,7 @@ void claim_cache_folder(const std::filesystem::path& cache_directory,
                              "' holds changes that wait to be sent to export '" + last +
                              "'; mount that one first, or give another cache_dir");
   }
-  std::ofstream(path) << export_name << "\n";
+  if (last != export_name) replace(path, export_name + "\n");
 }
 
 std::optional<MountMemory> recall(const std::filesystem::path& cache_directory) {
