@@ -115,6 +115,18 @@ Holder Export::Implementation::holder(const ClientTag& tag) const {
   return {tag, client == clients_.end() ? 0 : client->second.incarnation};
 }
 
+/// A client that has left meanwhile, or begun anew, has no use for it.
+bool Export::Implementation::hold(const Holder& by, const NodeRef& node) {
+  const bool left = !clients_.contains(by.client) || holder(by.client) != by;
+  return left || held_.hold(by, node);
+}
+
+/// A file that lost its last name has got a hidden one.
+void Export::Implementation::keep_orphan(const NodeId& node, const std::string& orphan) {
+  if (held_.is_held(node)) return held_.set_orphan(node, orphan);
+  drop({{node}, {orphan}});
+}
+
 InstanceId Export::Implementation::instance(const ClientTag& tag) const {
   const auto client = clients_.find(tag);
   const auto forgotten = client == clients_.end() ? 0 : client->second.clients_forgotten;
@@ -174,7 +186,7 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
 }
 
 void Export::Implementation::detached(const ClientTag& tag, TimePoint last_heard, TimePoint now) {
-  now_ = now;
+  now_ = std::max(now_, now);
   const auto client = clients_.find(tag);
   if (client == clients_.end()) return;
   client->second.gone_since = last_heard;
@@ -192,14 +204,17 @@ Export::Implementation::Client& Export::Implementation::enter(const ClientTag& t
   return client;
 }
 
-/// Never one that is attached.
+/// Never one that is attached. Whoever makes up clients takes the places of his own.
 void Export::Implementation::forget_longest_gone() {
+  std::unordered_map<std::uint64_t, std::size_t> gone;  // clients of each key
+  for (const auto& [tag, client] : clients_) gone[tag.key()] += client.gone_since ? 1 : 0;
+  const auto rank = [&](const auto& entry) {
+    return std::pair(gone[entry.first.key()], now_ - *entry.second.gone_since);
+  };
   auto longest = clients_.end();
   for (auto each = clients_.begin(); each != clients_.end(); ++each) {
     if (!each->second.gone_since) continue;
-    if (longest == clients_.end() || *each->second.gone_since < *longest->second.gone_since) {
-      longest = each;
-    }
+    if (longest == clients_.end() || rank(*each) > rank(*longest)) longest = each;
   }
   if (longest == clients_.end()) return;
   forget(ClientTag(longest->first));
@@ -247,6 +262,9 @@ void Export::Implementation::handle(RequestContext context, Request request, Buf
       handle(std::move(context), std::move(*asked), std::move(body), std::move(respond));
     });
     return;
+  }
+  if (!clients_.contains(context.client)) {
+    return std::move(respond)(encode_error(EACCES));  // it has detached
   }
   std::visit([&](auto& each) { on(std::move(context), each, std::move(body), std::move(respond)); },
              request);

@@ -8,6 +8,7 @@
 
 #include <deque>
 #include <map>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "fs/export.h"
@@ -215,6 +216,9 @@ class Export::Implementation {
   void watch_disk();
 
   Holder holder(const ClientTag& tag) const;
+  /// False: it holds too many.
+  bool hold(const Holder& by, const NodeRef& node);
+  void keep_orphan(const NodeId& node, const std::string& orphan);
   /// As the client is told. Who was forgotten and comes back is told of another than before.
   InstanceId instance(const ClientTag& tag) const;
   Client& enter(const ClientTag& tag);

@@ -30,6 +30,8 @@ struct Export::Implementation::Naming {
   CallName name;
   std::shared_ptr<ReplyFile> file;
   NameOutcome outcome;
+
+  Holder holder() const { return {name.client, name.incarnation}; }
 };
 
 void Export::Implementation::names(RequestContext context, Request request, Responder respond) {
@@ -118,7 +120,7 @@ void Export::Implementation::names_act(std::shared_ptr<Naming> naming) {
   const ClientTag& client = naming->context.client;
   if (const Found* losing = loser(call)) {
     const NodeId& id = losing->node->id();
-    if (wants_hold(call.request) && !held_.hold(holder(client), losing->node)) {
+    if (wants_hold(call.request) && !hold(naming->holder(), losing->node)) {
       naming->outcome.reply = encode_error(ENFILE);
       return names_end(naming);
     }
@@ -165,17 +167,17 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
     }
     if (const auto* create = std::get_if<Create>(&call.request);
         create != nullptr && create->hold) {
-      held_.hold(holder(naming->context.client), outcome.found[0].node);
+      hold(naming->holder(), outcome.found[0].node);
     }
     if (const auto* link = std::get_if<Link>(&call.request)) held_.clear_orphan(link->node);
     if (std::holds_alternative<CreateUnnamed>(call.request)) {
       const NodeRef& made = outcome.found[0].node;
-      held_.hold(holder(naming->context.client), made);
-      if (!outcome.orphan.empty()) held_.set_orphan(made->id(), outcome.orphan);
+      if (!hold(naming->holder(), made)) outcome.reply = encode_error(ENFILE);
+      if (!outcome.orphan.empty()) keep_orphan(made->id(), outcome.orphan);
     }
     if (const Found* losing = loser(call)) {
       const NodeId& lost = losing->node->id();
-      if (!outcome.orphan.empty()) held_.set_orphan(lost, outcome.orphan);
+      if (!outcome.orphan.empty()) keep_orphan(lost, outcome.orphan);
       if (!call.keep && losing->attributes.links <= 1) forget(lost);
     }
     if (std::holds_alternative<Rename>(call.request)) {

@@ -210,10 +210,10 @@ void Export::Implementation::on(RequestContext context, Open& request, Buffer, R
       [head = request.head_bytes, tail = request.tail_bytes](const Store& store, Job& job) {
         open_with_parts(store, job, head, tail);
       },
-      [this, holder = holder(context.client), hold = request.hold, client = context.client,
+      [this, by = holder(context.client), held = request.hold, client = context.client,
        respond = std::move(respond)](Job& job) mutable {
         const bool opened = job.error == 0 && job.reading;
-        if (opened && hold && !held_.hold(holder, job.nodes[0])) {
+        if (opened && held && !hold(by, job.nodes[0])) {
           job.reply = encode_error(ENFILE);
         }
         add_untold_to(job, client);

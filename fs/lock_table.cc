@@ -18,8 +18,8 @@ bool touch(const LockSpan& a, const LockSpan& b) {
 }  // namespace
 
 std::size_t LockTable::OwnerHash::operator()(const LockOwner& owner) const {
-  std::uint64_t tag = 0;  // a digest as it is
-  std::memcpy(&tag, owner.client.bytes.data(), sizeof tag);
+  std::uint64_t tag = 0;  // a digest as it is; clients of one key begin alike
+  std::memcpy(&tag, owner.client.bytes.data() + ClientTag::kKeyBytes, sizeof tag);
   return static_cast<std::size_t>(tag ^ (owner.number * 0x9E3779B97F4A7C15ULL));
 }
 

@@ -5,6 +5,7 @@
 
 #include <cassert>
 #include <cstring>
+#include <span>
 #include <unordered_map>
 #include <utility>
 
@@ -18,17 +19,22 @@ using transport::PublicKey;
 using transport::RequestId;
 using transport::TimePoint;
 
+std::array<std::uint8_t, EVP_MAX_MD_SIZE> sha256(std::span<const std::uint8_t> bytes) {
+  std::array<std::uint8_t, EVP_MAX_MD_SIZE> digest;
+  unsigned length = 0;
+  const int done =
+      EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr);
+  assert(done == 1);
+  return digest;
+}
+
 ClientTag tag_of(const PublicKey& key, const ClientId& client) {
   std::array<std::uint8_t, 48> both;
   std::memcpy(both.data(), key.bytes.data(), key.bytes.size());
   std::memcpy(both.data() + key.bytes.size(), client.bytes.data(), client.bytes.size());
-  std::array<std::uint8_t, EVP_MAX_MD_SIZE> digest;
-  unsigned length = 0;
-  const int done =
-      EVP_Digest(both.data(), both.size(), digest.data(), &length, EVP_sha256(), nullptr);
-  assert(done == 1);
   ClientTag tag;
-  std::memcpy(tag.bytes.data(), digest.data(), tag.bytes.size());
+  std::memcpy(tag.bytes.data(), sha256(both).data(), tag.bytes.size());
+  std::memcpy(tag.bytes.data(), sha256(key.bytes).data(), ClientTag::kKeyBytes);
   return tag;
 }
 
@@ -177,7 +183,7 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
   connection.subpath = transport::printable(request.subpath);
   connection.read_only = grant->read_only;
   served->second->attach(tag, request, grant->read_only, now,
-                         [this, alive = alive_, handle, id, served = served->second](
+                         [this, alive = alive_, handle, id, now, tag, served = served->second](
                              Buffer reply, std::optional<NodeId> root) {
                            if (!*alive) return;
                            const auto still = connections_.find(handle);
@@ -190,6 +196,8 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
                              spdlog::info("{} ({}) uses {}/{}", still->second->hostname,
                                           fingerprint(still->second->key), served->options().name,
                                           still->second->subpath);
+                           } else {
+                             served->detached(tag, now, now);
                            }
                            answer(handle, id, std::move(reply));
                          });

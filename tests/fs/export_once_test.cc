@@ -71,12 +71,12 @@ TEST_CASE("a repeated exclusive create succeeds as the first did") {
 
 namespace {
 
-/// So many clients come and go.
+/// So many clients of anna's key come and go.
 void pass_by(Studio& studio, int count) {
   studio.server->now += std::chrono::seconds(1);
-  TestClient other{7};
+  TestClient other{1};
   for (int i = 0; i < count; ++i) {
-    other.become(static_cast<std::uint16_t>(i));
+    other.become(static_cast<std::uint16_t>(1000 + i));
     other.connect_and_attach(*studio.server);
     other.disconnect();
   }
