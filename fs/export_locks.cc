@@ -32,7 +32,9 @@ void ExportLocks::lock(RequestContext context, const Lock& lock, Responder respo
   const LockRequest request = request_of(context.client, lock);
   if (request.span.first > request.span.last) return std::move(respond)(encode_error(EINVAL));
   if (lock.span.type == LockType::none) {
-    table_.set(request);
+    if (const auto outcome = table_.set(request); outcome != LockTable::Outcome::granted) {
+      return std::move(respond)(encode_error(error_of(outcome)));
+    }
     granted_(context, request, std::move(respond));
     return wake();
   }
@@ -90,9 +92,8 @@ void ExportLocks::cancel(const ClientTag& client, std::uint64_t ticket) {
   }
 }
 
-void ExportLocks::give_up(LockRequest request) {
-  request.span.type = LockType::none;
-  table_.set(request);
+void ExportLocks::give_up(const LockRequest& request) {
+  table_.give_up(request);
   wake();
 }
 
@@ -108,7 +109,10 @@ void ExportLocks::wake() {
 
 void ExportLocks::stop_waiting(const ClientTag& client) {
   table_.stop_waiting(client);
-  std::erase_if(waiting_, [&](const auto& entry) { return entry.first.first == client; });
+  const auto first = waiting_.lower_bound({client, 0});
+  auto last = first;
+  while (last != waiting_.end() && last->first.first == client) ++last;
+  waiting_.erase(first, last);
   std::erase_if(after_grace_, [&](const auto& each) { return each.context.client == client; });
   wake();
 }
@@ -126,6 +130,8 @@ void ExportLocks::restart(transport::TimePoint grace_end) {
 }
 
 void ExportLocks::tick(transport::TimePoint now) {
+  table_.grant_rest();
+  wake();
   if (now < grace_end_) return;
   for (Asked& early : std::exchange(after_grace_, {})) {
     const CancelFlag cancelled = early.context.cancelled;

@@ -22,7 +22,7 @@ class ExportLocks {
   void lock(RequestContext context, const Lock& lock, Responder respond);
   void test(const RequestContext& context, const TestLock& test, Responder respond) const;
   void cancel(const ClientTag& client, std::uint64_t ticket);
-  void give_up(LockRequest request);
+  void give_up(const LockRequest& request);
 
   /// Its connection is gone: it asks again on the next. What it holds stays.
   void stop_waiting(const ClientTag& client);

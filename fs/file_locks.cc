@@ -71,10 +71,16 @@ void FileLocks::withdraw(const InodeRef& inode, const LockAsk& what, std::uint64
 }
 
 void FileLocks::give_up(const InodeRef& inode, const LockAsk& what, Reply<void> reply) {
-  table_.set(local(inode->node, what));
+  auto had = what;
+  had.span.type = excludes(inode, what) ? LockType::exclusive : LockType::shared;
+  if (table_.set(local(inode->node, what)) == LockTable::Outcome::too_many) {
+    return reply.fail(ENOLCK);
+  }
   ask(
       remote_, Priority::urgent, message(inode->node, what),
-      [reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
+      [this, inode, had, reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
+        // It was to be cut in two, and is whole at the server.
+        if (!answer && answer.error().value() == ENOLCK) table_.set(local(inode->node, had));
         // A file that is gone has no locks either.
         reply(answer || answer.error().value() == ESTALE ? Result<void>()
                                                          : Result<void>(answer.error()));

@@ -64,6 +64,13 @@ bool LockTable::full(const LockRequest& request) const {
          (node != nodes_.end() && node->second.full());
 }
 
+bool LockTable::cuts(const Node& node, const LockRequest& request) {
+  return std::ranges::any_of(node.held, [&](const Held& held) {
+    return held.owner == request.owner && held.span.kind == request.span.kind &&
+           held.span.first < request.span.first && request.span.last < held.span.last;
+  });
+}
+
 /// The owner's locks give way where the new one is, and join it where they are of its type.
 bool LockTable::apply(Node& node, const LockRequest& request) {
   Held made{request.owner, request.process, request.span};
@@ -75,8 +82,10 @@ bool LockTable::apply(Node& node, const LockRequest& request) {
                                          [&](const Held& held) { return !gives_way(held); });
   const std::vector<Held> given(met, node.held.end());
   node.held.erase(met, node.held.end());
+  bool let_go = false;
   for (const Held& held : given) {
     count(held.owner.client, -1);
+    let_go |= held.span.type != made.span.type && made.span.type != LockType::exclusive;
     if (held.span.type == made.span.type) {
       made.span.first = std::min(made.span.first, held.span.first);
       made.span.last = std::max(made.span.last, held.span.last);
@@ -96,7 +105,7 @@ bool LockTable::apply(Node& node, const LockRequest& request) {
     count(made.owner.client, 1);
     node.held.push_back(made);
   }
-  return !given.empty();
+  return let_go;
 }
 
 /// Those who wait get their turn in order; one that still cannot be granted holds up nobody else.
@@ -104,20 +113,39 @@ void LockTable::grant(const NodeId& id) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end()) return;
   Node& node = found->second;
-  for (bool again = true; again;) {
-    again = false;
-    for (auto each = node.waiting.begin(); each != node.waiting.end(); ++each) {
-      if (conflict(node, each->request) != nullptr) continue;
-      const Waiting waiting = std::move(*each);
-      node.waiting.erase(each);
-      end_wait(waiting.request);
-      apply(node, waiting.request);
-      granted_.push_back({waiting.request.owner.client, waiting.ticket});
-      again = true;  // a shared lock in place of an exclusive one lets others in
-      break;
-    }
-  }
+  bool again = true;
+  for (unsigned looks = 0; again && looks < kMaxLooks; ++looks) again = grant_until_let_go(node);
+  if (again) ungranted_.insert(id);
   if (node.held.empty() && node.waiting.empty()) nodes_.erase(found);
+}
+
+/// True: a shared lock was granted in place of an exclusive one, which lets others in.
+bool LockTable::grant_until_let_go(Node& node) {
+  bool let_go = false;
+  std::deque<Waiting> still;
+  for (Waiting& each : std::exchange(node.waiting, {})) {
+    if (let_go || conflict(node, each.request) != nullptr) {
+      still.push_back(std::move(each));
+      continue;
+    }
+    end_wait(each.request);
+    let_go = apply(node, each.request);
+    granted_.push_back({each.request.owner.client, each.ticket});
+  }
+  node.waiting = std::move(still);
+  return let_go;
+}
+
+void LockTable::grant_rest() {
+  for (const NodeId& id : std::exchange(ungranted_, {})) grant(id);
+}
+
+void LockTable::give_up(LockRequest request) {
+  request.span.type = LockType::none;
+  const auto node = nodes_.find(request.node);
+  if (node == nodes_.end()) return;
+  apply(node->second, request);
+  grant(request.node);
 }
 
 LockTable::Outcome LockTable::set(const LockRequest& request) {
@@ -132,7 +160,7 @@ LockTable::Outcome LockTable::set(const LockRequest& request) {
   Outcome outcome = Outcome::granted;
   if (conflict(node, request) != nullptr) {
     outcome = Outcome::conflict;
-  } else if (request.span.type != LockType::none && full(request)) {
+  } else if (full(request) && (request.span.type != LockType::none || cuts(node, request))) {
     outcome = Outcome::too_many;
   } else if (apply(node, request)) {
     gave_up = true;
@@ -242,6 +270,7 @@ std::vector<LockRequest> LockTable::all() const {
 }
 
 void LockTable::stop_waiting(const ClientTag& client) {
+  if (!counts_.contains(client)) return;
   for (auto& [id, node] : nodes_) {
     std::erase_if(node.waiting, [&](const Waiting& each) {
       const LockRequest ended = each.request;
@@ -252,6 +281,7 @@ void LockTable::stop_waiting(const ClientTag& client) {
 }
 
 void LockTable::release(const ClientTag& client) {
+  if (!counts_.contains(client)) return;
   stop_waiting(client);
   std::vector<NodeId> touched;
   for (auto& [id, node] : nodes_) {

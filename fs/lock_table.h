@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -44,9 +45,16 @@ class LockTable {
   /// one is not found. (Linux gives up after ten owners.)
   static constexpr std::size_t kMaxSearched = 16384;
 
+  /// How often those who wait for a file are looked at again in one call, because one who was
+  /// granted a shared lock has let go of an exclusive one: each takes up to some 5 ms.
+  static constexpr unsigned kMaxLooks = 16;
+
   enum class Outcome : std::uint8_t { granted, conflict, deadlock, too_many };
-  /// Sets, changes or gives up. Giving up always succeeds.
+  /// Sets, changes or gives up. Giving up succeeds, but where it cuts a lock in two and there are
+  /// too many.
   Outcome set(const LockRequest& request);
+  /// Gives up what the request was granted and nobody has heard of: always succeeds.
+  void give_up(LockRequest request);
   /// As set(), but instead of a conflict the request waits under its ticket: see granted().
   Outcome set_or_wait(const LockRequest& request, std::uint64_t ticket);
   /// False: it does not wait (any more).
@@ -60,6 +68,8 @@ class LockTable {
   };
   /// What keeps the request from being granted; of several, what begins first.
   std::optional<Held> conflict(const LockRequest& request) const;
+  /// Waits that set() had no time to look at again; every few seconds.
+  void grant_rest();
   /// All that the client holds and waits for.
   void release(const ClientTag& client);
   void stop_waiting(const ClientTag& client);
@@ -93,9 +103,12 @@ class LockTable {
     bool full() const { return held.size() + waiting.size() >= kMaxPerFile; }
   };
   static const Held* conflict(const Node& node, const LockRequest& request);
-  /// True: the owner had something there before, so that others may get in now.
+  /// The owner has a lock that goes on at both sides of what he gives up.
+  static bool cuts(const Node& node, const LockRequest& request);
+  /// True: the owner has let go of something, so that others may get in now.
   bool apply(Node& node, const LockRequest& request);
   void grant(const NodeId& id);
+  bool grant_until_let_go(Node& node);
   bool would_deadlock(const LockRequest& request) const;
   bool full(const LockRequest& request) const;
   void count(const ClientTag& client, long change);
@@ -106,6 +119,7 @@ class LockTable {
   std::map<ClientTag, std::size_t> counts_;
   std::unordered_map<LockOwner, std::vector<LockRequest>, OwnerHash> waits_;  // of each owner
   std::vector<Granted> granted_;
+  std::unordered_set<NodeId> ungranted_;  // to be looked at again
 };
 
 }  // namespace rushfs::fs

@@ -147,3 +147,61 @@ TEST_CASE("a client that waits for many locks does not hold up the server") {
   // 17 s where each wait looked at all others for each lock.
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));
 }
+
+TEST_CASE("cutting a lock in pieces does not fill a file beyond its limit") {
+  LockTable table;
+  table.set(ask(anna, LockType::exclusive));
+  std::uint64_t cut = 0;
+  while (table.set(ask(anna, LockType::none, 2 * cut + 1, 2 * cut + 1)) == Outcome::granted) {
+    REQUIRE(++cut < 2 * LockTable::kMaxPerFile);
+  }
+  CHECK(table.all().size() <= LockTable::kMaxPerFile);
+  CHECK(table.holds(ask(anna, LockType::exclusive, 2 * cut + 1, 2 * cut + 1)));
+  table.give_up(ask(anna, LockType::exclusive, 2 * cut + 1, 2 * cut + 1));  // nobody has heard of it
+  CHECK(table.set(ask(ben, LockType::exclusive, 2 * cut + 1, 2 * cut + 1)) == Outcome::too_many);
+  CHECK(table.set(ask(anna, LockType::none, 0, 0)) == Outcome::granted);
+  CHECK(table.set(ask(anna, LockType::none)) == Outcome::granted);
+  CHECK(table.empty());
+}
+
+TEST_CASE("many who wait for one lock get it without holding up the server") {
+  LockTable table;
+  constexpr std::uint64_t kThird = LockTable::kMaxPerFile / 3;
+  const auto owner = [](std::uint64_t number) { return LockOwner{client(9), number}; };
+  table.set(ask(anna, LockType::exclusive, 1'000'000));
+  for (std::uint64_t i = 0; i < kThird; ++i) {
+    table.set(ask(owner(i), LockType::exclusive, 2 * i, 2 * i));
+  }
+  const auto wait = [&](std::uint64_t number, std::uint64_t first, std::uint64_t last) {
+    const auto asked = ask(owner(number), LockType::exclusive, first, last);
+    REQUIRE(table.set_or_wait(asked, number) == Outcome::conflict);
+  };
+  for (std::uint64_t i = 0; i < kThird - 2; ++i) wait(10'000 + i, 2 * kThird - 2, 2 * kThird - 2);
+  for (std::uint64_t i = 0; i < kThird; ++i) wait(20'000 + i, 1'000'000 + i, 1'000'000 + i);
+  const auto begin = std::chrono::steady_clock::now();
+  table.set(ask(anna, LockType::none));
+  CHECK(table.granted().size() == kThird);
+  // Minutes where all were looked at again for each that was granted.
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));
+}
+
+TEST_CASE("who waits for what others wait to let go of gets it in the end") {
+  LockTable table;
+  constexpr std::uint64_t kChain = 100;
+  const auto owner = [](std::uint64_t number) { return LockOwner{client(9), number}; };
+  table.set(ask(anna, LockType::exclusive, 1000, 1000));
+  for (std::uint64_t i = 0; i < kChain; ++i) {
+    table.set(ask(owner(i), LockType::exclusive, i, i));
+  }
+  // Each shares its byte when it is granted, which lets in the one before it.
+  for (std::uint64_t i = 0; i < kChain; ++i) {
+    REQUIRE(table.set_or_wait(ask(owner(i), LockType::shared, i, 1000), i) == Outcome::conflict);
+  }
+  table.set(ask(anna, LockType::none));
+  std::size_t granted = table.granted().size();
+  for (std::uint64_t tick = 0; tick < kChain && granted < kChain; ++tick) {
+    table.grant_rest();
+    granted += table.granted().size();
+  }
+  CHECK(granted == kChain);
+}
