@@ -19,8 +19,9 @@ int reach_nodes(const Store& store, Job& job) {
         return resolved.error().value();
       }
       node = std::move(*resolved);
-    } else if (!want.held) {
-      if (auto inside = store.check_inside(*node); !inside) return inside.error().value();
+    } else if (auto inside = store.check_inside(*node); !inside) {
+      // A held file that has lost its last name is nowhere.
+      if (!want.held || store.has_name(*node)) return inside.error().value();
     }
     job.nodes.push_back(std::move(node));
   }

@@ -128,6 +128,23 @@ TEST_CASE("a file held by one client survives its removal by another") {
   CHECK(error_of(studio.anna.call(GetAttributes{studio.clip})) == ESTALE);
 }
 
+TEST_CASE("a held file that is moved out of the tree is gone for everybody until it is back") {
+  Studio studio;
+  REQUIRE(studio.anna.call(Open{studio.clip, true, 0, 0}).has_value());
+  CHECK(studio.anna.read(studio.clip) == "frames");
+  const auto outside = studio.state / "clip";
+  files::rename(studio.exported / "clip", outside);
+  for (TestClient* client : {&studio.anna, &studio.ben}) {
+    int error = 0;
+    CHECK(client->read(studio.clip, &error).empty());
+    CHECK(error == ESTALE);
+    CHECK(error_of(client->call(client->write(studio.clip, 1, 0, 0, "x"))) == ESTALE);
+  }
+  CHECK(read_file(outside) == "frames");
+  files::rename(outside, studio.exported / "clip");
+  CHECK(studio.anna.read(studio.clip) == "frames");
+}
+
 TEST_CASE("nobody holds it: it is gone, and its space is free") {
   Studio studio;
   CHECK(studio.anna.read(studio.clip) == "frames");  // the server has it open now
