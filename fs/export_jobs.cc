@@ -61,7 +61,8 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
     try_to_reopen();
     job->error = EIO;
     job->reply = encode_error(EIO);
-    return std::move(done)(*job);
+    // Not now: the next that waits for the same node would be answered from within this answer.
+    return work_->later([job, done = std::move(done)]() mutable { std::move(done)(*job); });
   }
   const bool check = now_ - presence_checked_ >= kPresenceInterval;
   if (check) presence_checked_ = now_;

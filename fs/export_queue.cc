@@ -235,7 +235,8 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
   run(
       Priority::behind, job_on({node}),
       [batch, applied](const Store& store, Job& job) { apply_run(store, job, *batch, *applied); },
-      [this, tag, node, pass, batch, applied, parts](Job& job) {
+      [this, tag, node, pass, batch, applied, parts, before = options_.instance](Job& job) {
+        const bool replaced = before != options_.instance;  // meanwhile: it was another disk
         if (job.error == 0 && parts && !applied->failed) {
           promises_.changed(node, tag, *parts, applied->after);
         } else if (job.error == 0) {
@@ -243,7 +244,7 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
         }
         promises_.settled(node);
         gates_.leave(pass);
-        if (applied->through != 0 && job.writing) unsynced_.insert(node);
+        if (applied->through != 0 && job.writing && !replaced) unsynced_.insert(node);
         promise(tag, job);
         if (job.error != 0) {
           applied->failed = true;
@@ -255,7 +256,7 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
                                                  : encode_error(ECANCELED));
         }
         const auto client = clients_.find(tag);
-        if (client == clients_.end()) return;
+        if (client == clients_.end() || replaced) return;
         auto undone = client->second.order.finished(node, applied->through, applied->failed);
         for (Responder& respond : undone.operations) std::move(respond)(encode_error(ECANCELED));
         for (auto& operation : undone.repeated) answer_applied(node, std::move(operation));

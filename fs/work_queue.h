@@ -36,6 +36,14 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
     });
   }
 
+  /// Runs `done` on the home loop, when what is under way there is done; or not, as in run().
+  template <class Done>
+  void later(Done done) {
+    home_.post([queue = weak_from_this(), done = std::move(done)]() mutable {
+      if (const auto still = queue.lock()) std::move(done)();
+    });
+  }
+
  private:
   void add(transport::Priority priority, Loop::Job job);
   void start();

@@ -388,6 +388,60 @@ TEST_CASE("an export that vanishes is answered EIO, and goes on when it returns"
   CHECK(studio.anna.call(Commit{clip, 0, false})->instance != instance);
 }
 
+TEST_CASE("all who wait for a folder are answered when its disk vanishes") {
+  Studio studio;
+  const auto away = studio.state / "away";
+  std::vector<TestClient> clients;
+  for (std::uint8_t who = 10; who < 18; ++who) clients.emplace_back(who);
+  for (TestClient& client : clients) client.connect_and_attach(studio.server);
+  std::vector<std::pair<TestClient*, rushfs::transport::RequestId>> asked;
+  studio.server.now += std::chrono::seconds(2);  // so that the server looks
+  for (TestClient& client : clients) {
+    for (int i = 0; i < 8192; ++i) {
+      asked.emplace_back(&client, client.send(client.create(std::to_string(i))));
+    }
+  }
+  files::rename(studio.exported.path(), away);
+  studio.server.settle();
+  for (const auto& [client, id] : asked) {
+    const auto answer = client->answer<Create>(id);
+    REQUIRE(answer.has_value());
+    REQUIRE(error_of(*answer) == EIO);
+  }
+  files::rename(away, studio.exported.path());
+}
+
+TEST_CASE("what a slow worker did to the old disk does not count on the new one") {
+  Studio studio;
+  const auto away = studio.state / "away";
+  const NodeId clip = studio.make("clip", "......");
+  studio.anna.send(studio.anna.write(clip, 1, 0, 0, "frames"));
+  auto slow = studio.server.take_from_workers();
+  files::rename(studio.exported.path(), away);
+  studio.server.advance(std::chrono::seconds(2));
+  CHECK(error_of(studio.ben.call(GetAttributes{clip})) == EIO);
+  files::create_directory(studio.exported.path());
+  files::rename(away / "clip", studio.exported / "clip");  // the same file, on what is exported now
+  studio.server.advance(std::chrono::seconds(2));
+  static_cast<void>(studio.ben.send(GetAttributes{clip}));  // makes the server look
+  studio.server.settle();
+  studio.anna.connect_and_attach(studio.server);
+  write_file(studio.exported / "clip", "......");
+  const auto written = studio.anna.send(studio.anna.write(clip, 1, 0, 0, "frames"));
+  const auto commit = studio.anna.send(Commit{clip, 1, false});
+  std::move(slow)();
+  studio.server.settle_home();
+  write_file(studio.exported / "clip", "......");  // as if that had been another disk
+  auto write_anew = studio.server.take_from_workers();
+  studio.server.settle();
+  CHECK(!studio.anna.answer<Commit>(commit));
+  std::move(write_anew)();
+  studio.server.settle();
+  CHECK(studio.anna.answer<Write>(written)->has_value());
+  CHECK(studio.anna.answer<Commit>(commit)->has_value());
+  CHECK(read_file(studio.exported / "clip") == "frames");
+}
+
 TEST_CASE("squashed, everything belongs to the server's user") {
   HarnessOptions options;
   options.preserve_identity = false;

@@ -28,6 +28,11 @@ class ManualLoop : public Loop {
     return true;
   }
   std::size_t waiting() const { return jobs_.size(); }
+  Job take() {
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    return job;
+  }
 
  private:
   std::deque<Job> jobs_;
@@ -89,6 +94,8 @@ class ServerHarness : public ConnectionOutput {
     while (home_.run_one()) {
     }
   }
+  /// The next job of the workers, for the test to run it when it likes.
+  Loop::Job take_from_workers() { return workers_.take(); }
   ServerSessions& sessions() { return sessions_; }
   Export& exported() { return *export_; }
   Export& served() { return *export_; }
