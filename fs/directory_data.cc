@@ -137,7 +137,10 @@ Result<void> DirectoryStore::sync(const Node& node, StoreFile* file, bool data_o
   const std::filesystem::path folder = std::filesystem::path(path_of(reach(node))).parent_path();
   const Descriptor directory(
       ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!directory) return boost::system::in_place_value;
+  if (!directory) {
+    const bool out_of_them = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+    return out_of_them ? last_error() : Result<void>();
+  }
   if (::fsync(directory.get()) != 0) return last_error();
   return boost::system::in_place_value;
 }

@@ -146,7 +146,8 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
   if (names_synced_.size() > kMaxNamesSynced) names_synced_.clear();
   auto parts = std::make_shared<std::vector<Part>>();
   for (SyncWanted& wanted : batch) {
-    const bool name = !names_synced_.contains(wanted.node);
+    // Now, for who moves it meanwhile has its new name synced.
+    const bool name = names_synced_.insert(wanted.node).second;
     auto job = job_on({wanted.node});
     const bool written = unsynced_.erase(wanted.node) != 0;
     parts->push_back({std::move(wanted), name, written, calls_.clock(), std::move(job)});
@@ -160,6 +161,7 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
           syncing_.erase(part.wanted.node);
           if (replaced) part.tried = false, part.outcome = errno_code(EIO);
           if (part.written && !part.tried && !replaced) unsynced_.insert(part.wanted.node);
+          if (part.name && !(part.tried && part.synced)) names_synced_.erase(part.wanted.node);
           if (part.tried && part.synced) {
             synced(part.wanted);
             calls_.synced(part.wanted.node, part.begun);
@@ -178,7 +180,6 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
 }
 
 void Export::Implementation::synced(const SyncWanted& wanted) {
-  names_synced_.insert(wanted.node);
   for (const auto& answer : wanted.answers) {
     const auto client = clients_.find(answer.client);
     if (client != clients_.end()) client->second.order.settled(wanted.node, answer.through);

@@ -1,4 +1,5 @@
 // An export and its clients: docs/file-protocol.md.
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -386,6 +387,32 @@ TEST_CASE("an export that vanishes is answered EIO, and goes on when it returns"
   studio.anna.connect_and_attach(studio.server);
   CHECK(studio.anna.read(clip) == "content");
   CHECK(studio.anna.call(Commit{clip, 0, false})->instance != instance);
+}
+
+TEST_CASE("a file that is moved while it is synced has its new name synced by the next Commit") {
+  Studio studio;
+  files::create_directory(studio.exported / "reel");
+  const NodeId clip = studio.make("clip", "frames");
+  const auto first = studio.anna.send(Commit{clip, 0, false});
+  auto sync = studio.server.take_from_workers();
+  const NodeId reel = studio.anna.lookup("reel");
+  REQUIRE(studio.anna
+              .call(Rename{studio.anna.number(), studio.anna.root, "clip", reel, "clip",
+                           RenameMode::replace, false})
+              .has_value());
+  std::move(sync)();
+  studio.server.settle();
+  CHECK(studio.anna.answer<Commit>(first)->has_value());
+  REQUIRE(studio.anna.call(Open{clip, true, 0, 0}).has_value());  // the server has it open
+  const auto second = studio.anna.send(Commit{clip, 0, false});
+  struct rlimit before {};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const struct rlimit none {0, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);  // so that the folder cannot be opened
+  studio.server.settle();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(error_of(*studio.anna.answer<Commit>(second)) == EMFILE);
+  CHECK(studio.anna.call(Commit{clip, 0, false}).has_value());
 }
 
 TEST_CASE("all who wait for a folder are answered when its disk vanishes") {
