@@ -286,9 +286,7 @@ void Server::tick_later() {
   timer_.expires_after(kTick);
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    const auto now = transport::Clock::now();
-    sessions_->tick(now);
-    for (const auto& exported : exports_) exported->tick(now);
+    sessions_->tick(transport::Clock::now());
     tick_later();
   });
 }
