@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <span>
 
 #include "transport/frames.h"
 #include "transport/message.h"
@@ -30,13 +32,23 @@ class Reassembly {
   void discard();
 
  private:
+  /// Of a message of more than one part.
+  struct Parts {
+    RangeSet received{kMaxGaps + 1};
+    std::multimap<std::uint32_t, Buffer> aside;  // too far ahead of the buffer's end, by offset
+    std::size_t aside_cost = 0;
+    std::uint64_t arrived = 0;  // bytes
+    std::uint64_t cleared = 0;  // bytes of the buffer that were skipped
+  };
   void place(const MessageFrame& part);
+  bool is_near(std::uint32_t offset) const;
+  void put(std::uint32_t offset, std::span<const std::uint8_t> data);
 
   std::uint32_t total_;
   bool complete_ = false;
   bool discarded_ = false;
   Buffer buffer_;
-  std::unique_ptr<RangeSet> received_;  // once there is more than one part
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace rushfs::transport
