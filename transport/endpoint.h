@@ -114,7 +114,8 @@ class Endpoint {
   /// Queues a request; it leaves as priority, credit and rate allow. Body at most kMaxMessage.
   RequestId request(ConnectionHandle, Priority, Buffer body);
   /// Answers a request, once. Its priority is the request's. Frees the credit its body held.
-  /// An unknown or already cancelled id is ignored: the requester may be gone.
+  /// A cancelled request is answered like others: nothing is sent, but its credit comes back. An
+  /// unknown id is ignored: the requester may be gone.
   void reply(ConnectionHandle, RequestId, Buffer body);
   /// The reply is no longer wanted; none will arrive.
   void cancel(ConnectionHandle, RequestId);

@@ -18,7 +18,7 @@ struct ReplyArrived {
   RequestId id;
   Buffer body;
 };
-struct RequestCancelled {  // the requester no longer wants the reply
+struct RequestCancelled {  // the requester no longer wants the reply; its body counts until reply()
   RequestId id;
 };
 struct Closed {  // the last event of its connection

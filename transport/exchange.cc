@@ -18,7 +18,7 @@ RequestId Exchange::request(Priority priority, Buffer body) {
 
 void Exchange::reply(RequestId id, Buffer body, TimePoint now) {
   const auto found = answering_.find(id.value);
-  if (found == answering_.end()) return;
+  if (found == answering_.end()) return release_cancelled(id, now);
   Answering& answering = found->second;
   if (answering.state != Answering::State::delivered) return;
   answering.state = Answering::State::replying;
@@ -26,6 +26,11 @@ void Exchange::reply(RequestId id, Buffer body, TimePoint now) {
   answering.reply_charge = static_cast<std::uint32_t>(body.size()) + kMessageOverhead;
   release(MessageKind::request, id, answering.request.charge(), now);
   outbox_.add(MessageKind::reply, id, std::move(body));
+}
+
+void Exchange::release_cancelled(RequestId id, TimePoint now) {
+  const auto charge = cancelled_charges_.extract(id.value);
+  if (!charge.empty()) release(MessageKind::request, id, charge.mapped(), now);
 }
 
 void Exchange::cancel(RequestId id, TimePoint now) {
@@ -47,10 +52,6 @@ std::optional<EventBody> Exchange::poll(TimePoint now) {
   while (!events_.empty()) {
     EventBody event = std::move(events_.front());
     events_.pop_front();
-    if (const auto* cancelled = std::get_if<RequestCancelled>(&event)) {
-      const auto charge = cancelled_charges_.extract(cancelled->id.value);
-      release(MessageKind::request, cancelled->id, charge.mapped(), now);
-    }
     auto* reply = std::get_if<ReplyArrived>(&event);
     if (reply == nullptr) return event;
     if (auto wanted = take_reply(std::move(*reply), now)) return wanted;

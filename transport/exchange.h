@@ -127,6 +127,7 @@ class Exchange {
   void note_answered(Asked& asked);
   static bool asks_for_data(RequestId id, std::uint32_t total);
   std::optional<EventBody> take_reply(ReplyArrived reply, TimePoint now);
+  void release_cancelled(RequestId id, TimePoint now);
   void finish(RequestId id, const Asked& asked);
   void close_count(RequestId id, Answering& answering);
   void release(MessageKind kind, RequestId id, std::uint32_t charge, TimePoint now) {
@@ -148,7 +149,7 @@ class Exchange {
   std::deque<EventBody> events_;
   std::deque<Control> control_;  // CANCEL and RESET to be sent
   absl::flat_hash_map<std::uint64_t, std::uint32_t> resets_;  // unacknowledged: id, charge
-  // Requests cancelled after delivery: their bodies count until the application was told.
+  // Requests cancelled after delivery: their bodies count until the application answers.
   absl::flat_hash_map<std::uint64_t, std::uint32_t> cancelled_charges_;
   std::size_t with_peer_ = 0;  // bulk requests of ours, acknowledged and not answered
   std::size_t awaited_ = 0;    // requests for data, delivered and not answered
