@@ -94,6 +94,10 @@ class Connection {
   Role role() const { return role_; }
   bool is_connected() const { return state_ == State::connected; }
   bool was_connected() const { return was_connected_; }
+  /// Of messages that the peer makes us hold, and of those that wait for it.
+  std::uint64_t bytes_held() const {
+    return exchange_ ? exchange_->bytes_held_for_peer() + exchange_->bytes_to_send() : 0;
+  }
   /// Nothing more will be sent; late packets need not be recognised any more.
   bool is_finished() const { return state_ == State::finished; }
   PathReport report(TimePoint now) const;

@@ -65,15 +65,28 @@ Endpoint::Implementation::Entry* Endpoint::Implementation::find(ConnectionHandle
 void Endpoint::Implementation::touch(Entry& entry) {
   const std::uint64_t handle = entry.handle.value;
   if (entry.half_open && entry.connection.is_connected()) begin_sharing(entry);
+  if (entry.connection.role() == Role::server) count_bytes(entry, entry.connection.bytes_held());
   if (!std::exchange(entry.in_active, true)) active_.push_back(handle);
   if (!std::exchange(entry.in_stale, true)) stale_.push_back(handle);
   if (!std::exchange(entry.in_event_ready, true)) event_ready_.push_back(handle);
+}
+
+// Whoever asks for more than its key may have held loses the connection on which it did.
+void Endpoint::Implementation::count_bytes(Entry& entry, std::uint64_t bytes) {
+  if (bytes == entry.bytes) return;
+  const auto of_client = client_bytes_.try_emplace(*entry.connection.peer_key(), 0).first;
+  const std::uint64_t before = std::exchange(entry.bytes, bytes);
+  const std::uint64_t all = of_client->second += bytes - before;
+  if (all == 0) client_bytes_.erase(of_client);
+  if (bytes < before || all <= config_.bytes_limit_of_client.count) return;
+  entry.connection.close({CloseCode::server_busy, false, "too much under way for one key"}, now_);
 }
 
 void Endpoint::Implementation::remove(Entry& entry) {
   const Connection& connection = entry.connection;
   if (entry.half_open) half_open_.end(*entry.half_open);
   shares_.remove(entry.handle.value);
+  count_bytes(entry, 0);
   if (entry.timer) timers_.erase({*entry.timer, entry.handle.value});
   by_own_id_.erase(connection.own_id());
   std::erase(outgoing_, entry.handle.value);

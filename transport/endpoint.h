@@ -42,6 +42,7 @@ struct EndpointConfig {
   Bytes largest_datagram = 8972_B;      // upper bound of path MTU search (UDP payload)
   Bytes credit_window_limit = 256_MiB;  // most a peer may have in flight towards us, all classes
   Bytes owed_limit = 1024_MiB;  // of messages that wait for one peer, four times its credit
+  Bytes bytes_limit_of_client = 4096_MiB;  // both ways, of all connections of one key
   std::size_t max_connections = 1024;
   std::size_t max_connections_per_client = 512;  // of one key: the others find room beside it
   // A server's, each way, shared fairly: docs/protocol.md, "Rate caps".

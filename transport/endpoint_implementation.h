@@ -58,6 +58,7 @@ class Endpoint::Implementation {
     // Of a client that has no place of its own, counted under this: in its handshake, or turned
     // away and not forgotten yet.
     std::optional<Address> half_open;
+    std::uint64_t bytes = 0;  // of a client: as counted in client_bytes_
     bool in_active = false;
     bool in_stale = false;
     bool in_event_ready = false;
@@ -81,6 +82,7 @@ class Endpoint::Implementation {
   bool take_event(Entry& entry, std::optional<Event>& event);
   void refresh_timers();
   void begin_sharing(Entry& entry);
+  void count_bytes(Entry& entry, std::uint64_t bytes);
   void divide_rates(TimePoint now);
 
   // endpoint_receive.cc
@@ -126,6 +128,7 @@ class Endpoint::Implementation {
   std::uint64_t next_handle_ = 1;
   HalfOpenClients half_open_;
   RateShares shares_;
+  std::map<PublicKey, std::uint64_t> client_bytes_;  // held for all connections of a key; not 0
   TimePoint next_division_{};
   double load_ = 0;
   std::size_t resets_left_ = 0;                // in the present second

@@ -77,6 +77,38 @@ TEST_CASE("a peer that asks for more than it takes is shown the door, and its re
   CHECK(stage.puppet.closed->code == CloseCode::server_busy);
 }
 
+TEST_CASE("a key has one budget of bytes, however many connections it has") {
+  EndpointConfig config;
+  config.bytes_limit_of_client = 8_MiB;
+  Stage stage(std::move(config));
+  Puppet second(*stage.server.endpoint, stage.world.now(), 2, 1);
+  REQUIRE(second.connect());
+  Puppet other(*stage.server.endpoint, stage.world.now(), 5);
+  REQUIRE(other.connect());
+  const Buffer body(10, 7);
+  const auto owe = [&](Puppet& puppet, std::uint64_t messages) {
+    for (std::uint64_t i = 0; i < messages; ++i) {
+      puppet.send([&](FrameWriter& writer) { writer.message(request(i, 10, 0, body)); });
+    }
+    while (const auto event = stage.server.endpoint->poll()) {
+      const auto* asked = std::get_if<RequestArrived>(&event->body);
+      if (asked == nullptr) continue;
+      stage.server.endpoint->reply(event->connection, asked->id, Buffer(1 << 20));
+      puppet.listen();
+    }
+  };
+  owe(stage.puppet, 7);
+  owe(second, 1);
+  CHECK_FALSE(stage.puppet.closed);
+  CHECK_FALSE(second.closed);
+  second.send([&](FrameWriter& writer) { writer.message(request(1, 4 << 20, 0, body)); });
+  CHECK_FALSE(stage.puppet.closed);
+  REQUIRE(second.closed);  // who asked for it, and not who has most
+  CHECK(second.closed->code == CloseCode::server_busy);
+  owe(other, 7);
+  CHECK_FALSE(other.closed);
+}
+
 TEST_CASE("a peer that breaks the rules is told which, and the endpoint lives") {
   Stage stage;
   const Buffer part(1000, 7);

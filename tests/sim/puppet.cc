@@ -14,10 +14,13 @@ std::array<std::uint8_t, 32> key_of(std::uint64_t seed) {
 }  // namespace
 
 Puppet::Puppet(Endpoint& server, TimePoint start, std::uint64_t seed)
+    : Puppet(server, start, seed, seed) {}
+
+Puppet::Puppet(Endpoint& server, TimePoint start, std::uint64_t seed, std::uint64_t key_seed)
     : now(start),
       server_(server),
       chance_(seed),
-      identity_(Identity::from_seed(key_of(seed))),
+      identity_(Identity::from_seed(key_of(key_seed))),
       context_(Role::client, identity_) {
   address.ip[15] = 200;
   address.port = static_cast<std::uint16_t>(1000 + seed);

@@ -23,6 +23,8 @@ using namespace transport;  // NOLINT: the simulator speaks the transport's lang
 class Puppet {
  public:
   Puppet(Endpoint& server, TimePoint now, std::uint64_t seed = 1);
+  /// Another connection of the same client.
+  Puppet(Endpoint& server, TimePoint now, std::uint64_t seed, std::uint64_t key_seed);
 
   /// Shakes hands as a correct client does. True: connected.
   bool connect();
