@@ -157,7 +157,7 @@ TEST_CASE("cutting a lock in pieces does not fill a file beyond its limit") {
   }
   CHECK(table.all().size() <= LockTable::kMaxPerFile);
   CHECK(table.holds(ask(anna, LockType::exclusive, 2 * cut + 1, 2 * cut + 1)));
-  table.give_up(ask(anna, LockType::exclusive, 2 * cut + 1, 2 * cut + 1));  // nobody has heard of it
+  table.give_up(ask(anna, LockType::exclusive, 2 * cut + 1, 2 * cut + 1));  // unheard of
   CHECK(table.set(ask(ben, LockType::exclusive, 2 * cut + 1, 2 * cut + 1)) == Outcome::too_many);
   CHECK(table.set(ask(anna, LockType::none, 0, 0)) == Outcome::granted);
   CHECK(table.set(ask(anna, LockType::none)) == Outcome::granted);
