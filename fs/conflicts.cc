@@ -99,7 +99,7 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   const bool other = theirs && (theirs->mtime != base.mtime || theirs->size != base.size);
   const bool changed = other && !inode->base_unknown;
   const auto& size = inode->local.size;
-  const bool data = size.set_size_bytes || size.write_end_bytes > 0;
+  const bool data = size.set_size_bytes || size.write_end_bytes > 0 || inode->local.zeros;
   const bool incomplete = rescuer_.copying_to(inode);
   const bool begun = rescuer_.begun(inode);
   if (!begun && (inode->unlinked || inode->local.operations == 0 || incomplete ||
@@ -128,7 +128,10 @@ void Conflicts::keep_apart(Meeting meeting) {
     meeting.error = ours.error().value();
     meeting.backoff = longer_backoff(meeting.backoff);
     meeting.retry_at = parts_.time.now + meeting.backoff;
+    const NodeId node = meeting.inode->node;
+    const int error = meeting.error;
     failed_.push_back(std::move(meeting));
+    if (error != ENOTCONN) writeback_.cannot_resume(node, error);
   };
   rescuer_.rescue(inode, base, name, std::move(done));
 }
@@ -138,10 +141,21 @@ void Conflicts::tick(bool connected) {
   for (Meeting& meeting : std::exchange(failed_, {})) {
     if (parts_.time.now < meeting.retry_at) {
       failed_.push_back(std::move(meeting));
+    } else if (meeting.inode->local.operations == 0) {
+      given_up(meeting);
     } else {
       keep_apart(std::move(meeting));
     }
   }
+}
+
+// By a person, while it could not be kept apart: what is left is theirs.
+void Conflicts::given_up(const Meeting& meeting) {
+  rescuer_.forget(meeting.inode);
+  meeting.inode->rescuing = false;
+  --meeting.inode->changes_in_flight;
+  known_.ours_moved(meeting.inode, meeting.theirs);
+  writeback_.resume(meeting.inode->node);
 }
 
 void Conflicts::retry_now() {

@@ -68,6 +68,7 @@ class Conflicts {
   void judge(const InodeRef& inode, const Attributes& base, const std::optional<Attributes>& theirs,
              bool gone);
   void keep_apart(Meeting meeting);
+  void given_up(const Meeting& meeting);
   void rescued(const InodeRef& inode, const std::optional<Attributes>& theirs, const Rescued& ours);
 
   ClientParts parts_;

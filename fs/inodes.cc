@@ -59,6 +59,7 @@ void LocalChanges::set(const Allocate& change, Timestamp now) {
   if (!keeps_size) {
     size.write_end_bytes = std::max(size.write_end_bytes, change.offset + change.length);
   }
+  if ((change.mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) zeros = true;
   if ((change.mode & FALLOC_FL_PUNCH_HOLE) == 0) allocated += change.length;
   mtime = ctime = now;
   unstamped = true;

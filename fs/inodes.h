@@ -40,6 +40,7 @@ inline constexpr NodeNumber kRootNode{1};  // FUSE_ROOT_ID
 struct LocalChanges {
   std::uint64_t operations = 0;  // appended and not yet known to be on stable storage
   cache::SizeEffect size;
+  bool zeros = false;            // some of it was made zeros
   std::uint64_t allocated = 0;   // bytes that may take space: written, or allocated
   std::optional<std::uint32_t> mode, uid, gid;
   std::optional<std::uint32_t> permissions;  // the nine bits, of an ACL set after `mode`

@@ -41,6 +41,8 @@ class Rescuer {
   void rescue(const InodeRef& inode, const Attributes& base, ConflictFile::Name name, Done done);
   /// An earlier process had begun it: rescue() goes on with that copy, from the start.
   void restore(const InodeRef& inode, const BegunCopy& copy);
+  /// What was queued was given up: it need not be kept any more.
+  void forget(const InodeRef& inode) { begun_.erase(inode); }
   bool begun(const InodeRef& inode) const { return begun_.contains(inode); }
   /// A copy that is not complete yet.
   bool copying_to(const InodeRef& file) const;

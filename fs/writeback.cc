@@ -168,7 +168,7 @@ void Writeback::each_queued(const std::function<void(const NodeId&)>& visit) con
 std::vector<Writeback::Suspended> Writeback::suspend_all() {
   std::vector<Suspended> suspended;
   for (auto& [id, node] : nodes_) {
-    if (node.operations == 0 || node.parked_from) continue;
+    if (node.operations == 0) continue;
     std::size_t first = 0;
     while (first < node.sent.size() && node.sent[first].answered) ++first;
     Suspended waiting{id, std::nullopt, !node.sent.empty(), node.error != 0};
@@ -188,6 +188,13 @@ void Writeback::resume(const NodeId& id) {
   if (may_choose(found->second)) chosen_.insert(id);
   consider_commit(id, found->second);
   pump();
+}
+
+void Writeback::cannot_resume(const NodeId& id, int error) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;
+  found->second.error = error;
+  wake(found->second, errno_code(error), true);
 }
 
 void Writeback::set_path(std::uint64_t bytes) {

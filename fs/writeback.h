@@ -111,6 +111,8 @@ class Writeback {
   /// All with something queued, before attached().
   std::vector<Suspended> suspend_all();
   void resume(const NodeId&);
+  /// It stays so for now, for this reason: whoever waits for stable storage is told.
+  void cannot_resume(const NodeId&, int error);
   /// Forgets what is queued for the node: it is of no use.
   void give_up(const NodeId&);
   /// The same: it is queued for another node now. Who waits for it waits for that.
@@ -192,6 +194,7 @@ class Writeback {
   bool gathering() const;
   void hurry();
   void pump();
+  std::optional<NodeId> next_urgent();
   void load_again_from(std::uint64_t sequence);
   void load_in_order();
   void load_chosen(const NodeId&, Node&);
@@ -212,6 +215,8 @@ class Writeback {
   void refused(const NodeId&, Node&, std::size_t index, int error);
   void take_back(const NodeId&, Node&, std::size_t from);
   void park(const NodeId&, Node&, int error);
+  void hold(Node&, std::uint64_t from, int error);
+  void parked(const NodeId&, std::uint64_t sequence, int error);
   void consider_commit(const NodeId&, Node&);
   void send_commit(const NodeId&, Node&);
   void told_of_loss(const NodeId&);
@@ -238,6 +243,8 @@ class Writeback {
   std::uint64_t floor_ = 0;
   std::uint64_t repeated_through_ = 0;  // may have reached another instance, or an earlier run's
   std::set<NodeId> chosen_;         // nodes whose `unsent` goes before, or lies behind, the cursor
+  std::set<NodeId> urgent_;         // perhaps some that nobody waits for any more
+  NodeId last_urgent_;              // taken
   std::map<NodeId, int> discarding_;  // what the queue has of them is about to go
   std::set<NodeId> settling_;       // nodes that may need a commit or a retry by time
   std::vector<cache::ParkedOperation> parked_;

@@ -187,7 +187,7 @@ void Writeback::sync(const NodeId& id, Done done) {
     return std::move(done)(Result<void>(errno_code(error)));
   }
   node.waiters.push_back({node.last, true, parts_.time.now, std::move(done)});
-  if (!node.unsent.empty()) chosen_.insert(id);
+  urgent_.insert(id);
   consider_commit(id, node);
   pump();
 }

@@ -72,13 +72,31 @@ void Writeback::hurry() {
   pump();
 }
 
+// Each in its turn, however much of the others there is.
+std::optional<NodeId> Writeback::next_urgent() {
+  std::erase_if(urgent_, [&](const NodeId& id) {
+    const auto found = nodes_.find(id);
+    return found == nodes_.end() || !found->second.wanted_urgently();
+  });
+  const auto ready = [&](const NodeId& id) { return may_choose(nodes_.at(id)); };
+  const auto after = urgent_.upper_bound(last_urgent_);
+  auto next = std::find_if(after, urgent_.end(), ready);
+  if (next == urgent_.end()) next = std::find_if(urgent_.begin(), after, ready);
+  if (next == urgent_.end() || !ready(*next)) return std::nullopt;
+  last_urgent_ = *next;
+  return last_urgent_;
+}
+
 void Writeback::pump() {
-  while (attached_ && !loading_ && !chosen_.empty()) {
+  if (!attached_ || loading_) return;
+  const auto urgent = next_urgent();
+  if (urgent && in_flight_ < 4 * window_) return load_chosen(*urgent, nodes_.at(*urgent));
+  while (!chosen_.empty()) {
     const NodeId id = *chosen_.begin();
     const auto found = nodes_.find(id);
     if (found == nodes_.end() || !may_choose(found->second)) {
       chosen_.erase(chosen_.begin());
-    } else if (in_flight_ < window_ || found->second.wanted_urgently()) {
+    } else if (in_flight_ < window_) {
       return load_chosen(id, found->second);
     } else {
       return;

@@ -25,6 +25,10 @@ bool worth_retrying(int error) {
   }
 }
 
+std::string refusal(int error) {
+  return std::string("the server refused it: ") + std::strerror(error);
+}
+
 }  // namespace
 
 void Writeback::send(Batch batch) {
@@ -166,11 +170,19 @@ void Writeback::hold_back() {
   for (auto& [id, node] : nodes_) take_back(id, node, 0);
 }
 
+// Only the queue knows its first operation, while it lies behind the cursor.
 void Writeback::refuse(const NodeId& id, int error) {
   const auto found = nodes_.find(id);
-  if (found == nodes_.end() || found->second.operations == 0 || found->second.parked_from) return;
+  if (found == nodes_.end() || found->second.operations == 0) return;
   take_back(id, found->second, 0);
-  if (!found->second.unsent.empty()) park(id, found->second, error);
+  hold(found->second, 1, error);
+  parts_.queue_loop.run(
+      [&queue = parts_.queue, id, error] {
+        return queue.fail_all(id.bytes, error, refusal(error));
+      },
+      [this, id, error](std::optional<std::uint64_t> first) {
+        if (first) parked(id, *first, error);
+      });
 }
 
 // What was sent from `from` on counts as unsent again.
@@ -203,20 +215,30 @@ void Writeback::take_back(const NodeId& id, Node& node, std::size_t from) {
 
 void Writeback::park(const NodeId& id, Node& node, int error) {
   assert(!node.unsent.empty());
-  cache::ParkedOperation operation;
-  operation.sequence = node.unsent.front();
-  operation.node = id.bytes;
-  operation.display_name = node.name;
-  operation.error = error;
-  operation.message = std::string("the server refused it: ") + std::strerror(error);
-  parts_.queue_loop.run([&queue = parts_.queue, operation] {
-    queue.fail(operation.sequence, operation.error, operation.message);
+  const std::uint64_t sequence = node.unsent.front();
+  parts_.queue_loop.run([&queue = parts_.queue, sequence, error] {
+    queue.fail(sequence, error, refusal(error));
   });
-  parked_.push_back(operation);
-  node.hold_from(operation.sequence);
+  hold(node, sequence, error);
+  parked(id, sequence, error);
+}
+
+void Writeback::hold(Node& node, std::uint64_t from, int error) {
+  node.hold_from(from);
   node.missing = false;  // once it is tried again
+  node.error = 0;
   node.retry_at.reset();
   wake(node, errno_code(error), false);
+}
+
+void Writeback::parked(const NodeId& id, std::uint64_t sequence, int error) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;  // given up
+  Node& node = found->second;
+  if (node.parked_from == 1) node.parked_from = sequence;
+  const bool known = std::any_of(parked_.begin(), parked_.end(),
+                                 [&](const auto& each) { return each.sequence == sequence; });
+  if (!known) parked_.push_back({sequence, id.bytes, node.name, error, refusal(error), false});
 }
 
 }  // namespace rushfs::fs

@@ -96,3 +96,36 @@ TEST_CASE("what came before something damaged in the queue is sent") {
   CHECK(story.offsets().empty());
   CHECK(story.writeback->status().parked.size() == 1);
 }
+
+TEST_CASE("what must not be sent is parked, also while it is still to be loaded again") {
+  Story story;
+  story.append("clip", 0, "one");
+  story.append("clip", 100, "two");
+  story.loop.rest();
+  story.writeback->attached(1 << 20, true);
+  story.writeback->hold_back();
+  story.writeback->refuse({"clip"}, EIO);
+  story.loop.go_on();
+  story.writeback->attached(1 << 20, true);
+  CHECK(story.offsets().empty());
+  auto parked = story.writeback->status().parked;
+  REQUIRE(parked.size() == 1);
+  CHECK(parked[0].error == EIO);
+  story.restart();
+  CHECK(story.offsets().empty());
+  CHECK(story.writeback->status().parked.size() == 1);
+  story.writeback->retry_now();
+  CHECK(story.remote.waiting<Write>().size() == 2);
+}
+
+TEST_CASE("what must not be sent is parked with what came before an operation parked already") {
+  Story story;
+  refuse_the_third(story);
+  story.writeback->hold_back();
+  story.writeback->refuse({"clip"}, EIO);
+  story.writeback->attached(1 << 20, false);
+  story.pass(2s);
+  CHECK(story.offsets().empty());
+  story.writeback->retry_now();
+  CHECK(story.offsets() == Offsets{0, 100, 200});
+}

@@ -2,6 +2,7 @@
 // docs/semantics.md, "A full queue, a full disk", "Order of changes to one file".
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "writeback_story.h"
@@ -324,4 +325,34 @@ TEST_CASE("what is queued for a file that the server has not got is told of, the
   story.answer_write(ESTALE);
   CHECK(story.missed.size() == 1);
   CHECK(story.writeback->status().parked.size() == 1);
+}
+
+TEST_CASE("fsync waits for no other file's backlog, whatever its name is") {
+  Story story;
+  story.writeback->set_path(1 << 20);
+  story.open("bulk");
+  const std::string piece(1 << 20, 'b');
+  for (std::uint64_t i = 0; i < 60; ++i) story.append("bulk", i << 20, piece);
+  story.answer_write(ENOSPC);
+  story.pass(1s);
+  story.answer_write();  // there is room again: all of it is known, and the window is full
+  int bulk = kWaiting, project = kWaiting;
+  const auto projects = [&] {
+    const auto writes = story.remote.waiting<Write>();
+    return std::count_if(writes.begin(), writes.end(),
+                         [](const Write& write) { return write.node.bytes == "project"; });
+  };
+  SECTION("that nobody waits for") {
+    story.append("project", 0, "precious");
+    CHECK(projects() == 0);
+    story.writeback->sync({"project"}, note(project));
+  }
+  SECTION("that somebody waits for too") {
+    story.writeback->sync({"bulk"}, note(bulk));
+    CHECK(story.offsets().size() < 48);  // in memory: four windows, and one load more
+    story.append("project", 0, "precious");
+    story.writeback->sync({"project"}, note(project));
+    for (int i = 0; i < 20; ++i) story.answer_write();
+  }
+  CHECK(projects() == 1);
 }
