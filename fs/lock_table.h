@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include "fs/client_tag.h"
-#include "fs/lock_messages.h"
+#include "fs/protocol/client_tag.h"
+#include "fs/protocol/lock_messages.h"
 
 namespace rushfs::fs {
 

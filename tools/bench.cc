@@ -7,7 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "fs/messages.h"
+#include "fs/protocol/messages.h"
 #include "tools/command.h"
 #include "tools/credentials.h"
 #include "tools/error.h"

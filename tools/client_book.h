@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "fs/server_sessions.h"
-#include "transport/trust.h"
+#include "fs/server/server_sessions.h"
+#include "transport/security/trust.h"
 
 namespace rushfs::tools {
 

@@ -6,10 +6,10 @@
 #include <string>
 
 #include "tools/options.h"
-#include "transport/identity.h"
-#include "transport/key_judge.h"
-#include "transport/resolve.h"
-#include "transport/trust.h"
+#include "transport/security/identity.h"
+#include "transport/security/key_judge.h"
+#include "transport/security/trust.h"
+#include "transport/udp/resolve.h"
 
 namespace rushfs::tools {
 

@@ -10,7 +10,7 @@
 #include "tools/credentials.h"
 #include "tools/default_files.h"
 #include "tools/error.h"
-#include "transport/identity.h"
+#include "transport/security/identity.h"
 
 namespace rushfs::tools {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "transport/resolve.h"
+#include "transport/udp/resolve.h"
 
 namespace rushfs::tools {
 

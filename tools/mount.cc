@@ -1,5 +1,5 @@
 // rushfs mount, and mount.rushfs as mount(8) calls it.
-#include "fs/mount.h"
+#include "fs/mount/mount.h"
 
 #include <fmt/format.h>
 #include <sys/mount.h>
@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "cache/folder_lock.h"
-#include "fs/mount_memory.h"
+#include "fs/mount/mount_memory.h"
 #include "tools/command.h"
 #include "tools/control_client.h"
 #include "tools/credentials.h"

@@ -1,7 +1,7 @@
 // What the control socket of a mount understands: rushfs(1), "Control socket".
 #pragma once
 
-#include "fs/mount.h"
+#include "fs/mount/mount.h"
 #include "tools/control_server.h"
 
 namespace rushfs::tools {

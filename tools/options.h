@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "fs/access_times.h"
+#include "fs/client/access_times.h"
 #include "transport/endpoint.h"
 #include "transport/units.h"
 

@@ -15,7 +15,7 @@
 #include <fstream>
 #include <variant>
 
-#include "fs/directory_store.h"
+#include "fs/server/directory_store.h"
 #include "tools/credentials.h"
 #include "tools/error.h"
 #include "tools/process.h"

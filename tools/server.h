@@ -15,12 +15,12 @@
 #include <vector>
 
 #include "fs/asio_loop.h"
-#include "fs/server_sessions.h"
+#include "fs/server/server_sessions.h"
 #include "tools/client_book.h"
 #include "tools/file_watch.h"
 #include "tools/server_config.h"
 #include "tools/worker_pool.h"
-#include "transport/udp_driver.h"
+#include "transport/udp/udp_driver.h"
 
 namespace rushfs::tools {
 

@@ -10,9 +10,9 @@
 #include <optional>
 #include <vector>
 
-#include "transport/identity.h"
 #include "transport/path_report.h"
-#include "transport/udp_driver.h"
+#include "transport/security/identity.h"
+#include "transport/udp/udp_driver.h"
 
 namespace rushfs::tools {
 

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "fs/mount_status.h"
+#include "fs/client/mount_status.h"
 
 namespace rushfs::tools {
 

@@ -17,18 +17,18 @@
 
 #include "transport/address.h"
 #include "transport/endpoint.h"
-#include "transport/exchange.h"
-#include "transport/handshake_channel.h"
-#include "transport/limit_shares.h"
-#include "transport/packet_header.h"
-#include "transport/packet_protection.h"
+#include "transport/messages/exchange.h"
+#include "transport/path/path_validation.h"
 #include "transport/path_report.h"
-#include "transport/path_validation.h"
+#include "transport/rate/limit_shares.h"
 #include "transport/rate_caps.h"
-#include "transport/received_packets.h"
-#include "transport/recovery.h"
-#include "transport/tls_handshake.h"
-#include "transport/transport_parameters.h"
+#include "transport/recovery/received_packets.h"
+#include "transport/recovery/recovery.h"
+#include "transport/security/handshake_channel.h"
+#include "transport/security/packet_protection.h"
+#include "transport/security/tls_handshake.h"
+#include "transport/wire/packet_header.h"
+#include "transport/wire/transport_parameters.h"
 
 namespace rushfs::transport {
 

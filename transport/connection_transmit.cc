@@ -3,7 +3,7 @@
 #include <cassert>
 
 #include "transport/connection.h"
-#include "transport/stateless_reset.h"
+#include "transport/security/stateless_reset.h"
 
 namespace rushfs::transport {
 namespace {

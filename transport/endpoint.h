@@ -15,16 +15,16 @@
 
 #include "transport/address.h"
 #include "transport/events.h"
-#include "transport/key_judge.h"
 #include "transport/message.h"
 #include "transport/random_source.h"
 #include "transport/rate_limits.h"
+#include "transport/security/key_judge.h"
 #include "transport/units.h"
 
 namespace rushfs::transport {
 
-class Identity;        // transport/identity.h: an Ed25519 key pair and its self-signed certificate
-struct PublicKey;      // transport/identity.h: 32 raw bytes
+class Identity;        // security/identity.h: an Ed25519 key pair and its self-signed certificate
+struct PublicKey;      // security/identity.h: 32 raw bytes
 struct PathReport;     // transport/path_report.h: rate, round trip, loss, for status and prefetch
 
 /// Names a connection within its endpoint; never reused.

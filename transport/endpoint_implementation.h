@@ -14,14 +14,14 @@
 #include <vector>
 
 #include "transport/connection.h"
-#include "transport/cookie.h"
 #include "transport/endpoint.h"
 #include "transport/half_open.h"
-#include "transport/identity.h"
-#include "transport/path_memory.h"
+#include "transport/path/path_memory.h"
 #include "transport/rate_shares.h"
-#include "transport/stateless_reset.h"
-#include "transport/tls_context.h"
+#include "transport/security/cookie.h"
+#include "transport/security/identity.h"
+#include "transport/security/stateless_reset.h"
+#include "transport/security/tls_context.h"
 
 namespace rushfs::transport {
 

@@ -10,10 +10,10 @@
 #include <cstdint>
 #include <optional>
 
-#include "transport/frames.h"
-#include "transport/key_schedule.h"
 #include "transport/rate_limits.h"
+#include "transport/security/key_schedule.h"
 #include "transport/units.h"
+#include "transport/wire/frames.h"
 
 namespace rushfs::transport {
 

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "transport/identity.h"
+#include "transport/security/identity.h"
 #include "transport/units.h"
 
 namespace rushfs::transport {

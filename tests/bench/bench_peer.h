@@ -12,9 +12,9 @@
 #include <optional>
 #include <string>
 
-#include "transport/identity.h"
 #include "transport/path_report.h"
-#include "transport/udp_driver.h"
+#include "transport/security/identity.h"
+#include "transport/udp/udp_driver.h"
 
 namespace rushfs::bench {
 

@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "tests/bench/bench_peer.h"
-#include "transport/resolve.h"
+#include "transport/udp/resolve.h"
 
 namespace {
 

@@ -18,11 +18,11 @@
 
 #include "cache/block_cache.h"
 #include "cache/write_queue.h"
-#include "fs/directory_store.h"
-#include "fs/export.h"
-#include "fs/server_sessions.h"
-#include "fs/session.h"
-#include "fs/volume.h"
+#include "fs/client/session.h"
+#include "fs/client/volume.h"
+#include "fs/server/directory_store.h"
+#include "fs/server/export.h"
+#include "fs/server/server_sessions.h"
 #include "tests/temporary_folder.h"
 
 /// How a failed check shows a result: its error, if any.

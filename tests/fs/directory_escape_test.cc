@@ -8,7 +8,7 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
-#include "fs/directory_store.h"
+#include "fs/server/directory_store.h"
 #include "tests/temporary_folder.h"
 
 using namespace rushfs::fs;

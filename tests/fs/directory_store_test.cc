@@ -1,5 +1,5 @@
 // docs/semantics.md, "The exported tree" and "Owners and permissions".
-#include "fs/directory_store.h"
+#include "fs/server/directory_store.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>

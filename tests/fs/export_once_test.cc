@@ -5,7 +5,7 @@
 #include <fstream>
 #include <set>
 
-#include "fs/reply_log.h"
+#include "fs/server/reply_log.h"
 #include "tests/fs/server_harness.h"
 
 using namespace rushfs::testing;

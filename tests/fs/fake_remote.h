@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "fs/remote.h"
+#include "fs/client/remote.h"
 
 namespace rushfs::fs::test {
 

@@ -1,5 +1,5 @@
 // What may be believed of files, for how long, and which answers wait for notices.
-#include "fs/known.h"
+#include "fs/client/known.h"
 
 #include <dirent.h>
 #include <sys/stat.h>
@@ -8,8 +8,8 @@
 
 #include "direct_loop.h"
 #include "fake_remote.h"
-#include "fs/folders.h"
-#include "fs/notice_order.h"
+#include "fs/client/folders.h"
+#include "fs/client/notice_order.h"
 #include "tests/temporary_folder.h"
 
 using namespace rushfs;

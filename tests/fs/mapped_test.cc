@@ -2,7 +2,7 @@
 // through mappings, each under a lock of its own bytes. The kernel is played by hand: it reads
 // pages, and tells whole pages when a lock is given up.
 #include "client_world.h"
-#include "fs/kernel_pages.h"
+#include "fs/client/kernel_pages.h"
 
 using namespace rushfs::fs;
 using namespace rushfs::fs::test;

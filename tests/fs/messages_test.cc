@@ -1,13 +1,13 @@
 // docs/file-protocol.md: what is said arrives as it was said, and nothing else is understood.
-#include "fs/messages.h"
+#include "fs/protocol/messages.h"
 
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
 #include <random>
 
-#include "fs/notices.h"
-#include "fs/replay_process.h"
+#include "fs/mount/replay_process.h"
+#include "fs/protocol/notices.h"
 
 using namespace rushfs::fs;
 

@@ -1,9 +1,9 @@
-#include "fs/name_calls.h"
+#include "fs/server/name_calls.h"
 
 #include <catch2/catch.hpp>
 #include <cerrno>
 
-#include "fs/directory_store.h"
+#include "fs/server/directory_store.h"
 #include "tests/temporary_folder.h"
 
 namespace rushfs::fs {

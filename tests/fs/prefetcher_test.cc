@@ -1,4 +1,4 @@
-#include "fs/prefetcher.h"
+#include "fs/client/prefetcher.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,5 @@
 // docs/file-protocol.md, "Notices": who hears of which change, and how often.
-#include "fs/promises.h"
+#include "fs/server/promises.h"
 
 #include <catch2/catch.hpp>
 

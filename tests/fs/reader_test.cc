@@ -1,6 +1,6 @@
 // How reads are put together from memory, the block cache, the queue and a server played by hand:
 // docs/semantics.md, "Versions".
-#include "fs/reader.h"
+#include "fs/client/reader.h"
 
 #include <sys/stat.h>
 

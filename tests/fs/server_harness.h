@@ -7,9 +7,9 @@
 #include <map>
 #include <optional>
 
-#include "fs/directory_store.h"
-#include "fs/notices.h"
-#include "fs/server_sessions.h"
+#include "fs/protocol/notices.h"
+#include "fs/server/directory_store.h"
+#include "fs/server/server_sessions.h"
 #include "tests/temporary_folder.h"
 
 namespace rushfs::testing {

@@ -1,4 +1,4 @@
-#include "fs/session.h"
+#include "fs/client/session.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "fs/spans.h"
+#include "fs/protocol/spans.h"
 
 #include <catch2/catch.hpp>
 #include <limits>

@@ -6,7 +6,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 
-#include "fs/directory_store.h"
+#include "fs/server/directory_store.h"
 #include "tests/temporary_folder.h"
 
 using namespace rushfs::fs;

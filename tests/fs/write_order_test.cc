@@ -1,5 +1,5 @@
 // docs/file-protocol.md, "Queued changes".
-#include "fs/write_order.h"
+#include "fs/server/write_order.h"
 
 #include <algorithm>
 #include <catch2/catch.hpp>

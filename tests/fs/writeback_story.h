@@ -10,7 +10,7 @@
 
 #include "direct_loop.h"
 #include "fake_remote.h"
-#include "fs/writeback.h"
+#include "fs/client/writeback.h"
 #include "tests/temporary_folder.h"
 
 namespace rushfs::fs::test {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "transport/endpoint.h"
-#include "transport/identity.h"
+#include "transport/security/identity.h"
 
 using namespace rushfs::transport;
 

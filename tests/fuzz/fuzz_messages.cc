@@ -2,7 +2,7 @@
 // only.
 #include <cassert>
 
-#include "fs/messages.h"
+#include "fs/protocol/messages.h"
 
 using namespace rushfs::fs;
 

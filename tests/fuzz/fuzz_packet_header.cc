@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "transport/packet_protection.h"
+#include "transport/security/packet_protection.h"
 
 using namespace rushfs::transport;
 

@@ -1,5 +1,5 @@
 // Arbitrary bytes on the handshake stream never complete a handshake, at either end.
-#include "transport/tls_handshake.h"
+#include "transport/security/tls_handshake.h"
 
 #include <cassert>
 

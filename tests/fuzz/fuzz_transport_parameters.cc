@@ -1,5 +1,5 @@
 // What decodes is encoded and decoded again to the same.
-#include "transport/transport_parameters.h"
+#include "transport/wire/transport_parameters.h"
 
 #include <cassert>
 

@@ -1,5 +1,5 @@
 // No text makes the parsers of trust files fail, and none gains a key that it does not spell out.
-#include "transport/trust.h"
+#include "transport/security/trust.h"
 
 #include <cassert>
 

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/sim/traffic.h"
-#include "transport/packet_header.h"
+#include "transport/wire/packet_header.h"
 
 using namespace rushfs::sim;
 using namespace std::chrono_literals;

@@ -5,7 +5,7 @@
 
 #include "tests/sim/puppet.h"
 #include "tests/sim/traffic.h"
-#include "transport/outbox.h"
+#include "transport/messages/outbox.h"
 
 using namespace rushfs::sim;
 using namespace std::chrono_literals;

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/sim/traffic.h"
-#include "transport/credit.h"
+#include "transport/messages/credit.h"
 
 using namespace rushfs::sim;
 using namespace std::chrono_literals;

@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "fs/client/remote.h"
 #include "fs/loop_time.h"
-#include "fs/messages.h"
-#include "fs/remote.h"
+#include "fs/protocol/messages.h"
 
 namespace rushfs::sim {
 

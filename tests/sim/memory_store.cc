@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "fs/directory_store.h"
+#include "fs/server/directory_store.h"
 
 namespace rushfs::sim {
 

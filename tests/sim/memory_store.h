@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "fs/store.h"
+#include "fs/server/store.h"
 #include "tests/sim/memory_disk.h"
 
 namespace rushfs::sim {

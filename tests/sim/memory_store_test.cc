@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "fs/directory_store.h"
+#include "fs/server/directory_store.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/memory_store.h"
 #include "tests/temporary_folder.h"

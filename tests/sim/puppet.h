@@ -10,11 +10,11 @@
 
 #include "tests/sim/chance.h"
 #include "transport/endpoint.h"
-#include "transport/handshake_channel.h"
-#include "transport/packet_protection.h"
-#include "transport/path_validation.h"
-#include "transport/tls_handshake.h"
-#include "transport/transport_parameters.h"
+#include "transport/path/path_validation.h"
+#include "transport/security/handshake_channel.h"
+#include "transport/security/packet_protection.h"
+#include "transport/security/tls_handshake.h"
+#include "transport/wire/transport_parameters.h"
 
 namespace rushfs::sim {
 

@@ -18,7 +18,7 @@
 #include "tests/sim/chance.h"
 #include "tests/sim/link.h"
 #include "transport/endpoint.h"
-#include "transport/identity.h"
+#include "transport/security/identity.h"
 
 namespace rushfs::sim {
 

@@ -1,7 +1,7 @@
 // Recognising others who keep a queue full, from what cruise epochs show.
 #include <catch2/catch.hpp>
 
-#include "transport/competition.h"
+#include "transport/rate/competition.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

@@ -2,10 +2,10 @@
 // validation of new addresses and the stateless reset.
 #include <catch2/catch.hpp>
 
-#include "transport/handshake_channel.h"
-#include "transport/path_validation.h"
-#include "transport/stateless_reset.h"
-#include "transport/tls_handshake.h"
+#include "transport/path/path_validation.h"
+#include "transport/security/handshake_channel.h"
+#include "transport/security/stateless_reset.h"
+#include "transport/security/tls_handshake.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

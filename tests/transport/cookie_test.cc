@@ -1,4 +1,4 @@
-#include "transport/cookie.h"
+#include "transport/security/cookie.h"
 
 #include <catch2/catch.hpp>
 #include <random>

@@ -5,12 +5,12 @@
 
 #include <random>
 
-#include "transport/cookie.h"
 #include "transport/half_open.h"
-#include "transport/handshake_channel.h"
-#include "transport/identity.h"
-#include "transport/packet_header.h"
 #include "transport/path_report.h"
+#include "transport/security/cookie.h"
+#include "transport/security/handshake_channel.h"
+#include "transport/security/identity.h"
+#include "transport/wire/packet_header.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

@@ -3,7 +3,7 @@
 
 #include <variant>
 
-#include "transport/exchange.h"
+#include "transport/messages/exchange.h"
 
 namespace rushfs::testing {
 

@@ -1,5 +1,5 @@
 // Two Exchanges that hand each other their frames, with a hand on every packet between them.
-#include "transport/exchange.h"
+#include "transport/messages/exchange.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "transport/frames.h"
+#include "transport/wire/frames.h"
 
 #include <catch2/catch.hpp>
 

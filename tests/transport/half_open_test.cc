@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "transport/resolve.h"
+#include "transport/udp/resolve.h"
 
 using namespace rushfs::transport;
 

@@ -1,4 +1,4 @@
-#include "transport/identity.h"
+#include "transport/security/identity.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tests/transport/hex.h"
 #include "tests/temporary_folder.h"
+#include "tests/transport/hex.h"
 
 using namespace rushfs::transport;
 using rushfs::testing::TemporaryFolder;

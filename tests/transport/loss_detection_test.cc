@@ -1,4 +1,4 @@
-#include "transport/loss_detection.h"
+#include "transport/recovery/loss_detection.h"
 
 #include <catch2/catch.hpp>
 

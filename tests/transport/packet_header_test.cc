@@ -1,4 +1,4 @@
-#include "transport/packet_header.h"
+#include "transport/wire/packet_header.h"
 
 #include <catch2/catch.hpp>
 #include <random>

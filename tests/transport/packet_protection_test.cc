@@ -1,4 +1,4 @@
-#include "transport/packet_protection.h"
+#include "transport/security/packet_protection.h"
 
 #include <catch2/catch.hpp>
 #include <random>

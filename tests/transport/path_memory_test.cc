@@ -1,11 +1,11 @@
 // What was learned of paths survives the process, and nothing else does.
-#include "transport/path_memory.h"
+#include "transport/path/path_memory.h"
 
 #include <catch2/catch.hpp>
 
 #include <chrono>
 
-#include "transport/resolve.h"
+#include "transport/udp/resolve.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

@@ -4,10 +4,10 @@
 #include <chrono>
 #include <random>
 
-#include "transport/delivery_rate.h"
-#include "transport/pacer.h"
-#include "transport/path_mtu.h"
-#include "transport/round_trip.h"
+#include "transport/path/path_mtu.h"
+#include "transport/rate/pacer.h"
+#include "transport/recovery/delivery_rate.h"
+#include "transport/recovery/round_trip.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

@@ -6,9 +6,9 @@
 #include <sstream>
 
 #include "tests/transport/hex.h"
-#include "transport/cookie.h"
-#include "transport/packet_protection.h"
-#include "transport/transport_parameters.h"
+#include "transport/security/cookie.h"
+#include "transport/security/packet_protection.h"
+#include "transport/wire/transport_parameters.h"
 
 using namespace rushfs::transport;
 

@@ -1,7 +1,7 @@
 // The capacity of a path that others fill, learned from how its queue answers us.
 #include <catch2/catch.hpp>
 
-#include "transport/queue_answers.h"
+#include "transport/rate/queue_answers.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

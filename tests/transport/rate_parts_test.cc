@@ -4,10 +4,10 @@
 #include <chrono>
 #include <random>
 
-#include "transport/bandwidth_filter.h"
-#include "transport/loss_floor.h"
-#include "transport/queue_model.h"
-#include "transport/rate_epochs.h"
+#include "transport/rate/bandwidth_filter.h"
+#include "transport/rate/loss_floor.h"
+#include "transport/rate/queue_model.h"
+#include "transport/rate/rate_epochs.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "tests/transport/sender.h"
-#include "transport/received_packets.h"
+#include "transport/recovery/received_packets.h"
 
 namespace rushfs::transport::simulation {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "tests/transport/rival.h"
-#include "transport/recovery.h"
+#include "transport/recovery/recovery.h"
 
 namespace rushfs::transport::simulation {
 

@@ -1,4 +1,4 @@
-#include "transport/reassembly.h"
+#include "transport/messages/reassembly.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "transport/received_packets.h"
+#include "transport/recovery/received_packets.h"
 
 #include <catch2/catch.hpp>
 

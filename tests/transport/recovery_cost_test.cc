@@ -7,8 +7,8 @@
 #include <ctime>
 #include <limits>
 
-#include "transport/received_packets.h"
-#include "transport/recovery.h"
+#include "transport/recovery/received_packets.h"
+#include "transport/recovery/recovery.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

@@ -1,4 +1,4 @@
-#include "transport/resolve.h"
+#include "transport/udp/resolve.h"
 
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch.hpp>

@@ -5,7 +5,7 @@
 #include <memory>
 #include <optional>
 
-#include "transport/loss_detection.h"
+#include "transport/recovery/loss_detection.h"
 #include "transport/units.h"
 
 namespace rushfs::transport::simulation {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "transport/loss_detection.h"
+#include "transport/recovery/loss_detection.h"
 #include "transport/units.h"
 
 namespace rushfs::transport::simulation {

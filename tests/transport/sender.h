@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "tests/transport/rival.h"
-#include "transport/recovery.h"
+#include "transport/recovery/recovery.h"
 
 namespace rushfs::transport::simulation {
 

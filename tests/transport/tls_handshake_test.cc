@@ -1,4 +1,4 @@
-#include "transport/tls_handshake.h"
+#include "transport/security/tls_handshake.h"
 
 #include <openssl/ssl.h>
 

@@ -1,4 +1,4 @@
-#include "transport/transport_parameters.h"
+#include "transport/wire/transport_parameters.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "transport/trust.h"
+#include "transport/security/trust.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // Two drivers, two loops, real sockets on loopback.
-#include "transport/udp_driver.h"
+#include "transport/udp/udp_driver.h"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "tests/bench/bench_peer.h"
-#include "transport/busy_meter.h"
-#include "transport/resolve.h"
+#include "transport/udp/busy_meter.h"
+#include "transport/udp/resolve.h"
 
 using namespace rushfs;
 using namespace rushfs::transport;

@@ -13,8 +13,8 @@
 #include <thread>
 
 #include "tests/bench/bench_peer.h"
-#include "transport/resolve.h"
-#include "transport/socket_address.h"
+#include "transport/udp/resolve.h"
+#include "transport/udp/socket_address.h"
 
 using namespace rushfs;
 using namespace rushfs::transport;

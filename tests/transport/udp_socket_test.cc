@@ -1,4 +1,4 @@
-#include "transport/udp_socket.h"
+#include "transport/udp/udp_socket.h"
 
 #include <poll.h>
 
@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <numeric>
 
-#include "transport/resolve.h"
+#include "transport/udp/resolve.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

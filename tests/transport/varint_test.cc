@@ -1,4 +1,4 @@
-#include "transport/varint.h"
+#include "transport/wire/varint.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,0 +1,163 @@
+#include "fs/client/file_locks.h"
+
+#include <cerrno>
+#include <memory>
+
+namespace rushfs::fs {
+namespace {
+
+LockRequest local(const NodeId& node, const LockAsk& ask) {
+  return {node, {{}, ask.owner}, ask.process, ask.span};
+}
+
+Lock message(const NodeId& node, const LockAsk& ask) {
+  Lock request;
+  request.node = node;
+  request.owner = ask.owner;
+  request.process = ask.process;
+  request.span = ask.span;
+  request.wait = ask.wait;
+  return request;
+}
+
+}  // namespace
+
+std::uint64_t FileLocks::acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& what,
+                                 Reply<LockReply> reply) {
+  Lock request = message(inode->node, what);
+  const std::uint64_t ticket = what.wait ? next_ticket_++ : 0;
+  request.ticket = ticket;
+  const CallId call = ask(
+      remote_, Priority::urgent, std::move(request),
+      [this, inode, handle, what, ticket,
+       reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
+        waits_.erase(ticket);
+        if (!answer) {
+          const int error = answer.error().value();
+          const bool unknown = error == ETIMEDOUT || error == ECANCELED;
+          if (unknown) withdraw(inode, what, ticket);
+          return reply.fail(unknown ? ETIMEDOUT : error);
+        }
+        table_.set(local(inode->node, what));
+        by_handle_[handle].insert({what.owner, what.span.kind});
+        reply(answer->reply);
+      },
+      what.wait ? Patience::patient : Patience::prompt);
+  if (what.wait) waits_[ticket] = {call, time_.now};
+  return ticket;
+}
+
+void FileLocks::cancel(std::uint64_t ticket) {
+  ask(remote_, Priority::urgent, CancelLock{ticket}, [](Result<Answer<EmptyReply>>) {});
+}
+
+void FileLocks::end_waits_since(transport::TimePoint then) {
+  for (const auto& [ticket, wait] : std::map(waits_)) {
+    if (wait.since <= then) remote_.cancel(wait.call);
+  }
+}
+
+/// The server may have granted it, or do so yet, to somebody who no longer waits.
+void FileLocks::withdraw(const InodeRef& inode, const LockAsk& what, std::uint64_t ticket) {
+  auto undo = [this, inode, none = what, ended = withdrawing_(inode)]() mutable {
+    if (holds_any(inode, none.owner, none.span.kind)) return ended();
+    none.span.type = LockType::none;
+    give_up(inode, none, [ended = std::move(ended)](Result<void>) { ended(); });
+  };
+  if (ticket == 0) return undo();
+  ask(
+      remote_, Priority::urgent, CancelLock{ticket},
+      [undo = std::move(undo)](Result<Answer<EmptyReply>>) mutable { undo(); }, Patience::patient);
+}
+
+void FileLocks::give_up(const InodeRef& inode, const LockAsk& what, Reply<void> reply) {
+  auto had = what;
+  had.span.type = excludes(inode, what) ? LockType::exclusive : LockType::shared;
+  if (table_.set(local(inode->node, what)) == LockTable::Outcome::too_many) {
+    return reply.fail(ENOLCK);
+  }
+  ask(
+      remote_, Priority::urgent, message(inode->node, what),
+      [this, inode, had, reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
+        // It was to be cut in two, and is whole at the server.
+        if (!answer && answer.error().value() == ENOLCK) table_.set(local(inode->node, had));
+        // A file that is gone has no locks either.
+        reply(answer || answer.error().value() == ESTALE ? Result<void>()
+                                                         : Result<void>(answer.error()));
+      },
+      Patience::patient);
+}
+
+void FileLocks::test(const InodeRef& inode, const LockAsk& what, Reply<TestLockReply> reply) {
+  ask(remote_, Priority::urgent, TestLock{inode->node, what.owner, what.span},
+      [reply = std::move(reply)](Result<Answer<TestLockReply>> answer) mutable {
+        if (!answer) return reply.fail(answer.error());
+        reply(answer->reply);
+      });
+}
+
+bool FileLocks::excludes(const InodeRef& inode, const LockAsk& what) const {
+  return table_.excludes(local(inode->node, what));
+}
+
+bool FileLocks::holds_any(const InodeRef& inode, std::uint64_t owner, LockKind kind) const {
+  return table_.owns(inode->node, {{}, owner}, kind);
+}
+
+std::set<std::pair<std::uint64_t, LockKind>> FileLocks::closed(std::uint64_t handle) {
+  const auto found = by_handle_.find(handle);
+  if (found == by_handle_.end()) return {};
+  auto owners = std::move(found->second);
+  by_handle_.erase(found);
+  return owners;
+}
+
+// Some may have been granted since: their programs lost those before, and get no use of them.
+void FileLocks::forget(const InodeRef& inode) {
+  std::set<std::pair<std::uint64_t, LockKind>> owners;
+  for (const LockRequest& held : table_.all()) {
+    if (held.node == inode->node) owners.emplace(held.owner.number, held.span.kind);
+  }
+  for (const auto& [owner, kind] : owners) {
+    LockAsk all;
+    all.owner = owner;
+    all.span.kind = kind;
+    all.span.type = LockType::none;
+    give_up(inode, all, [ended = withdrawing_(inode)](Result<void>) { ended(); });
+  }
+}
+
+void FileLocks::reclaim(const std::function<InodeRef(const NodeId&)>& find,
+                        std::function<void(const InodeRef&)> lost, std::function<void()> done) {
+  struct Round {
+    std::size_t waiting = 1;
+    std::function<void(const InodeRef&)> lost;
+    std::function<void()> done;
+    void arrive() {
+      if (--waiting == 0) done();
+    }
+  };
+  auto round = std::make_shared<Round>();
+  round->lost = std::move(lost);
+  round->done = std::move(done);
+  for (const LockRequest& held : table_.all()) {
+    const InodeRef inode = find(held.node);
+    if (!inode) continue;
+    Lock again = message(held.node, {held.owner.number, held.process, held.span, false});
+    again.reclaim = true;
+    ++round->waiting;
+    ask(
+        remote_, Priority::urgent, std::move(again),
+        [this, round, inode](Result<Answer<LockReply>> answer) {
+          if (!answer && answer.error().value() != ENOTCONN) {
+            forget(inode);
+            round->lost(inode);
+          }
+          round->arrive();
+        },
+        Patience::patient);
+  }
+  round->arrive();
+}
+
+}  // namespace rushfs::fs

@@ -1,0 +1,81 @@
+// The locks that programs of this mount hold at the server, and what has to be said of them again
+// after a reconnection. docs/semantics.md, "Locks". Owner: the file loop.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "fs/client/client_parts.h"
+#include "fs/client/inodes.h"
+#include "fs/client/remote.h"
+#include "fs/client/reply.h"
+#include "fs/lock_table.h"
+
+namespace rushfs::fs {
+
+/// What a program asks for.
+struct LockAsk {
+  std::uint64_t owner = 0;  // as the kernel numbers them
+  std::uint32_t process = 0;
+  LockSpan span;
+  bool wait = false;
+};
+
+class FileLocks {
+ public:
+  using Ended = std::function<void()>;
+  /// Messages overtake each other. `withdrawing` hears that locks of a file are taken back of which
+  /// no program waits to be told; what it gives is called once the server has heard: until then it
+  /// must not be asked for a lock of that file.
+  FileLocks(const ClientParts& parts, std::function<Ended(const InodeRef&)> withdrawing)
+      : remote_(parts.remote), time_(parts.time), withdrawing_(std::move(withdrawing)) {}
+
+  /// `handle`: through which it is asked; its locks end with it. Gives the ticket to cancel with.
+  /// ETIMEDOUT: the server does not answer, or end_waits_since().
+  std::uint64_t acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& ask,
+                        Reply<LockReply> reply);
+  /// The wait ends with EINTR, unless the lock was granted meanwhile.
+  void cancel(std::uint64_t ticket);
+  /// Nothing is heard of the server: who has waited since then or longer waits no more.
+  void end_waits_since(transport::TimePoint then);
+  void give_up(const InodeRef& inode, const LockAsk& ask, Reply<void> reply);
+  void test(const InodeRef& inode, const LockAsk& ask, Reply<TestLockReply> reply);
+
+  /// The owner has some of the span to himself: what he wrote may be meant for whoever comes next.
+  bool excludes(const InodeRef& inode, const LockAsk& ask) const;
+  /// As LockTable::exclusive_until().
+  std::uint64_t exclusive_until(const InodeRef& inode, std::uint64_t byte) const {
+    return table_.exclusive_until(inode->node, byte);
+  }
+  bool holds_any(const InodeRef& inode, std::uint64_t owner, LockKind kind) const;
+  bool any() const { return !table_.empty(); }
+  /// Owners that have locked through the handle; it is forgotten.
+  std::set<std::pair<std::uint64_t, LockKind>> closed(std::uint64_t handle);
+
+  /// After a reconnection: says all of them again; `lost` hears of each file whose locks somebody
+  /// else may have had meanwhile, `done` when all are answered.
+  void reclaim(const std::function<InodeRef(const NodeId&)>& find,
+               std::function<void(const InodeRef&)> lost, std::function<void()> done);
+
+ private:
+  struct Wait {
+    CallId call;
+    transport::TimePoint since;
+  };
+
+  void withdraw(const InodeRef& inode, const LockAsk& ask, std::uint64_t ticket);
+  void forget(const InodeRef& inode);
+
+  Remote& remote_;
+  const LoopTime& time_;
+  const std::function<Ended(const InodeRef&)> withdrawing_;
+  std::map<std::uint64_t, Wait> waits_;  // by ticket
+  LockTable table_;
+  std::map<std::uint64_t, std::set<std::pair<std::uint64_t, LockKind>>> by_handle_;
+  std::uint64_t next_ticket_ = 1;
+};
+
+}  // namespace rushfs::fs

@@ -1,0 +1,179 @@
+#include "fs/server/promises.h"
+
+#include <algorithm>
+
+namespace rushfs::fs {
+namespace {
+
+/// Changes remembered for questions under way, in each of two generations.
+constexpr std::size_t kMaxRecent = 32768;
+
+std::optional<Spans> parts_of(const NoticedChange& change) {
+  if (!change.content) return std::nullopt;
+  return change.content->parts;
+}
+
+}  // namespace
+
+void Promises::begin(const ClientTag& client) { listeners_[client] = Listener(); }
+void Promises::end(const ClientTag& client) { listeners_.erase(client); }
+
+const Promises::Last* Promises::last_change(NodeTag tag) const {
+  if (const auto found = recent_.find(tag); found != recent_.end()) return &found->second;
+  if (const auto found = older_.find(tag); found != older_.end()) return &found->second;
+  return nullptr;
+}
+
+void Promises::remember(NodeTag tag, const std::optional<ClientTag>& by) {
+  const Last* before = last_change(tag);
+  Last last{clock_, by, 0};
+  if (before != nullptr) last.other = before->by == by ? before->other : before->when;
+  if (recent_.size() >= kMaxRecent) {
+    older_ = std::move(recent_);
+    recent_.clear();
+    remembered_since_ = recent_since_;
+    recent_since_ = clock_;
+  }
+  recent_[tag] = last;
+}
+
+void Promises::doubt(Listener& listener) {
+  listener.waiting.clear();
+  listener.waiting_by_place.clear();
+  listener.everything = true;
+}
+
+void Promises::add(Listener& listener, const NoticedChange& change) {
+  if (listener.everything) return;
+  auto& waits = listener.waiting_by_place[{change.node, change.name}];
+  if (waits == nullptr) {
+    waits = &listener.waiting.emplace_back(change);
+  } else if (waits->content && change.content) {
+    waits->content->parts.add(change.content->parts);
+    waits->content->after = change.content->after;
+    waits->content->when = change.content->when;
+  } else {
+    waits->content.reset();
+  }
+  if (listener.waiting.size() > kMaxWaiting) doubt(listener);
+}
+
+void Promises::promise(const ClientTag& client, const NodeId& node, std::uint64_t asked) {
+  const auto found = listeners_.find(client);
+  if (found == listeners_.end()) return;
+  Listener& listener = found->second;
+  const NodeTag tag = tag_of(node);
+  if (listener.hears_all || !listener.promised.insert(tag).second) return;
+  if (listener.promised.size() > kMaxPromised) {
+    listener.promised.clear();
+    listener.hears_all = true;
+  }
+  // It may have changed between the worker's look and this moment.
+  if (asked == clock_) return;
+  const Last* last = last_change(tag);
+  const bool changed = last != nullptr ? (last->by != client ? last->when : last->other) > asked
+                                       : asked < remembered_since_;
+  if (changed) add(listener, {tag, "", std::nullopt});
+}
+
+void Promises::changed(const NodeId& node, const std::optional<ClientTag>& by,
+                       const std::string& name) {
+  tell({tag_of(node), name, std::nullopt}, by);
+}
+
+void Promises::changed(const NodeId& node, const ClientTag& by, const Spans& parts,
+                       const Attributes& after) {
+  tell({tag_of(node), "", ContentChange{parts, after, {}}}, by);
+}
+
+void Promises::tell(NoticedChange change, const std::optional<ClientTag>& by) {
+  if (listeners_.empty()) return;
+  ++clock_;
+  if (change.content) change.content->when = {clock_};
+  remember(change.node, by);
+  for (auto& [client, listener] : listeners_) {
+    if (client == by) continue;
+    if (listener.hears_all || listener.promised.contains(change.node)) add(listener, change);
+  }
+}
+
+void Promises::changing(const NodeId& node, const std::optional<Spans>& parts) {
+  changing_[tag_of(node)] = parts;
+}
+
+void Promises::settled(const NodeId& node) { changing_.erase(tag_of(node)); }
+
+std::optional<Untold> Promises::untold(const ClientTag& client, const NodeId& node,
+                                       std::uint64_t asked) const {
+  const NodeTag tag = tag_of(node);
+  const auto found = listeners_.find(client);
+  if (found == listeners_.end() || !found->second.promised.contains(tag)) return std::nullopt;
+  const Listener& listener = found->second;
+  const auto& unanswered = listener.unanswered;
+  if (listener.everything || (unanswered && unanswered->everything)) return std::nullopt;
+  Untold all{{asked}, {}};
+  bool any = false, certain = true;
+  const auto add = [&](const std::optional<Spans>& parts) {
+    any = true;
+    certain = certain && parts;
+    if (parts) all.parts.add(*parts);
+  };
+  if (const auto waits = listener.waiting_by_place.find({tag, ""});
+      waits != listener.waiting_by_place.end()) {
+    add(parts_of(*waits->second));
+  }
+  if (unanswered) {
+    if (const auto sent = unanswered->contents.find(tag); sent != unanswered->contents.end()) {
+      add(sent->second);
+    }
+  }
+  if (const auto now = changing_.find(tag); now != changing_.end()) add(now->second);
+  if (!any || !certain) return std::nullopt;
+  return all;
+}
+
+void Promises::changed_everything() {
+  ++clock_;
+  recent_.clear();
+  older_.clear();
+  recent_since_ = remembered_since_ = clock_;
+  for (auto& [client, listener] : listeners_) doubt(listener);
+}
+
+std::vector<Promises::Due> Promises::due() {
+  std::vector<Due> out;
+  for (auto& [client, listener] : listeners_) {
+    if (listener.unanswered || (listener.waiting.empty() && !listener.everything)) continue;
+    Notice notice;
+    notice.everything = std::exchange(listener.everything, false);
+    while (!listener.waiting.empty() && notice.changes.size() < kMaxNoticed) {
+      NoticedChange& first = listener.waiting.front();
+      listener.waiting_by_place.erase({first.node, first.name});
+      notice.changes.push_back(std::move(first));
+      listener.waiting.pop_front();
+    }
+    Sent sent{notice.everything, {}};
+    for (const NoticedChange& change : notice.changes) {
+      if (change.name.empty()) sent.contents[change.node] = parts_of(change);
+    }
+    listener.unanswered = std::move(sent);
+    ++listener.notices;
+    out.push_back({client, std::move(notice)});
+  }
+  return out;
+}
+
+void Promises::answered(const ClientTag& client) {
+  const auto found = listeners_.find(client);
+  if (found != listeners_.end()) found->second.unanswered.reset();
+}
+
+std::uint64_t Promises::told_with(const ClientTag& client) const {
+  const auto found = listeners_.find(client);
+  if (found == listeners_.end()) return 0;
+  const Listener& listener = found->second;
+  const std::uint64_t more = (listener.waiting.size() + kMaxNoticed - 1) / kMaxNoticed;
+  return listener.notices + std::max<std::uint64_t>(more, listener.everything ? 1 : 0);
+}
+
+}  // namespace rushfs::fs

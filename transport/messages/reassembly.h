@@ -1,0 +1,54 @@
+// One message on its way in: parts in any order, put straight into the buffer that the application
+// gets. Pure; owner: Exchange.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+
+#include "transport/message.h"
+#include "transport/range_set.h"
+#include "transport/wire/frames.h"
+
+namespace rushfs::transport {
+
+/// Gaps in one message: 4 MiB in parts of 128 bytes, every second missing. Senders do not begin
+/// shorter parts; more gaps are a protocol violation.
+inline constexpr std::size_t kMaxGaps = 16384;
+
+class Reassembly {
+ public:
+  explicit Reassembly(std::uint32_t total) : total_(total) {}
+
+  std::uint32_t total() const { return total_; }
+  std::uint32_t charge() const { return total_ + kMessageOverhead; }
+  /// Takes a part whose total is ours. What is known already is ignored.
+  Violation add(const MessageFrame& part);
+  bool complete() const { return complete_; }
+  /// The body, once complete.
+  Buffer take() { return std::move(buffer_); }
+  /// The body is not wanted: only notices when all of it has come.
+  void discard();
+
+ private:
+  /// Of a message of more than one part.
+  struct Parts {
+    RangeSet received{kMaxGaps + 1};
+    std::multimap<std::uint32_t, Buffer> aside;  // too far ahead of the buffer's end, by offset
+    std::size_t aside_cost = 0;
+    std::uint64_t arrived = 0;  // bytes
+    std::uint64_t cleared = 0;  // bytes of the buffer that were skipped
+  };
+  void place(const MessageFrame& part);
+  bool is_near(std::uint32_t offset) const;
+  void put(std::uint32_t offset, std::span<const std::uint8_t> data);
+
+  std::uint32_t total_;
+  bool complete_ = false;
+  bool discarded_ = false;
+  Buffer buffer_;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace rushfs::transport
