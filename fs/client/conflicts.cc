@@ -24,6 +24,7 @@ void Conflicts::attached(const AttachReply& reply, bool restarted) {
       continue;
     }
     ++inode->changes_in_flight;  // so that no other reply puts theirs in the place of what we know
+    known_.begin_comparison(inode);
     check(inode, inode->server);
   }
 }
@@ -67,9 +68,14 @@ void Conflicts::check(const InodeRef& inode, const Attributes& base) {
           unjudged_.emplace(inode, base);
           return;
         }
+        // A change of ours from before the cut is repeated; its answer tells what it made of the
+        // file.
+        const bool repeated = known_.comparing(inode) && inode->changes_in_flight > 1;
+        if (answer && repeated && round == check_round_) return check(inode, base);
         --inode->changes_in_flight;
         if (round != check_round_) return;
-        judge(inode, base, answer ? std::optional((*answer)->attributes) : std::nullopt, gone);
+        const Attributes known = known_.end_comparison(inode).value_or(base);
+        judge(inode, known, answer ? std::optional((*answer)->attributes) : std::nullopt, gone);
       },
       Patience::patient);
 }

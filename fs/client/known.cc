@@ -115,6 +115,15 @@ void Known::noticed(const Notice& notice) {
   }
 }
 
+void Known::begin_comparison(const InodeRef& inode) {
+  comparisons_.try_emplace(inode, inode->server);
+}
+
+std::optional<Attributes> Known::end_comparison(const InodeRef& inode) {
+  const auto compared = comparisons_.extract(inode);
+  return compared ? std::optional(compared.mapped()) : std::nullopt;
+}
+
 void Known::ours_moved(const InodeRef& inode, const std::optional<Attributes>& theirs) {
   if (theirs) {
     inode->server = *theirs;
@@ -246,6 +255,10 @@ void keep_known(Inode& inode, const Attributes& before, const AppliedOperation& 
 void Known::changed(const InodeRef& inode, const AppliedOperation& operation) {
   const Attributes before = inode->server;
   inode->base_unknown = false;
+  const auto compared = comparisons_.find(inode);
+  if (compared != comparisons_.end() && operation.change.before == compared->second.version) {
+    compared->second = operation.change.after;
+  }
   if (hear_own_change(*inode, operation.change, ++epoch_, parts_.time) == Heard::changed) {
     return content_changed(*inode);
   }

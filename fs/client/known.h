@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -105,6 +106,12 @@ class Known {
   /// Changed by others in we do not know what.
   void noticed(Inode& inode);
   void noticed_all();
+  /// After a cut: from here on what is known of the file waits to be compared with what the server
+  /// has. Changes of ours that nobody came between are followed.
+  void begin_comparison(const InodeRef& inode);
+  bool comparing(const InodeRef& inode) const { return comparisons_.contains(inode); }
+  /// What it is to be compared with; none: nobody began it.
+  std::optional<Attributes> end_comparison(const InodeRef& inode);
   /// What was queued here for the file is kept elsewhere: theirs, or nothing, has its name.
   void ours_moved(const InodeRef& inode, const std::optional<Attributes>& theirs);
   /// Perhaps it is gone: it is asked for, with a link or without.
@@ -140,6 +147,7 @@ class Known {
   // What the server told us since then stays true until it says otherwise.
   bool promised_ = false;
   transport::TimePoint promised_since_{};
+  std::map<InodeRef, Attributes> comparisons_;
   RecentMap<NodeTag, std::uint64_t> recently_noticed_{65536};  // epochs, also of strangers
   RecentMap<std::string, std::uint64_t> recently_named_{65536};  // epochs of our own changes
 };

@@ -1,4 +1,5 @@
 // Programs go on changing a file while two versions of it meet: docs/semantics.md, "Conflicts".
+#include <fcntl.h>
 #include <sys/xattr.h>
 
 #include "conflict_story.h"
@@ -240,4 +241,29 @@ TEST_CASE("a disk that knows no files without a name: ours gets one all the same
   const auto copies = story.copies(world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == story.ours()));
+}
+
+TEST_CASE("what the server did for us as the link was cut is no change by others") {
+  Story story;
+  auto& world = story.world;
+  const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  world.slow_answers["allocate"] = 60s;
+  bool allocated = false;
+  world.volume().allocate(opened.handle, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 8192, 8192,
+                          [&](Result<void> result) { allocated = result.has_value(); });
+  world.run_for(1s);
+  REQUIRE(world.calls["allocate"] == 1);
+  world.slow_answers.clear();
+  std::optional<Result<std::uint64_t>> written;
+  world.volume().write(opened.handle, 1000, Buffer{'O', 'U', 'R', 'S'},
+                       [&](Result<std::uint64_t> result) { written = result; });
+  story.cut();
+  const bool others = GENERATE(false, true);
+  if (others) put(story.file, "theirs");
+  story.come_back();
+  CHECK(allocated);
+  REQUIRE(written);
+  REQUIRE(world.close(opened.handle));
+  REQUIRE(world.drain());
+  CHECK(story.copies(story.file.parent_path()).size() == (others ? 1 : 0));
 }
