@@ -292,6 +292,16 @@ void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t 
   usual.rename(request, parent, name, to_parent, to, flags);
 }
 
+// Before the kernel lets a file be changed it asks for the capability that the change takes away.
+void getxattr(fuse_req_t request, fuse_ino_t node, const char* name, std::size_t size) {
+  FuseReplay* replay = replay_of(request);
+  const bool capability = std::strcmp(name, "security.capability") == 0;
+  if (capability && replay && replay->is_process(request)) {
+    return void(fuse_reply_err(request, ENODATA));
+  }
+  usual.getxattr(request, node, name, size);
+}
+
 // Who closes a file need not be who opened it.
 void flush(fuse_req_t request, fuse_ino_t node, fuse_file_info* file) {
   if (handle_of(file) == kReplayHandle) return void(fuse_reply_err(request, 0));
@@ -318,6 +328,7 @@ void add_replay(fuse_lowlevel_ops& operations) {
   operations.unlink = unlink;
   operations.rmdir = rmdir;
   operations.rename = rename;
+  operations.getxattr = getxattr;
   operations.flush = flush;
   operations.release = release;
 }
