@@ -7,30 +7,10 @@
 #include <algorithm>
 #include <random>
 
-#include "tests/fs/server_harness.h"
+#include "tests/fs/export_studio.h"
 
 using namespace rushfs::testing;
 namespace files = std::filesystem;
-
-namespace {
-
-struct Studio {
-  TemporaryFolder exported, state;
-  ServerHarness server;
-  TestClient anna{1}, ben{2};
-
-  explicit Studio(HarnessOptions options = {}) : server(exported.path(), state.path(), options) {
-    if (geteuid() != 0) options.preserve_identity = false;
-    anna.connect_and_attach(server);
-    ben.connect_and_attach(server);
-  }
-  NodeId make(const std::string& name, const std::string& content = "") {
-    write_file(exported / name, content);
-    return anna.lookup(name);
-  }
-};
-
-}  // namespace
 
 TEST_CASE("who is not attached gets nothing") {
   Studio studio;
