@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "fs/posix_acl.h"
 
@@ -221,11 +222,9 @@ bool Inodes::needed(const InodeRef& inode) const {
          inode->local.operations > 0 || inode.use_count() > kOwnReferences;
 }
 
-void Inodes::sweep(const std::function<void(Inode&)>& gone) {
+void Inodes::sweep(const std::function<void(Inode&)>& let_go) {
   std::deque<NodeNumber> still_needed;
-  while (!candidates_.empty()) {
-    const NodeNumber number = candidates_.front();
-    candidates_.pop_front();
+  for (const NodeNumber number : std::exchange(candidates_, {})) {
     const auto found = by_number_.find(number.value);
     if (found == by_number_.end()) continue;
     if (found->second->lookups > 0) continue;  // forget() brings it back
@@ -233,16 +232,26 @@ void Inodes::sweep(const std::function<void(Inode&)>& gone) {
       still_needed.push_back(number);
       continue;
     }
-    gone(*found->second);
-    for (const PlaceName* name : found->second->names) by_name_.erase(by_name_.find(*name));
-    const NodeId node = found->second->node;
-    given_up_.put(number.value, node);
-    given_up_numbers_.put(node, number);
-    by_tag_.erase(tag_of(node));
-    by_node_.erase(node);
-    by_number_.erase(found);
+    let_go(*found->second);
+    const auto oldest = remembered_.put(number.value, {});
+    if (oldest && !give_up({*oldest}, let_go)) still_needed.push_back({*oldest});
   }
   candidates_ = std::move(still_needed);
+}
+
+bool Inodes::give_up(NodeNumber number, const std::function<void(Inode&)>& let_go) {
+  const auto found = by_number_.find(number.value);
+  if (found == by_number_.end() || found->second->lookups > 0) return true;
+  if (needed(found->second)) return false;
+  let_go(*found->second);
+  for (const PlaceName* name : found->second->names) by_name_.erase(by_name_.find(*name));
+  const NodeId node = found->second->node;
+  given_up_.put(number.value, node);
+  given_up_numbers_.put(node, number);
+  by_tag_.erase(tag_of(node));
+  by_node_.erase(node);
+  by_number_.erase(found);
+  return true;
 }
 
 void Inodes::each(const std::function<void(Inode&)>& visit) {

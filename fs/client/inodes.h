@@ -160,6 +160,10 @@ NodeReference reference_to(const InodeRef& inode);
 
 class Inodes {
  public:
+  /// A kernel that is short of memory forgets files which programs use again; what is known of
+  /// them must be there when the link is not. About 12 MiB.
+  static constexpr std::size_t kRemembered = 8192;
+
   explicit Inodes(const LoopTime& time) : time_(time) {}
 
   void set_root(const NodeId& node, const Attributes& attributes);
@@ -183,9 +187,9 @@ class Inodes {
   void drop_name(NodeNumber parent, const std::string& name);
   /// Where people find it: "reel/clip.mov".
   std::string path(const Inode& inode) const;
-  /// Gives up inodes that neither the kernel, nor a handle, nor the queue, nor a call needs.
-  /// `gone` is told of each.
-  void sweep(const std::function<void(Inode&)>& gone);
+  /// Looks for inodes that neither the kernel, nor a handle, nor the queue, nor a call needs, and
+  /// gives up all but the last kRemembered of them. `let_go` is told of each, perhaps twice.
+  void sweep(const std::function<void(Inode&)>& let_go);
   /// The kernel let go of `count` references.
   void forget(NodeNumber number, std::uint64_t count);
   std::size_t size() const { return by_number_.size(); }
@@ -194,7 +198,8 @@ class Inodes {
  private:
   InodeRef numbered(NodeNumber number) const;
   bool needed(const InodeRef& inode) const;
-
+  /// False: it is needed.
+  bool give_up(NodeNumber number, const std::function<void(Inode&)>& let_go);
   NodeNumber number_for(const NodeId& node);
 
   static constexpr std::size_t kGivenUp = 16384;
@@ -212,6 +217,8 @@ class Inodes {
   std::unordered_map<NodeTag, std::weak_ptr<Inode>> by_tag_;
   std::map<PlaceName, Named> by_name_;  // of what is in by_number_
   std::deque<NodeNumber> candidates_;  // forgotten; looked at by sweep()
+  struct Remembered {};
+  RecentMap<std::uint64_t, Remembered> remembered_{kRemembered};  // of these, found not needed
 };
 
 Timestamp wall_time(const LoopTime& time);

@@ -160,7 +160,7 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
 
   auto root = std::make_shared<std::optional<NodeId>>();
   run(
-      Priority::urgent, job_on({}),
+      {Priority::urgent, tag.key()}, job_on({}),
       [subpath = request.subpath, reply, root](const Store& store, Job& job) mutable {
         auto found = walk_to(store, subpath);
         if (!found) {

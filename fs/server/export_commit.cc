@@ -108,7 +108,7 @@ void Export::Implementation::meet(const NodeId& node, Loop::Job then) {
   const bool known = held_.is_held(node) || nodes_.find(node) != nullptr;
   if (known || !store_ || !store_->needs_paths()) return std::move(then)();
   run(
-      Priority::behind, job_on({node}), [](const Store&, Job&) {},
+      {Priority::behind}, job_on({node}), [](const Store&, Job&) {},
       [then = std::move(then)](Job&) mutable { std::move(then)(); });
 }
 
@@ -153,7 +153,7 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
     parts->push_back({std::move(wanted), name, written, calls_.clock(), std::move(job)});
   }
   run(
-      Priority::behind, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
+      {Priority::behind}, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
       [this, parts, before = options_.instance](Job&) {
         --sync_jobs_;
         const bool replaced = before != options_.instance;  // meanwhile: it was another disk

@@ -97,7 +97,7 @@ void Export::Implementation::answer_locked(const RequestContext& context, const 
                                            Responder respond) {
   const auto reply = std::make_shared<LockReply>();
   run(
-      context.priority, job_on({lock.node}),
+      turn_of(context), job_on({lock.node}),
       [reply](const Store& store, Job& job) {
         auto attributes = visible_attributes(store, *job.nodes[0], job.orphans[0]);
         job.error = attributes ? 0 : attributes.error().value();

@@ -75,6 +75,10 @@ struct Job {
   std::vector<NodePlace> names;  // where nodes are
 };
 
+inline Turn turn_of(const RequestContext& context) {
+  return {context.priority, context.client.key()};
+}
+
 /// A file to be brought to stable storage, and who waits for it.
 struct SyncWanted {
   struct Answer {
@@ -121,14 +125,14 @@ class Export::Implementation {
   using Work = absl::AnyInvocable<void(const Store&, Job&) &&>;
   using Done = absl::AnyInvocable<void(Job&) &&>;
   std::shared_ptr<Job> job_on(const std::vector<NodeId>& nodes);
-  void run(Priority priority, std::shared_ptr<Job> job, Work work, Done done);
+  void run(Turn turn, std::shared_ptr<Job> job, Work work, Done done);
   /// The common case: what the work puts into job.reply is the answer.
   void answer(const RequestContext& context, const NodeId& node, Work work, Responder respond);
   void answer_locked(const RequestContext& context, const LockRequest& lock, Responder respond);
   void learn(Job& job);
   void forget(const NodeId& node);
   std::optional<NamePath> remembered_path(const NodeId& node);
-  void run_again(Priority priority, const Job& before, Work work, Done done);
+  void run_again(Turn turn, const Job& before, Work work, Done done);
   bool worth_a_search(const Job& job);
   void search_for(const NodeId& node, Loop::Job then);
   void start_search();

@@ -55,8 +55,7 @@ std::shared_ptr<Job> Export::Implementation::job_on(const std::vector<NodeId>& n
   return job;
 }
 
-void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Work work,
-                                 Done done) {
+void Export::Implementation::run(Turn turn, std::shared_ptr<Job> job, Work work, Done done) {
   if (!store_) {
     try_to_reopen();
     job->error = EIO;
@@ -68,7 +67,7 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
   if (check) presence_checked_ = now_;
   auto kept = std::make_shared<Work>(std::move(work));
   work_->run(
-      priority,
+      turn,
       [store = store_, job, check, kept] {
         if (check && !store->present()) return false;
         job->error = reach_nodes(*store, *job);
@@ -79,7 +78,7 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
         }
         return true;
       },
-      [this, store = store_, priority, job, kept, done = std::move(done)](bool present) mutable {
+      [this, store = store_, turn, job, kept, done = std::move(done)](bool present) mutable {
         if (!present) {
           job->error = EIO;
           job->reply = encode_error(EIO);
@@ -88,8 +87,8 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
           learn(*job);
           if (job->unseen && worth_a_search(*job)) {
             return search_for(*job->unseen,
-                              [this, priority, job, kept, done = std::move(done)]() mutable {
-                                run_again(priority, *job, std::move(*kept), std::move(done));
+                              [this, turn, job, kept, done = std::move(done)]() mutable {
+                                run_again(turn, *job, std::move(*kept), std::move(done));
                               });
           }
         }
@@ -99,12 +98,12 @@ void Export::Implementation::run(Priority priority, std::shared_ptr<Job> job, Wo
 }
 
 /// After a search: with the path that was found, or with none and the answer that there is none.
-void Export::Implementation::run_again(Priority priority, const Job& before, Work work, Done done) {
+void Export::Implementation::run_again(Turn turn, const Job& before, Work work, Done done) {
   std::vector<NodeId> nodes;
   for (const Job::Want& want : before.wants) nodes.push_back(want.id);
   auto job = job_on(nodes);
   job->searches = before.searches + 1;
-  run(priority, std::move(job), std::move(work), std::move(done));
+  run(turn, std::move(job), std::move(work), std::move(done));
 }
 
 bool Export::Implementation::worth_a_search(const Job& job) {
@@ -124,7 +123,7 @@ void Export::Implementation::start_search() {
   std::vector<NodeId> wanted;
   for (const auto& [node, then] : *waiting) wanted.push_back(node);
   work_->run(
-      Priority::demand,
+      {Priority::demand},
       [store = store_, wanted = std::move(wanted)] { return store->find(wanted); },
       [this, waiting](std::vector<NodePlace> found) {
         std::unordered_set<NodeId> seen;
@@ -143,7 +142,7 @@ void Export::Implementation::start_search() {
 
 void Export::Implementation::answer(const RequestContext& context, const NodeId& node, Work work,
                                     Responder respond) {
-  run(context.priority, job_on({node}), std::move(work),
+  run(turn_of(context), job_on({node}), std::move(work),
       [this, client = context.client, respond = std::move(respond)](Job& job) mutable {
         promise(client, job);
         std::move(respond)(std::move(job.reply));
@@ -214,7 +213,7 @@ void Export::Implementation::try_to_reopen() {
   reopening_ = true;
   presence_checked_ = now_;
   work_->run(
-      Priority::urgent, [lost = lost_] { return lost->reopen(); },
+      {Priority::urgent}, [lost = lost_] { return lost->reopen(); },
       [this](Result<std::shared_ptr<const Store>> again) {
         reopening_ = false;
         if (again) returned(std::move(*again));
@@ -242,7 +241,7 @@ void Export::Implementation::restore_orphans() {
   if (options_.read_only) return;
   restoring_ = true;
   work_->run(
-      Priority::urgent, [store = store_] { return store->orphans(); },
+      {Priority::urgent}, [store = store_] { return store->orphans(); },
       [this](std::vector<OrphanFile> orphans) {
         restoring_ = false;
         for (const OrphanFile& orphan : orphans) {
@@ -259,7 +258,7 @@ void Export::Implementation::drop(HeldFiles::LetGo let_go) {
   for (const NodeId& node : let_go.nodes) forget(node);
   if (let_go.orphans.empty() || !store_) return;
   work_->run(
-      Priority::behind,
+      {Priority::behind},
       [store = store_, orphans = std::move(let_go.orphans)] {
         for (const std::string& orphan : orphans) store->drop_orphan(orphan);
         return true;
@@ -275,7 +274,7 @@ void Export::Implementation::sweep() {
     if (!held_.is_held(id)) nodes.push_back(node);
   }
   work_->run(
-      Priority::behind,
+      {Priority::behind},
       [store = store_, nodes = std::move(nodes)] {
         std::vector<NodeId> gone;
         for (const NodeRef& node : nodes) {

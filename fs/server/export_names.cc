@@ -71,7 +71,7 @@ void Export::Implementation::names_check(std::shared_ptr<Naming> naming) {
   const auto made = made_by(naming->call.request, naming->outcome.reply);
   if (!made) return names_answer_again(naming);
   run(
-      naming->context.priority, job_on({*made}), [](const Store&, Job&) {},
+      turn_of(naming->context), job_on({*made}), [](const Store&, Job&) {},
       [this, naming](Job& job) {
         if (job.error != ESTALE) return names_answer_again(naming);
         naming->call.interrupted = false;  // what has the name now was made by somebody else
@@ -98,7 +98,7 @@ void Export::Implementation::names_look(std::shared_ptr<Naming> naming) {
   naming->job = job_on(needed_nodes(naming->call.request));
   naming->call.orphans = naming->job->orphans;
   run(
-      naming->context.priority, naming->job,
+      turn_of(naming->context), naming->job,
       [naming](const Store& store, Job& job) {
         naming->call.nodes = job.nodes;
         if (auto looked = look(store, naming->call); !looked) {
@@ -131,7 +131,7 @@ void Export::Implementation::names_act(std::shared_ptr<Naming> naming) {
 
   auto job = job_on(needed_nodes(call.request));
   run(
-      naming->context.priority, job,
+      turn_of(naming->context), job,
       [naming](const Store& store, Job& mine) {
         NameCall& acting = naming->call;
         if (needs_file(acting.request) && !mine.writing) {

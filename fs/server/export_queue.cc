@@ -233,7 +233,7 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
   const auto parts = parts_changed(*batch);
   promises_.changing(node, parts);
   run(
-      Priority::behind, job_on({node}),
+      {Priority::behind, tag.key()}, job_on({node}),
       [batch, applied](const Store& store, Job& job) { apply_run(store, job, *batch, *applied); },
       [this, tag, node, pass, batch, applied, parts, before = options_.instance](Job& job) {
         const bool replaced = before != options_.instance;  // meanwhile: it was another disk

@@ -206,7 +206,7 @@ void Export::Implementation::on(RequestContext context, Open& request, Buffer, R
     return std::move(respond)(encode_error(EINVAL));
   }
   run(
-      context.priority, job_on({request.node}),
+      turn_of(context), job_on({request.node}),
       [head = request.head_bytes, tail = request.tail_bytes](const Store& store, Job& job) {
         open_with_parts(store, job, head, tail);
       },
@@ -235,7 +235,7 @@ void Export::Implementation::on(RequestContext context, Read& request, Buffer, R
     return std::move(respond)(encode_error(EINVAL));
   }
   run(
-      context.priority, job_on({request.node}),
+      turn_of(context), job_on({request.node}),
       [cancelled = context.cancelled, offset = request.offset, length = request.length](
           const Store& store, Job& job) {
         if (cancelled && *cancelled) {

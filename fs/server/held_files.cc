@@ -11,15 +11,24 @@ std::string orphan_name(const NodeId& node) {
 }
 
 bool HeldFiles::hold(const Holder& holder, const NodeRef& node) {
-  auto& mine = by_holder_[holder];
-  const bool full = mine.size() >= kMaxPerHolder || files_.size() >= kMaxHeld;
-  if (full && !mine.contains(node->id())) return false;
-  mine.insert(node->id());
+  const auto before = by_holder_.find(holder);
+  if (before == by_holder_.end() || !before->second.contains(node->id())) {
+    const auto count = by_key_.find(holder.client.key());
+    if (count != by_key_.end() && count->second >= kMaxPerKey) return false;
+    if (files_.size() >= kMaxHeld) return false;
+    ++by_key_[holder.client.key()];
+    by_holder_[holder].insert(node->id());
+  }
   File& file = files_[node->id()];
   keep_open(file, node);
   file.holders.insert(holder);
   file.until.reset();
   return true;
+}
+
+void HeldFiles::uncount(const Holder& holder, std::size_t files) {
+  const auto count = by_key_.find(holder.client.key());
+  if (count != by_key_.end() && (count->second -= files) == 0) by_key_.erase(count);
 }
 
 void HeldFiles::keep_open(File& file, const NodeRef& node) {
@@ -65,7 +74,7 @@ HeldFiles::LetGo HeldFiles::release(const Holder& holder, const NodeId& node) {
   const auto mine = by_holder_.find(holder);
   if (mine == by_holder_.end()) return out;
   release(holder, node, out);
-  mine->second.erase(node);
+  uncount(holder, mine->second.erase(node));
   if (mine->second.empty()) by_holder_.erase(mine);
   return out;
 }
@@ -75,6 +84,7 @@ HeldFiles::LetGo HeldFiles::release_all(const Holder& holder) {
   const auto mine = by_holder_.find(holder);
   if (mine == by_holder_.end()) return out;
   for (const NodeId& node : mine->second) release(holder, node, out);
+  uncount(holder, mine->second.size());
   by_holder_.erase(mine);
   return out;
 }
@@ -87,6 +97,7 @@ void HeldFiles::retire(const Holder& holder, transport::TimePoint until) {
     file.holders.erase(holder);
     if (file.holders.empty()) file.until = until;
   }
+  uncount(holder, mine->second.size());
   by_holder_.erase(mine);
 }
 

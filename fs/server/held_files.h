@@ -24,8 +24,8 @@ struct Holder {
 
 class HeldFiles {
  public:
-  /// Files one client may hold.
-  static constexpr std::size_t kMaxPerHolder = 32768;
+  /// Files that the clients of one key may hold, each counted for each of them.
+  static constexpr std::size_t kMaxPerKey = 32768;
   /// And all clients together.
   static constexpr std::size_t kMaxHeld = 65536;
 
@@ -69,11 +69,13 @@ class HeldFiles {
   };
   void release(const Holder& holder, const NodeId& node, LetGo& out);
   void keep_open(File& file, const NodeRef& node);
+  void uncount(const Holder& holder, std::size_t files);
 
   std::unordered_map<NodeId, File> files_;
   std::size_t most_kept_open_;
   std::size_t kept_open_ = 0;
   std::map<Holder, std::set<NodeId>> by_holder_;
+  std::unordered_map<std::uint64_t, std::size_t> by_key_;  // of what is in by_holder_; none is zero
 };
 
 /// The hidden name of a file: the same after a restart.

@@ -1,38 +1,48 @@
 // Hands jobs to the store's workers in order of priority, so that a program waiting for a read
-// never waits behind a queue of write-back.
+// never waits behind a queue of write-back; within a priority those of one key take turns with
+// those of others, so that nobody waits behind all that somebody else has asked for.
 //
 // Owner: one object on the file loop, alone; what its jobs bring back reaches it only while it
 // lives. The loops outlive all jobs.
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <unordered_map>
 
 #include "fs/disk_loop.h"
 #include "transport/message.h"
 
 namespace rushfs::fs {
 
+/// How urgent a job is, and for whom it is done: ClientTag::key(), or the server itself.
+struct Turn {
+  transport::Priority priority = transport::Priority::urgent;
+  std::uint64_t key = 0;
+};
+
 class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
  public:
   /// `slots`: jobs with the workers at once, at least 4. A quarter of them is never given to
-  /// prefetching and write-back.
+  /// prefetching and write-back, nor ever all of them to one key.
   WorkQueue(Loop& home, Loop& workers, unsigned slots);
 
   /// Runs `work` on a worker, then `done` with its result on the home loop; unless this queue is
   /// gone by then, with whomever `done` refers to.
   template <class Work, class Done>
-  void run(transport::Priority priority, Work work, Done done) {
-    add(priority, [&home = home_, queue = weak_from_this(), work = std::move(work),
-                   done = std::move(done)]() mutable {
-      home.post(
-          [queue = std::move(queue), done = std::move(done), result = std::move(work)()]() mutable {
-            const auto still = queue.lock();
-            if (!still) return;
-            still->ended();
-            std::move(done)(std::move(result));
-          });
+  void run(Turn turn, Work work, Done done) {
+    add(turn, [&home = home_, queue = weak_from_this(), key = turn.key, work = std::move(work),
+               done = std::move(done)]() mutable {
+      home.post([queue = std::move(queue), key, done = std::move(done),
+                 result = std::move(work)()]() mutable {
+        const auto still = queue.lock();
+        if (!still) return;
+        still->ended(key);
+        std::move(done)(std::move(result));
+      });
     });
   }
 
@@ -45,16 +55,24 @@ class WorkQueue : public std::enable_shared_from_this<WorkQueue> {
   }
 
  private:
-  void add(transport::Priority priority, Loop::Job job);
+  /// Jobs of one priority.
+  struct Lane {
+    std::map<std::uint64_t, std::deque<Loop::Job>> waiting;  // by key; none is empty
+    std::uint64_t last = 0;                                  // the key whose turn was last
+  };
+
+  void add(const Turn& turn, Loop::Job job);
   void start();
-  void ended();
+  bool start_one(Lane& lane);
+  void ended(std::uint64_t key);
 
   Loop& home_;
   Loop& workers_;
   unsigned slots_;
-  unsigned background_slots_;
+  unsigned shared_slots_;  // for background work, or for one key
   unsigned running_ = 0;
-  std::array<std::deque<Loop::Job>, transport::kPriorities> waiting_;
+  std::unordered_map<std::uint64_t, unsigned> running_for_;  // by key; none is zero
+  std::array<Lane, transport::kPriorities> lanes_;
 };
 
 }  // namespace rushfs::fs

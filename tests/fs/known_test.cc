@@ -284,6 +284,27 @@ TEST_CASE("a listing that gets nowhere is an error, and nothing more is asked") 
   CHECK(story.remote.waiting<ReadDirectory>().empty());
 }
 
+namespace {
+
+/// More files than are remembered when nobody needs them.
+void remember_others(Inodes& inodes) {
+  for (std::size_t i = 0; i < Inodes::kRemembered; ++i) inodes.get(NodeId{std::to_string(i)});
+}
+
+}  // namespace
+
+TEST_CASE("what is known of a file is known when the kernel has let go of it") {
+  Story story;
+  Inodes& inodes = story.known.inodes();
+  inodes.get(NodeId{"link"})->target = "clip.mov";
+  story.known.sweep();
+  CHECK(inodes.get(NodeId{"link"})->target == "clip.mov");
+  remember_others(inodes);
+  story.known.sweep();
+  CHECK_FALSE(inodes.get(NodeId{"link"})->target);
+  CHECK(inodes.size() < Inodes::kRemembered + 10);
+}
+
 TEST_CASE("a file that was given up and is met again has none of its earlier names") {
   Story story;
   Inodes& inodes = story.known.inodes();
@@ -300,6 +321,7 @@ TEST_CASE("a file that was given up and is met again has none of its earlier nam
     CHECK(inodes.child(kRootNode, "one") == linked);
     CHECK(inodes.child(kRootNode, "two") == linked);
   }
+  remember_others(inodes);
   story.known.sweep();
   REQUIRE(inodes.get(NodeId{"linked"})->number == number);
   CHECK(inodes.child(kRootNode, "one") == nullptr);

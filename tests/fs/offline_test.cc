@@ -1,5 +1,7 @@
 // Without a link: what is known is shown, what is cached is read, what is written waits, and
 // everything else ends by its deadline. docs/semantics.md, "Without a link".
+#include <sys/xattr.h>
+
 #include <fstream>
 
 #include "client_world.h"
@@ -83,6 +85,32 @@ TEST_CASE("a folder that the kernel has forgotten is listed as it was while the 
   CHECK(time_of(world, [&] {
           CHECK(list(world, world.find("reel").value()).value() == before);
           CHECK(world.stat("reel/clip.mov")->size == 1000);
+        }) < 1s);
+}
+
+TEST_CASE("a link's target and a file's notes are known though the kernel has forgotten them") {
+  World world;
+  std::filesystem::create_symlink("clip.mov", world.exported() / "link");
+  put(world.exported() / "clip.mov", "c");
+  ::setxattr((world.exported() / "clip.mov").c_str(), "user.note", "n", 1, 0);
+  const auto target_of = [&](NodeNumber link) {
+    return world.await<std::string>(
+        [&](auto reply) { world.volume().read_link(link, std::move(reply)); });
+  };
+  const auto note_of = [&](NodeNumber clip) {
+    return world.await<std::string>(
+        [&](auto reply) { world.volume().get_xattr(clip, "user.note", std::move(reply)); });
+  };
+  const NodeNumber link = world.find("link").value(), clip = world.find("clip.mov").value();
+  REQUIRE(target_of(link).value() == "clip.mov");
+  REQUIRE(note_of(clip).value() == "n");
+  world.volume().forget(link, 1);
+  world.volume().forget(clip, 1);
+  world.run_for(10s);
+  lose_server(world);
+  CHECK(time_of(world, [&] {
+          CHECK(target_of(world.find("link").value()).value() == "clip.mov");
+          CHECK(note_of(world.find("clip.mov").value()).value() == "n");
         }) < 1s);
 }
 
