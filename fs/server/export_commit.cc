@@ -153,7 +153,8 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
     parts->push_back({std::move(wanted), name, written, calls_.clock(), std::move(job)});
   }
   run(
-      {Priority::behind}, job_on({}), [parts](const Store& store, Job&) { sync_all(store, *parts); },
+      {Priority::behind}, job_on({}),
+      [parts](const Store& store, Job&) { sync_all(store, *parts); },
       [this, parts, before = options_.instance](Job&) {
         --sync_jobs_;
         const bool replaced = before != options_.instance;  // meanwhile: it was another disk
