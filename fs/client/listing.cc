@@ -42,16 +42,15 @@ void Listing::erase(const std::string& name) {
 }
 
 void Listing::unlink(DirectoryEntry& entry) {
-  if (!entry.entry) return;
-  const auto [first, last] = by_node_.equal_range(tag_of(entry.entry->node));
-  const auto found =
-      std::find_if(first, last, [&](const auto& kept) { return kept.second == &entry; });
-  if (found != last) by_node_.erase(found);
+  if (entry.entry) by_node_.erase({tag_of(entry.entry->node), &entry});
 }
 
 void Listing::heard(const NodeId& node, const Attributes& attributes) {
-  const auto [first, last] = by_node_.equal_range(tag_of(node));
-  for (auto kept = first; kept != last; ++kept) kept->second->entry->attributes = attributes;
+  const NodeTag tag = tag_of(node);
+  for (auto kept = by_node_.lower_bound({tag, nullptr});
+       kept != by_node_.end() && kept->first == tag; ++kept) {
+    kept->second->entry->attributes = attributes;
+  }
 }
 
 void AbsentNames::add(const std::string& name, const Version& folder, transport::TimePoint now) {

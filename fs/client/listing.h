@@ -4,8 +4,10 @@
 
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "fs/protocol/messages.h"
 #include "fs/protocol/notices.h"
@@ -40,7 +42,8 @@ class Listing {
   void unlink(DirectoryEntry& entry);
 
   Entries entries_;
-  std::unordered_multimap<NodeTag, DirectoryEntry*> by_node_;  // those that tell of one
+  std::set<std::pair<NodeTag, DirectoryEntry*>> by_node_;  // those that tell of one; it may have
+                                                            // 65,000 names here
 };
 
 /// Names that a folder has not, as the server said when it was asked for them.
