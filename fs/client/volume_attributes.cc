@@ -7,12 +7,21 @@
 
 namespace rushfs::fs {
 
+namespace {
+
+/// Both times become now, and nothing else: also of a file that may only be appended to.
+bool touches(const AttributeChange& change) {
+  const bool other = change.mode || change.uid || change.gid || change.size;
+  const bool both = change.atime.has_value() == change.mtime.has_value();
+  return !other && both && (!change.atime || (change.atime->now && change.mtime->now));
+}
+
+}  // namespace
+
 void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attributes> reply) {
   const auto inode = inodes_.find(node);
-  // Of a file that may only be appended to, the times may be set to now.
-  const bool to_now = !change.mode && !change.uid && !change.gid && !change.size &&
-                      (!change.atime || change.atime->now) && (!change.mtime || change.mtime->now);
-  if (int error = 0; to_now ? refuses_change(inode, error) : refuses_rewrite(inode, error)) {
+  if (int error = 0;
+      touches(change) ? refuses_change(inode, error) : refuses_rewrite(inode, error)) {
     return reply.fail(error);
   }
   const auto view = inode->view();
@@ -63,11 +72,13 @@ void Volume::file_flags(NodeNumber node, std::optional<std::uint32_t> set,
   if (!inode) return reply.fail(ESTALE);
   auto question = [this, inode, set, epoch = known_.epoch(),
                    reply = std::move(reply)](Result<void> drained) mutable {
-    if (!drained) return reply.fail(drained.error());
+    const bool forbidden = !drained && drained.error() == errno_code(EPERM);
+    if (!drained && !forbidden) return reply.fail(drained.error());
     ask(parts_.remote, Priority::urgent, FileFlags{{}, inode->node, set},
-        [this, inode, set, epoch,
+        [this, inode, set, epoch, forbidden,
          reply = std::move(reply)](Result<Answer<FileFlagsReply>> answer) mutable {
           if (!answer) return reply.fail(answer.error());
+          if (forbidden) retry_now();
           if (set) {
             known_.attributes_changed(*inode, (*answer)->change);
           } else {
@@ -76,7 +87,7 @@ void Volume::file_flags(NodeNumber node, std::optional<std::uint32_t> set,
           reply((*answer)->flags);
         });
   };
-  // The flags may forbid what is queued.
+  // The flags may forbid what is queued; what was forbidden by earlier ones is tried again.
   if (set) return log_.drain(inode, std::move(question));
   question(Result<void>());
 }

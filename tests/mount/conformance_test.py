@@ -518,6 +518,35 @@ def file_flags(folder):
     return seen
 
 
+@row
+def flags_bind_who_has_the_file_open(folder):
+    path = put(folder / "file", b"x")
+    get_flags, set_flags = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
+    fd = os.open(path, os.O_RDWR)
+    ioctl = lambda command, value=0: struct.unpack("I", fcntl.ioctl(
+        fd, command, struct.pack("I", value)))[0]
+    before = attempt(ioctl, get_flags)
+    if isinstance(before, str):
+        return before
+    now, omit = (1 << 30) - 1, (1 << 30) - 2
+    touch = lambda atime, mtime: checked(LIBC.utimensat(
+        AT_FDCWD, os.fsencode(path), (ctypes.c_long * 4)(0, atime, 0, mtime), 0))
+    immutable, append_only = 0x10, 0x20
+    seen = []
+    for flag in (append_only, immutable):
+        ioctl(set_flags, before | flag)
+        seen += [attempt(touch, now, omit), attempt(touch, omit, now), attempt(touch, now, now),
+                 attempt(touch, omit, omit), attempt(os.fchmod, fd, 0o640),
+                 attempt(os.ftruncate, fd, 0)]
+        if flag == immutable:
+            seen.append(attempt(os.pwrite, fd, b"y", 0))
+        ioctl(set_flags, before)
+    seen += [os.pwrite(fd, b"z", 0), get(path)]
+    os.fsync(fd)
+    os.close(fd)
+    return seen
+
+
 # ---- Bytes ----------------------------------------------------------------------------------------
 
 @row

@@ -124,14 +124,6 @@ class DeadLinkTest(harness.TestCase):
         os.listdir(mount.folder)
         os.statvfs(mount.folder)
 
-    @contextlib.contextmanager
-    def dead_server(self):
-        self.server.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.server.process.send_signal(signal.SIGCONT)
-
     def program(self, mount, name, table=None):
         """Is there, and acts when its input is closed."""
         *before, act = (table or WAITING)[name].split(" / ")
@@ -155,7 +147,7 @@ class DeadLinkTest(harness.TestCase):
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             self.prepare_folders(mount)
             programs = self.programs(mount)
-            with self.dead_server():
+            with self.server.silent():
                 time.sleep(1.2)
                 for process in programs.values():
                     process.stdin.close()
@@ -184,7 +176,7 @@ class DeadLinkTest(harness.TestCase):
         timeout = 8
         mount = self.prepared(f"timeout={timeout}s")
         programs = self.programs(mount)
-        with self.dead_server():
+        with self.server.silent():
             time.sleep(1.2)
             started = time.monotonic()
             for process in programs.values():
@@ -199,7 +191,7 @@ class DeadLinkTest(harness.TestCase):
     def test_what_needs_no_server_ends_meanwhile(self):
         mount = self.prepared("timeout=60s", SERVED)
         silent, dead = self.programs(mount, SERVED), self.programs(mount, SERVED)
-        with self.dead_server():
+        with self.server.silent():
             for programs, before, seconds in ((silent, 1.2, GLANCE), (dead, 25, 1)):
                 forget_what_is_not_open(mount.folder)
                 time.sleep(before)
@@ -215,7 +207,7 @@ class DeadLinkTest(harness.TestCase):
         mount = self.prepared("timeout=10s")
         folder = mount.folder / "list"
         names = sorted(os.listdir(folder))
-        with self.dead_server():
+        with self.server.silent():
             time.sleep(1.2)
             # The first question finds out, the next ones know.
             wait_until(lambda: os.stat(folder / "known"), 15, "answered")
@@ -243,7 +235,7 @@ class DeadLinkTest(harness.TestCase):
     def test_a_dead_mount_is_taken_down(self):
         mount = self.prepared("timeout=60s")
         stuck = self.program(mount, "mkdir")
-        with self.dead_server():
+        with self.server.silent():
             (mount.folder / "fsync" / "known").write_bytes(b"new")
             stuck.stdin.close()
             time.sleep(1)
@@ -259,7 +251,7 @@ class DeadLinkTest(harness.TestCase):
     def test_umount_by_force_ends_who_waits(self):
         mount = self.prepared("timeout=60s")
         stuck = self.program(mount, "mkdir")
-        with self.dead_server():
+        with self.server.silent():
             time.sleep(1.2)
             stuck.stdin.close()
             time.sleep(1)

@@ -261,6 +261,15 @@ class Server:
             file.seek(self.log_start)
             return file.read()
 
+    @contextlib.contextmanager
+    def silent(self):
+        """It takes packets and says nothing, like one behind a link that was cut."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def kill(self):
         self.process.kill()
         self.process.wait()

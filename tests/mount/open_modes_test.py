@@ -57,16 +57,13 @@ class OpenModesTest(harness.TestCase):
         content = bytearray(MiB)
         with open(mount.folder / "small", "w+b", buffering=0) as file:
             handle = os.open(mount.folder / "small", os.O_RDONLY | os.O_DIRECT)
-            self.server.process.send_signal(signal.SIGSTOP)
-            try:
+            with self.server.silent():
                 for number in range(3000):
                     content[number * 300:number * 300 + 10] = number.to_bytes(10, "little")
                     os.pwrite(file.fileno(), number.to_bytes(10, "little"), number * 300)
                 os.truncate(file.fileno(), MiB)
                 back = mmap.mmap(-1, MiB)
                 self.assertEqual(os.preadv(handle, [back], 0), MiB)
-            finally:
-                self.server.process.send_signal(signal.SIGCONT)
             os.close(handle)
         self.assertEqual(back[:], bytes(content))
         mount.wait()

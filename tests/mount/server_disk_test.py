@@ -85,6 +85,25 @@ class ServerDiskTest(harness.TestCase):
             fcntl.ioctl(file, FS_IOC_SETFLAGS, struct.pack("l", value))
         os.close(file)
 
+    def test_what_flags_have_forbidden_is_sent_when_they_are_taken_away(self):
+        mount = self.mount()
+        clip = mount.folder / "clip"
+        clip.write_bytes(b"before")
+        mount.wait()
+        there = os.open(self.server.folder / "clip", os.O_RDONLY)
+        flags = fcntl.ioctl(there, FS_IOC_GETFLAGS, struct.pack("l", 0))
+        file = os.open(clip, os.O_RDWR)
+        forbid = struct.pack("l", struct.unpack("l", flags)[0] | FS_IMMUTABLE_FL)
+        with self.server.silent():
+            os.pwrite(file, b"after!", 0)
+            fcntl.ioctl(there, FS_IOC_SETFLAGS, forbid)
+        self.addCleanup(fcntl.ioctl, there, FS_IOC_SETFLAGS, flags)
+        harness.wait_until(lambda: len(mount.status()["queue"]["parked"]) == 1, 20, "refused")
+        fcntl.ioctl(file, FS_IOC_SETFLAGS, flags)
+        mount.wait()
+        self.assertEqual((self.server.folder / "clip").read_bytes(), b"after!")
+        os.close(file)
+
     def test_exports_that_share_files(self):
         inner = self.server.folder / "day"
         inner.mkdir()
