@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <utility>
 
 namespace rushfs::fs {
 
@@ -112,7 +113,7 @@ void Reader::follow(const InodeRef& inode, ReadStream& stream, std::uint64_t off
                     std::uint64_t length) {
   const std::uint64_t size = inode->server.size;
   const auto wish = stream.prefetcher.read(offset, length, size, window_);
-  if (wish.jumped) close(*inode, stream);
+  if (wish.jumped) close(stream);
   auto& before = stream.ahead;
   const Version version = inode->server.version;
   if (wish.jumped || before.version != version) before = {version, std::nullopt, 0};
@@ -193,16 +194,14 @@ void Reader::add_base(const Operation& operation, std::uint64_t from, std::uint6
   if (at < to) add_zeros(slices, to - at);
 }
 
-void Reader::close(Inode& inode, const ReadStream& stream) {
-  std::vector<ExtentRef> unwanted;
-  for (const auto& [offset, extent] : inode.content.extents) {
-    if (extent->stream != &stream) continue;
+void Reader::close(ReadStream& stream) {
+  for (const auto& wished : std::exchange(stream.wished, {})) {
+    const ExtentRef extent = wished.lock();
+    if (!extent || extent->stream != &stream) continue;
     extent->stream = nullptr;
-    if (extent->state == Extent::State::remote && extent->waiters.empty()) {
-      unwanted.push_back(extent);
-    }
+    const bool unwanted = extent->state == Extent::State::remote && extent->waiters.empty();
+    if (unwanted) parts_.remote.cancel(extent->call);
   }
-  for (const auto& extent : unwanted) parts_.remote.cancel(extent->call);
 }
 
 }  // namespace rushfs::fs

@@ -7,6 +7,7 @@
 // was asked first. Owner: the file loop.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -30,6 +31,9 @@ struct Slice {
 };
 using Slices = std::vector<Slice>;
 
+struct Extent;
+using ExtentRef = std::shared_ptr<Extent>;
+
 /// Who reads: the pattern is judged per open file.
 struct ReadStream {
   Prefetcher prefetcher;
@@ -39,6 +43,7 @@ struct ReadStream {
     std::optional<std::uint64_t> block;  // around the last read
     std::uint64_t to = 0;
   } ahead;
+  std::deque<std::weak_ptr<Extent>> wished;  // asked for ahead, what has arrived not all removed
 };
 
 struct Extent {
@@ -64,7 +69,6 @@ struct Extent {
   /// Adds the bytes [from, to) of the file, which it covers.
   void show(std::uint64_t from, std::uint64_t to, Slices& slices) const;
 };
-using ExtentRef = std::shared_ptr<Extent>;
 
 class Reader {
  public:
@@ -88,7 +92,7 @@ class Reader {
   void read(const InodeRef& inode, std::shared_ptr<ReadStream> stream, std::uint64_t offset,
             std::uint64_t length, Reply<Slices> reply);
   /// The handle is closed: what it had asked for ahead is not wanted any more.
-  void close(Inode& inode, const ReadStream& stream);
+  void close(ReadStream& stream);
 
   // What became of the server's file.
 
@@ -120,9 +124,10 @@ class Reader {
 
   // reader_extents.cc
   void cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, Priority priority,
-             const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit);
+             ReadStream* stream, const std::function<void(const ExtentRef&)>& visit);
   void fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t to, Priority priority,
-                const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit);
+                ReadStream* stream, const std::function<void(const ExtentRef&)>& visit);
+  static void wish(ReadStream& stream, const ExtentRef& extent);
   ExtentRef add(Inode& inode, std::uint64_t from, std::uint64_t to);
   void look_on_disk(const InodeRef& inode, const ExtentRef& extent, std::uint64_t block);
   void ask_server(const InodeRef& inode, const ExtentRef& extent);
@@ -139,7 +144,10 @@ class Reader {
   void cut(Inode& inode, const ExtentRef& extent, std::uint64_t from, std::uint64_t to);
   void touch(const ExtentRef& extent);
   void make_room();
-  void store(const InodeRef& inode, std::uint64_t from, std::uint64_t to);
+  void join_pieces(const InodeRef& inode, std::uint64_t block);
+  void join(const InodeRef& inode, std::span<const ExtentRef> adjacent);
+  void give_up(Inode& inode, const ExtentRef& extent);
+  void store(Inode& inode, std::uint64_t from, std::uint64_t to);
   void store_block(Inode& inode, std::uint64_t block, Slices parts);
 
   ClientParts parts_;

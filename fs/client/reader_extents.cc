@@ -15,6 +15,9 @@ constexpr std::uint64_t kSmallestWindow = 4 << 20;
 constexpr std::uint64_t kRoundTripsInFlight = 4;
 /// 10 Gb/s over 100 ms, and a bound on memory.
 constexpr std::uint64_t kLargestWindow = 128 << 20;
+/// A smaller write into a block may be followed by others: it is stored when a write reaches its
+/// end, or when memory gives it up.
+constexpr std::uint64_t kWorthStoring = 64 << 10;
 
 }  // namespace
 
@@ -58,7 +61,10 @@ void Reader::seed(const InodeRef& inode, std::uint64_t offset, std::shared_ptr<c
   const auto extent = add(*inode, offset, end);
   fit(*inode, extent, bytes.size() + zeros);
   extent->data = {std::move(owner), bytes};
-  ready(inode, extent, end);
+  const bool large = bytes.size() >= kWorthStoring;
+  const bool last = end % kBlock == 0 || end >= inode->server.size;
+  ready(inode, extent, large || last ? end : offset);
+  if (!large) join_pieces(inode, offset / kBlock);
 }
 
 /// Of what the server told, from the extent's offset on, what no other extent has.
@@ -70,7 +76,7 @@ void Reader::fit(Inode& inode, const ExtentRef& extent, std::uint64_t length) {
 
 // Calls `visit` for each extent that covers part of the range, after making those that are missing.
 void Reader::cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, Priority priority,
-                   const ReadStream* stream, const std::function<void(const ExtentRef&)>& visit) {
+                   ReadStream* stream, const std::function<void(const ExtentRef&)>& visit) {
   auto& extents = inode->content.extents;
   std::uint64_t at = from;
   bool hole = false;
@@ -96,13 +102,13 @@ void Reader::cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, 
     at = gap_end;
   }
   // What a hole is known to be is stored where programs look.
-  if (hole) store(inode, from, to);
+  if (hole) store(*inode, from, to);
 }
 
 // [from, to) lies in no extent. Blocks on disk are loaded one by one; the rest is asked of the
 // server in as few requests as it allows. Guesses leave alone what is on disk.
 void Reader::fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t to,
-                      Priority priority, const ReadStream* stream,
+                      Priority priority, ReadStream* stream,
                       const std::function<void(const ExtentRef&)>& visit) {
   std::uint64_t at = from;
   while (at < to) {
@@ -120,7 +126,7 @@ void Reader::fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t t
     }
     const auto extent = add(*inode, at, end);
     extent->priority = priority;
-    extent->stream = stream;
+    if (stream != nullptr) wish(*stream, extent);
     (disk ? status_.hits : status_.misses) += end - at;
     visit(extent);
     if (disk) {
@@ -130,6 +136,17 @@ void Reader::fill_gap(const InodeRef& inode, std::uint64_t from, std::uint64_t t
     }
     at = end;
   }
+}
+
+void Reader::wish(ReadStream& stream, const ExtentRef& extent) {
+  extent->stream = &stream;
+  const auto arrived = [](const ExtentRef& first) {
+    return !first || first->state == Extent::State::ready;
+  };
+  while (!stream.wished.empty() && arrived(stream.wished.front().lock())) {
+    stream.wished.pop_front();
+  }
+  stream.wished.push_back(extent);
 }
 
 ExtentRef Reader::add(Inode& inode, std::uint64_t from, std::uint64_t to) {

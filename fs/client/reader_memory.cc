@@ -12,6 +12,8 @@ constexpr std::uint64_t kBlock = cache::kBlockBytes;
 /// What was read a moment ago is often read again (probe, then play); and it is what lets a block
 /// be put together from parts.
 constexpr std::uint64_t kRecentMemory = 64 << 20;
+/// Of one block. Those beyond are joined, at 4 KiB of copying for each.
+constexpr std::size_t kMostPieces = 64;
 /// A cache disk slower than the link must not make us hold all that came over it.
 constexpr std::uint64_t kMostBeingStored = 128 << 20;
 /// A slow one gets no more than this once its last block took so long: who opens a file asks it
@@ -49,7 +51,7 @@ void Reader::ready(const InodeRef& inode, const ExtentRef& extent, std::uint64_t
   if (extent->kept) {
     memory_ += extent->data.bytes.size();
     extent->place = recent_.insert(recent_.end(), {inode, extent->offset});
-    store(inode, extent->offset, store_to);
+    if (store_to > extent->offset) store(*inode, extent->offset, store_to);
     make_room();
   }
   auto waiters = std::move(extent->waiters);
@@ -107,24 +109,67 @@ void Reader::make_room() {
     const auto [weak, offset] = recent_.front();
     const auto inode = weak.lock();
     assert(inode && "forget() takes a file's extents out first");
-    unkeep(*inode, inode->content.extents.at(offset));
+    give_up(*inode, inode->content.extents.at(offset));
   }
 }
 
-// Puts blocks of [from, to) that are whole into the block cache.
-void Reader::store(const InodeRef& inode, std::uint64_t from, std::uint64_t to) {
+void Reader::give_up(Inode& inode, const ExtentRef& extent) {
+  if (extent->state == Extent::State::ready) store(inode, extent->offset, extent->end());
+  unkeep(inode, extent);
+}
+
+// A block in many small pieces, as small writes leave it, is slow to go through. Where much is
+// missing between them it is better asked for as one.
+void Reader::join_pieces(const InodeRef& inode, std::uint64_t block) {
   const auto& extents = inode->content.extents;
-  const std::uint64_t size = inode->server.size;
+  const std::uint64_t begin = block * kBlock, end = begin + kBlock;
+  std::vector<ExtentRef> pieces;
+  std::vector<std::size_t> runs;  // where each begins in `pieces`
+  for (auto next = extents.lower_bound(begin); next != extents.end() && next->first < end; ++next) {
+    const auto& piece = next->second;
+    if (piece->state != Extent::State::ready || piece->end() > end) continue;
+    if (pieces.empty() || pieces.back()->end() != piece->offset) runs.push_back(pieces.size());
+    pieces.push_back(piece);
+  }
+  if (pieces.size() <= kMostPieces) return;
+  runs.push_back(pieces.size());
+  const bool scattered = runs.size() > kMostPieces / 2;
+  for (std::size_t i = 0; i + 1 < runs.size(); ++i) {
+    const auto run = std::span(pieces).subspan(runs[i], runs[i + 1] - runs[i]);
+    if (!scattered && run.size() > 1) join(inode, run);
+    if (scattered) std::ranges::for_each(run, [&](const auto& one) { unkeep(*inode, one); });
+  }
+}
+
+void Reader::join(const InodeRef& inode, std::span<const ExtentRef> adjacent) {
+  const std::uint64_t begin = adjacent.front()->offset, end = adjacent.back()->end();
+  Slices slices;
+  for (const ExtentRef& piece : adjacent) piece->show(piece->offset, piece->end(), slices);
+  auto whole = std::make_shared<Buffer>();
+  whole->reserve(end - begin);
+  for (const Slice& slice : slices) {
+    whole->insert(whole->end(), slice.bytes.begin(), slice.bytes.end());
+  }
+  for (const ExtentRef& piece : adjacent) unkeep(*inode, piece);
+  const auto joined = add(*inode, begin, end);
+  joined->data = {whole, std::span(*whole)};
+  ready(inode, joined, begin);
+}
+
+// Puts blocks of [from, to) that are whole into the block cache.
+void Reader::store(Inode& inode, std::uint64_t from, std::uint64_t to) {
+  const auto& extents = inode.content.extents;
+  const std::uint64_t size = inode.server.size;
   for (std::uint64_t block = from / kBlock; block * kBlock < to; ++block) {
     const std::uint64_t begin = block * kBlock, end = std::min(begin + kBlock, size);
-    if (inode->content.disk_known && inode->content.maybe_on_disk(block)) continue;
+    if (inode.content.disk_known && inode.content.maybe_on_disk(block)) continue;
     if (begin >= end || !is_whole(extents, begin, end)) continue;
     Slices parts;
     auto next = std::prev(extents.upper_bound(begin));
     for (std::uint64_t at = begin; at < end; at = (next++)->second->end()) {
       next->second->show(at, std::min(end, next->second->end()), parts);
     }
-    store_block(*inode, block, std::move(parts));
+    store_block(inode, block, std::move(parts));
   }
 }
 
@@ -208,7 +253,7 @@ void Reader::changed(Inode& inode, Version before, const Spans& parts) {
 
 void Reader::forget(Inode& inode) {
   while (!inode.content.extents.empty()) {
-    unkeep(inode, inode.content.extents.begin()->second);
+    give_up(inode, inode.content.extents.begin()->second);
   }
 }
 

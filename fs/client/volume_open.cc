@@ -201,7 +201,7 @@ void Volume::release(HandleNumber number) {
   const auto handle = handles_.remove(number);
   if (!handle) return;
   const auto& inode = handle->inode;
-  reader_.close(*inode, *handle->stream);
+  reader_.close(*handle->stream);
   locking_.closed(inode, number);
   if (handle->flags.write && inode->writers == 0) {
     log_.stamp(inode);

@@ -298,6 +298,57 @@ TEST_CASE("bytes that we wrote are read back from memory and from the cache") {
   CHECK(story.remote.calls.empty());
 }
 
+TEST_CASE("a small write into a block puts the block into the cache only when memory gives it up") {
+  Story story(2 * kBlock);
+  auto owner = std::make_shared<Buffer>();
+  for (std::uint64_t i = 0; i < 2 * kBlock; ++i) owner->push_back(Story::byte(i));
+  story.reader.seed(story.inode, 0, owner, *owner);
+  const auto cached = [&] {
+    return story.blocks.blocks_of(story.inode->node.bytes, story.inode->server.version.value);
+  };
+  REQUIRE(cached().size() == 2);
+  for (std::uint64_t write = 0; write < 10; ++write) {
+    const std::uint64_t at = write * 1000;
+    const Version before = std::exchange(story.inode->server.version, {write + 2});
+    story.reader.changed(*story.inode, before, Spans(at, at + 10));
+    const auto bytes = std::make_shared<const Buffer>(owner->begin() + static_cast<long>(at),
+                                                      owner->begin() + static_cast<long>(at) + 10);
+    story.reader.seed(story.inode, at, bytes, *bytes);
+  }
+  CHECK(cached() == std::vector<std::uint64_t>{1});
+  story.read(0, 2000);
+  CHECK(story.text == story.expected(0, 2000));
+  story.reader.forget(*story.inode);
+  CHECK(cached().size() == 2);
+  story.read(0, 2000);
+  CHECK(story.text == story.expected(0, 2000));
+  CHECK(story.remote.calls.empty());
+}
+
+TEST_CASE("a block that small writes have left in many pieces is kept in few") {
+  Story story(kBlock);
+  constexpr std::uint64_t kPiece = 100;
+  const auto seed = [&](std::uint64_t at) {
+    auto bytes = std::make_shared<Buffer>();
+    for (std::uint64_t i = at; i < at + kPiece; ++i) bytes->push_back(Story::byte(i));
+    story.reader.seed(story.inode, at, bytes, *bytes);
+  };
+  SECTION("one beside the other: all of it is there") {
+    for (std::uint64_t i = 0; i < 1000; ++i) seed((i % 2 == 0 ? 500 + i / 2 : 499 - i / 2) * kPiece);
+    CHECK(story.inode->content.extents.size() < 100);
+    story.read(0, 1000 * kPiece);
+    CHECK(story.text == story.expected(0, 1000 * kPiece));
+  }
+  SECTION("far from each other: what is between them is asked for at once") {
+    for (std::uint64_t i = 0; i < 1000; ++i) seed(i * 2 * kPiece);
+    CHECK(story.inode->content.extents.size() < 100);
+    story.read(0, 1000 * kPiece);
+    CHECK(story.remote.waiting<Read>().size() < 70);
+    story.answer_all();
+    CHECK(story.text == story.expected(0, 1000 * kPiece));
+  }
+}
+
 TEST_CASE("a failed prefetch is asked for again when somebody wants it; a failed read says so") {
   Story story(100 << 20);
   story.read(0, 4096);
@@ -321,7 +372,7 @@ TEST_CASE("closing a handle cancels what only it had wished for") {
   }
   const auto before = story.remote.calls.size();
   REQUIRE(before > 0);
-  story.reader.close(*story.inode, *story.stream);
+  story.reader.close(*story.stream);
   CHECK(story.remote.calls.size() < before);
 }
 
