@@ -334,7 +334,9 @@ TEST_CASE("a block that small writes have left in many pieces is kept in few") {
     story.reader.seed(story.inode, at, bytes, *bytes);
   };
   SECTION("one beside the other: all of it is there") {
-    for (std::uint64_t i = 0; i < 1000; ++i) seed((i % 2 == 0 ? 500 + i / 2 : 499 - i / 2) * kPiece);
+    for (std::uint64_t i = 0; i < 1000; ++i) {
+      seed((i % 2 == 0 ? 500 + i / 2 : 499 - i / 2) * kPiece);
+    }
     CHECK(story.inode->content.extents.size() < 100);
     story.read(0, 1000 * kPiece);
     CHECK(story.text == story.expected(0, 1000 * kPiece));
