@@ -71,6 +71,13 @@ void FileLocks::withdraw(const InodeRef& inode, const LockAsk& what, std::uint64
 }
 
 void FileLocks::give_up(const InodeRef& inode, const LockAsk& what, Reply<void> reply) {
+  if (const auto again = reclaims_.find(inode->number); again != reclaims_.end()) {
+    // Said again after it was given up, the server would keep it for ever.
+    again->second.then.emplace_back([this, inode, what, reply = std::move(reply)]() mutable {
+      give_up(inode, what, std::move(reply));
+    });
+    return;
+  }
   auto had = what;
   had.span.type = excludes(inode, what) ? LockType::exclusive : LockType::shared;
   if (table_.set(local(inode->node, what)) == LockTable::Outcome::too_many) {
@@ -127,6 +134,19 @@ void FileLocks::forget(const InodeRef& inode) {
   }
 }
 
+FileLocks::Ended FileLocks::reclaim_begins(const InodeRef& inode) {
+  ++reclaims_[inode->number].unanswered;
+  return [this, number = inode->number, ended = withdrawing_(inode)] {
+    const auto mine = reclaims_.find(number);
+    if (--mine->second.unanswered == 0) {
+      auto then = std::move(mine->second.then);
+      reclaims_.erase(mine);
+      for (auto& each : then) std::move(each)();
+    }
+    ended();
+  };
+}
+
 void FileLocks::reclaim(const std::function<InodeRef(const NodeId&)>& find,
                         std::function<void(const InodeRef&)> lost, std::function<void()> done) {
   struct Round {
@@ -148,7 +168,8 @@ void FileLocks::reclaim(const std::function<InodeRef(const NodeId&)>& find,
     ++round->waiting;
     ask(
         remote_, Priority::urgent, std::move(again),
-        [this, round, inode](Result<Answer<LockReply>> answer) {
+        [this, round, inode, ended = reclaim_begins(inode)](Result<Answer<LockReply>> answer) {
+          ended();
           if (!answer && answer.error().value() != ENOTCONN) {
             forget(inode);
             round->lost(inode);

@@ -2,6 +2,8 @@
 // after a reconnection. docs/semantics.md, "Locks". Owner: the file loop.
 #pragma once
 
+#include <absl/functional/any_invocable.h>
+
 #include <functional>
 #include <map>
 #include <set>
@@ -27,9 +29,9 @@ struct LockAsk {
 class FileLocks {
  public:
   using Ended = std::function<void()>;
-  /// Messages overtake each other. `withdrawing` hears that locks of a file are taken back of which
-  /// no program waits to be told; what it gives is called once the server has heard: until then it
-  /// must not be asked for a lock of that file.
+  /// Messages overtake each other. `withdrawing` hears that locks of a file are taken back, or said
+  /// again, of which no program waits to be told; what it gives is called once the server has heard:
+  /// until then it must not be asked for a lock of that file.
   FileLocks(const ClientParts& parts, std::function<Ended(const InodeRef&)> withdrawing)
       : remote_(parts.remote), time_(parts.time), withdrawing_(std::move(withdrawing)) {}
 
@@ -66,7 +68,14 @@ class FileLocks {
     transport::TimePoint since;
   };
 
+  /// Locks of a file that are said again, and what must not overtake that.
+  struct Reclaim {
+    std::size_t unanswered = 0;
+    std::vector<absl::AnyInvocable<void() &&>> then;
+  };
+
   void withdraw(const InodeRef& inode, const LockAsk& ask, std::uint64_t ticket);
+  Ended reclaim_begins(const InodeRef& inode);
   void forget(const InodeRef& inode);
 
   Remote& remote_;
@@ -74,6 +83,7 @@ class FileLocks {
   const std::function<Ended(const InodeRef&)> withdrawing_;
   std::map<std::uint64_t, Wait> waits_;  // by ticket
   LockTable table_;
+  std::map<NodeNumber, Reclaim> reclaims_;  // under way
   std::map<std::uint64_t, std::set<std::pair<std::uint64_t, LockKind>>> by_handle_;
   std::uint64_t next_ticket_ = 1;
 };

@@ -22,7 +22,7 @@ const std::vector<std::uint64_t> kApartOnceBroken = {181, 274, 726, 1962, 2956};
 const std::vector<std::uint64_t> kSeenOnceBroken = {2061, 30234, 32155};
 const std::vector<std::uint64_t> kCutsOnceBroken = {175,  218,  438,  569,  583,  635,  851,
                                                     996,  1056, 1122, 1285, 1448, 3285, 3339,
-                                                    7708, 8752, 30220};
+                                                    7708, 8752, 20500, 30220};
 
 void be_quiet() {
   if (!std::getenv("RUSHFS_TRACE")) spdlog::set_level(spdlog::level::off);
