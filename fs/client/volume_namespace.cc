@@ -96,18 +96,15 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
   }
   if (!target) return;
   target->validated = {};
-  if (target->opens > 0) return;
-  if (target->local.operations == 0) return known_.forget(*target);
+  if (target->opens == 0 && target->local.operations == 0) return known_.forget(*target);
   // Somebody else may have put another file under the name; only the server knows whether it was
-  // this one, whose queued bytes are then of no use.
+  // this one, whose queued bytes are then of no use. It may have been opened since.
   ++target->removals;
   ask(parts_.remote, Priority::urgent, GetAttributes{target->node},
       [this, target](Result<Answer<AttributesReply>> answer) {
         const bool gone = !answer && answer.error().value() == ESTALE;
-        if (gone && target->opens == 0) {
-          target->unlinked = true;
-          holds_.abandon(*target);
-        }
+        if (gone) target->unlinked = true;
+        if (gone && target->opens == 0) holds_.abandon(*target);
         conflicts_.removal_answered(target);
       });
 }
