@@ -169,11 +169,11 @@ void FileLocks::reclaim(const std::function<InodeRef(const NodeId&)>& find,
     ask(
         remote_, Priority::urgent, std::move(again),
         [this, round, inode, ended = reclaim_begins(inode)](Result<Answer<LockReply>> answer) {
-          ended();
           if (!answer && answer.error().value() != ENOTCONN) {
             forget(inode);
             round->lost(inode);
           }
+          ended();  // now that who waits to lock it would learn that it was lost
           round->arrive();
         },
         Patience::patient);

@@ -30,8 +30,8 @@ class FileLocks {
  public:
   using Ended = std::function<void()>;
   /// Messages overtake each other. `withdrawing` hears that locks of a file are taken back, or said
-  /// again, of which no program waits to be told; what it gives is called once the server has heard:
-  /// until then it must not be asked for a lock of that file.
+  /// again, of which no program waits to be told; what it gives is called once the server has
+  /// heard: until then it must not be asked for a lock of that file.
   FileLocks(const ClientParts& parts, std::function<Ended(const InodeRef&)> withdrawing)
       : remote_(parts.remote), time_(parts.time), withdrawing_(std::move(withdrawing)) {}
 
@@ -54,6 +54,7 @@ class FileLocks {
   }
   bool holds_any(const InodeRef& inode, std::uint64_t owner, LockKind kind) const;
   bool any() const { return !table_.empty(); }
+  bool any_of(const InodeRef& inode) const { return table_.any_of(inode->node); }
   /// Owners that have locked through the handle; it is forgotten.
   std::set<std::pair<std::uint64_t, LockKind>> closed(std::uint64_t handle);
 

@@ -12,6 +12,11 @@ std::uint64_t Locking::lock(HandleNumber number, const LockAsk& wanted, Reply<vo
     unlock(inode, wanted, in_time(inode, std::move(reply)));
     return 0;
   }
+  // What is asked while there is no link would overtake those that are then said again: the server
+  // could not tell that these were lost meanwhile.
+  if (!parts_.remote.attached() && locks_.any_of(inode) && !unreclaimed_.contains(inode->number)) {
+    unreclaimed_.emplace(inode->number, unlock_begins(inode));
+  }
   if (unlocks_.contains(inode)) {
     after_unlocks(inode, [this, number, wanted,
                           reply = std::move(reply)](Result<void> unlocked) mutable {
@@ -224,9 +229,13 @@ void Locking::tick() {
 }
 
 void Locking::reclaim(std::function<void()> then) {
-  if (!locks_.any()) return then();
+  auto done = [this, then = std::move(then)] {
+    for (auto& [number, ended] : std::exchange(unreclaimed_, {})) ended();
+    then();
+  };
+  if (!locks_.any()) return done();
   locks_.reclaim([this](const NodeId& node) { return known_.inodes().find(node); },
-                 [this](const InodeRef& inode) { lost(inode); }, std::move(then));
+                 [this](const InodeRef& inode) { lost(inode); }, std::move(done));
 }
 
 void Locking::lost(const InodeRef& inode) {

@@ -99,6 +99,7 @@ class Locking {
   std::multiset<InodeRef> settling_;  // for each lock granted whose program was not told yet
   std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // under way, and no program waits
   std::vector<std::shared_ptr<Unlock>> unlocking_;       // of programs that wait
+  std::map<NodeNumber, FileLocks::Ended> unreclaimed_;   // files that reclaim() is waited for
 };
 
 }  // namespace rushfs::fs
