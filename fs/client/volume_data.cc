@@ -50,7 +50,10 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
   const Handle& handle = **found;
   const std::uint64_t length = data.size();
   if (length == 0) return reply(length);
-  if (int error = 0; refuses_change(handle.inode, error)) return reply.fail(error);
+  // What a mapping was given before the file's flags forbade it is queued, as all that we took.
+  if (int error = 0; through != Through::mapping && refuses_change(handle.inode, error)) {
+    return reply.fail(error);
+  }
   handle.inode->kernel_pages = true;
   bytes_written_ += length;
   const bool sync = handle.flags.sync;

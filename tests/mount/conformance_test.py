@@ -487,24 +487,32 @@ def space_and_inodes_are_counted(folder):
     return [status.f_files, status.f_namemax, status.f_blocks * status.f_frsize, status.f_ffree > 0]
 
 
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+
+
+def file_flags_of(fd):
+    return struct.unpack("I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, struct.pack("I", 0)))[0]
+
+
+def set_file_flags(fd, flags):
+    return struct.unpack("I", fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("I", flags)))[0]
+
+
 @row
 def file_flags(folder):
     path = put(folder / "file", b"x")
-    get_flags, set_flags = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
     fd = os.open(path, os.O_RDONLY)
-    ioctl = lambda command, value=0: struct.unpack("I", fcntl.ioctl(
-        fd, command, struct.pack("I", value)))[0]
-    before = attempt(ioctl, get_flags)
+    before = attempt(file_flags_of, fd)
     if isinstance(before, str):
         return before
     immutable = 0x10
-    seen = [before, attempt(ioctl, set_flags, before | immutable) is not None,
-            attempt(ioctl, get_flags), attempt(os.unlink, path), attempt(os.truncate, path, 0),
-            as_user(USER, ioctl, set_flags, before)]
-    ioctl(set_flags, before)
+    seen = [before, attempt(set_file_flags, fd, before | immutable) is not None,
+            attempt(file_flags_of, fd), attempt(os.unlink, path), attempt(os.truncate, path, 0),
+            as_user(USER, set_file_flags, fd, before)]
+    set_file_flags(fd, before)
     seen.append(attempt(os.truncate, path, 0))
     append_only = 0x20
-    ioctl(set_flags, before | append_only)
+    set_file_flags(fd, before | append_only)
     for flags in (os.O_WRONLY, os.O_RDWR | os.O_APPEND | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
         opened = attempt(os.open, path, flags)
         seen.append(opened if isinstance(opened, str) else "opened")
@@ -513,7 +521,7 @@ def file_flags(folder):
              attempt(os.setxattr, path, "user.a", b"1"), get(path)]
     os.close(opened)
     os.fsync(fd)
-    ioctl(set_flags, before)
+    set_file_flags(fd, before)
     os.close(fd)
     return seen
 
@@ -521,11 +529,8 @@ def file_flags(folder):
 @row
 def flags_bind_who_has_the_file_open(folder):
     path = put(folder / "file", b"x")
-    get_flags, set_flags = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
     fd = os.open(path, os.O_RDWR)
-    ioctl = lambda command, value=0: struct.unpack("I", fcntl.ioctl(
-        fd, command, struct.pack("I", value)))[0]
-    before = attempt(ioctl, get_flags)
+    before = attempt(file_flags_of, fd)
     if isinstance(before, str):
         return before
     now, omit = (1 << 30) - 1, (1 << 30) - 2
@@ -534,13 +539,13 @@ def flags_bind_who_has_the_file_open(folder):
     immutable, append_only = 0x10, 0x20
     seen = []
     for flag in (append_only, immutable):
-        ioctl(set_flags, before | flag)
+        set_file_flags(fd, before | flag)
         seen += [attempt(touch, now, omit), attempt(touch, omit, now), attempt(touch, now, now),
                  attempt(touch, omit, omit), attempt(os.fchmod, fd, 0o640),
                  attempt(os.ftruncate, fd, 0)]
         if flag == immutable:
             seen.append(attempt(os.pwrite, fd, b"y", 0))
-        ioctl(set_flags, before)
+        set_file_flags(fd, before)
     seen += [os.pwrite(fd, b"z", 0), get(path)]
     os.fsync(fd)
     os.close(fd)
