@@ -138,6 +138,9 @@ class Volume : private WritebackListener {
   /// Answered when the server has the file's bytes on stable storage.
   void sync(HandleNumber handle, Reply<void> reply);
   void release(HandleNumber handle);
+  /// The kernel is gone, and what it had still to say of closed files with it. Answered when the
+  /// queue keeps nothing of files that nobody can reach.
+  void close_all(Reply<void> reply);
 
   // Locks: see Locking.
   std::uint64_t lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply) {

@@ -216,4 +216,11 @@ void Volume::release(HandleNumber number) {
   holds_.closed(inode);
 }
 
+void Volume::close_all(Reply<void> reply) {
+  std::vector<HandleNumber> open;
+  handles_.each([&](HandleNumber number, Handle&) { open.push_back(number); });
+  for (const HandleNumber number : open) release(number);
+  log_.flush(std::move(reply));
+}
+
 }  // namespace rushfs::fs

@@ -301,9 +301,11 @@ void Mount::Implementation::stop() {
 // What the server keeps for this mount is of no use any more, unless something is queued.
 void Mount::Implementation::leave() {
   if (std::exchange(ended_, true)) return;
-  if (!session->reachable() || volume->queue_status().operations > 0) return file_context.stop();
-  ask(*session, transport::Priority::urgent, Detach{},
-      [this](const Result<Answer<EmptyReply>>&) { file_context.stop(); }, Patience::glance);
+  volume->close_all([this](Result<void>) {
+    if (!session->reachable() || volume->queue_status().operations > 0) return file_context.stop();
+    ask(*session, transport::Priority::urgent, Detach{},
+        [this](const Result<Answer<EmptyReply>>&) { file_context.stop(); }, Patience::glance);
+  });
 }
 
 // Orderly end: waiting callers are told, the queue is made durable, the server hears a farewell.

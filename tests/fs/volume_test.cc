@@ -247,6 +247,20 @@ TEST_CASE("a file without a name stays usable over a restart of the server") {
   CHECK(world.volume().queue_status().operations == 0);
 }
 
+TEST_CASE("a kernel that is gone without a word has closed all files") {
+  World world;
+  const auto named = world.create("named", {.write = true}).value().opened.handle;
+  const auto scratch = world.create("scratch", {.write = true}).value().opened.handle;
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().unlink(kRootNode, "scratch", std::move(reply)); }));
+  world.cut_link();
+  REQUIRE(world.write(named, 0, "kept"));
+  REQUIRE(world.write(scratch, 0, "of no use to anybody"));
+  REQUIRE(world.await<void>([&](auto reply) { world.volume().close_all(std::move(reply)); }));
+  CHECK(world.volume().open_files() == 0);
+  CHECK(world.volume().queue_status().bytes == 4);
+}
+
 TEST_CASE("what is written to a file that we removed is kept where others gave it a name again") {
   WorldOptions options;
   options.clients = 2;
