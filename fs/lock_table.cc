@@ -51,6 +51,12 @@ bool LockTable::holds(const LockRequest& request) const {
   });
 }
 
+bool LockTable::has(const LockRequest& request) const {
+  LockRequest stronger = request;
+  stronger.span.type = LockType::exclusive;
+  return holds(request) || holds(stronger);
+}
+
 void LockTable::count(const ClientTag& client, long change) {
   auto& number = counts_[client];
   number = static_cast<std::size_t>(static_cast<long>(number) + change);

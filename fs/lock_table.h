@@ -61,6 +61,8 @@ class LockTable {
   bool cancel(const ClientTag& client, std::uint64_t ticket);
   /// The owner has it all already.
   bool holds(const LockRequest& request) const;
+  /// That, or an exclusive one where a shared one is asked for.
+  bool has(const LockRequest& request) const;
   struct Held {
     LockOwner owner;
     std::uint32_t process = 0;

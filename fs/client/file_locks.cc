@@ -1,7 +1,9 @@
 #include "fs/client/file_locks.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <utility>
 
 namespace rushfs::fs {
 namespace {
@@ -16,57 +18,104 @@ Lock message(const NodeId& node, const LockAsk& ask) {
   request.owner = ask.owner;
   request.process = ask.process;
   request.span = ask.span;
-  request.wait = ask.wait;
+  request.wait = ask.ticket != 0;
+  request.ticket = ask.ticket;
   return request;
 }
 
 }  // namespace
 
-std::uint64_t FileLocks::acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& what,
-                                 Reply<LockReply> reply) {
-  Lock request = message(inode->node, what);
-  const std::uint64_t ticket = what.wait ? next_ticket_++ : 0;
-  request.ticket = ticket;
-  const CallId call = ask(
-      remote_, Priority::urgent, std::move(request),
-      [this, inode, handle, what, ticket,
-       reply = std::move(reply)](Result<Answer<LockReply>> answer) mutable {
-        waits_.erase(ticket);
-        if (!answer) {
-          const int error = answer.error().value();
-          const bool unknown = error == ETIMEDOUT || error == ECANCELED;
-          if (unknown) withdraw(inode, what, ticket);
-          return reply.fail(unknown ? ETIMEDOUT : error);
-        }
-        table_.set(local(inode->node, what));
-        by_handle_[handle].insert({what.owner, what.span.kind});
-        reply(answer->reply);
-      },
-      what.wait ? Patience::patient : Patience::prompt);
-  if (what.wait) waits_[ticket] = {call, time_.now};
-  return ticket;
+void FileLocks::acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& what,
+                        Reply<LockReply> reply) {
+  const AskedRef asked =
+      asked_.emplace(asked_count_++, Asked{inode, handle, what, std::move(reply), time_.now}).first;
+  if (!reclaims_.contains(inode->number)) send(asked);
+}
+
+void FileLocks::send(AskedRef asked) {
+  const LockAsk& what = asked->second.what;
+  asked->second.call = ask(
+      remote_, Priority::urgent, message(asked->second.inode->node, what),
+      [this, asked](Result<Answer<LockReply>> answer) { answered(asked, std::move(answer)); },
+      what.ticket != 0 ? Patience::patient : Patience::prompt);
+}
+
+void FileLocks::answered(AskedRef asked, Result<Answer<LockReply>> answer) {
+  if (!answer) {
+    if (!asked->second.call) return;  // held back
+    const int error = answer.error().value();
+    const bool unknown = error == ETIMEDOUT || error == ECANCELED;
+    if (unknown) withdraw(asked->second.inode, asked->second.what);
+    return end(asked, unknown ? ETIMEDOUT : error);
+  }
+  Asked granted = std::move(asked->second);
+  asked_.erase(asked);
+  table_.set(local(granted.inode->node, granted.what));
+  by_handle_[granted.handle].insert({granted.what.owner, granted.what.span.kind});
+  granted.reply((*answer).reply);
+}
+
+void FileLocks::end(AskedRef asked, int error) {
+  auto reply = std::move(asked->second.reply);
+  asked_.erase(asked);
+  reply.fail(error);
+}
+
+void FileLocks::hold_back(const InodeRef& inode) {
+  for (auto& [number, asked] : asked_) {
+    if (asked.inode != inode || !asked.call) continue;
+    remote_.cancel(*std::exchange(asked.call, std::nullopt));
+  }
 }
 
 void FileLocks::cancel(std::uint64_t ticket) {
+  const AskedRef asked = std::ranges::find_if(asked_, [&](const auto& each) {
+    return each.second.what.ticket == ticket;
+  });
+  if (asked == asked_.end()) return;
+  if (!asked->second.call) {
+    withdraw(asked->second.inode, asked->second.what);
+    return end(asked, EINTR);
+  }
   ask(remote_, Priority::urgent, CancelLock{ticket}, [](Result<Answer<EmptyReply>>) {});
 }
 
 void FileLocks::end_waits_since(transport::TimePoint then) {
-  for (const auto& [ticket, wait] : std::map(waits_)) {
-    if (wait.since <= then) remote_.cancel(wait.call);
+  end_those(
+      [&](const Asked& asked) {
+        return asked.since <= then && (asked.what.ticket != 0 || !asked.call);
+      },
+      ETIMEDOUT);
+}
+
+void FileLocks::end_those(const std::function<bool(const Asked&)>& whom, int error) {
+  std::vector<std::uint64_t> ended;
+  for (const auto& [number, asked] : asked_) {
+    if (whom(asked)) ended.push_back(number);
+  }
+  for (const std::uint64_t number : ended) {
+    const AskedRef asked = asked_.find(number);
+    if (asked == asked_.end()) continue;
+    if (asked->second.call) {
+      remote_.cancel(*asked->second.call);
+    } else {
+      withdraw(asked->second.inode, asked->second.what);
+      end(asked, error);
+    }
   }
 }
 
 /// The server may have granted it, or do so yet, to somebody who no longer waits.
-void FileLocks::withdraw(const InodeRef& inode, const LockAsk& what, std::uint64_t ticket) {
+void FileLocks::withdraw(const InodeRef& inode, const LockAsk& what) {
   auto undo = [this, inode, none = what, ended = withdrawing_(inode)]() mutable {
     if (holds_any(inode, none.owner, none.span.kind)) return ended();
     none.span.type = LockType::none;
+    none.ticket = 0;
     give_up(inode, none, [ended = std::move(ended)](Result<void>) { ended(); });
   };
-  if (ticket == 0) return undo();
+  if (what.ticket == 0) return undo();
   ask(
-      remote_, Priority::urgent, CancelLock{ticket},
+      remote_, Priority::urgent, CancelLock{what.ticket},
       [undo = std::move(undo)](Result<Answer<EmptyReply>>) mutable { undo(); }, Patience::patient);
 }
 
@@ -119,8 +168,9 @@ std::set<std::pair<std::uint64_t, LockKind>> FileLocks::closed(std::uint64_t han
   return owners;
 }
 
-// Some may have been granted since: their programs lost those before, and get no use of them.
+// Who asks for more of them lost those before, and gets no use of it.
 void FileLocks::forget(const InodeRef& inode) {
+  end_those([&](const Asked& asked) { return asked.inode == inode && !asked.call; }, EIO);
   std::set<std::pair<std::uint64_t, LockKind>> owners;
   for (const LockRequest& held : table_.all()) {
     if (held.node == inode->node) owners.emplace(held.owner.number, held.span.kind);
@@ -142,6 +192,9 @@ FileLocks::Ended FileLocks::reclaim_begins(const InodeRef& inode) {
       auto then = std::move(mine->second.then);
       reclaims_.erase(mine);
       for (auto& each : then) std::move(each)();
+      for (AskedRef each = asked_.begin(); each != asked_.end(); ++each) {
+        if (each->second.inode->number == number && !each->second.call) send(each);
+      }
     }
     ended();
   };
@@ -163,9 +216,10 @@ void FileLocks::reclaim(const std::function<InodeRef(const NodeId&)>& find,
   for (const LockRequest& held : table_.all()) {
     const InodeRef inode = find(held.node);
     if (!inode) continue;
-    Lock again = message(held.node, {held.owner.number, held.process, held.span, false});
+    Lock again = message(held.node, {held.owner.number, held.process, held.span});
     again.reclaim = true;
     ++round->waiting;
+    hold_back(inode);
     ask(
         remote_, Priority::urgent, std::move(again),
         [this, round, inode, ended = reclaim_begins(inode)](Result<Answer<LockReply>> answer) {

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -23,7 +24,7 @@ struct LockAsk {
   std::uint64_t owner = 0;  // as the kernel numbers them
   std::uint32_t process = 0;
   LockSpan span;
-  bool wait = false;
+  std::uint64_t ticket = 0;  // to cancel the wait with, never used before; 0: does not wait
 };
 
 class FileLocks {
@@ -35,10 +36,10 @@ class FileLocks {
   FileLocks(const ClientParts& parts, std::function<Ended(const InodeRef&)> withdrawing)
       : remote_(parts.remote), time_(parts.time), withdrawing_(std::move(withdrawing)) {}
 
-  /// `handle`: through which it is asked; its locks end with it. Gives the ticket to cancel with.
+  /// `handle`: through which it is asked; its locks end with it.
   /// ETIMEDOUT: the server does not answer, or end_waits_since().
-  std::uint64_t acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& ask,
-                        Reply<LockReply> reply);
+  void acquire(const InodeRef& inode, std::uint64_t handle, const LockAsk& ask,
+               Reply<LockReply> reply);
   /// The wait ends with EINTR, unless the lock was granted meanwhile.
   void cancel(std::uint64_t ticket);
   /// Nothing is heard of the server: who has waited since then or longer waits no more.
@@ -64,10 +65,17 @@ class FileLocks {
                std::function<void(const InodeRef&)> lost, std::function<void()> done);
 
  private:
-  struct Wait {
-    CallId call;
+  /// What the server is asked for, or will be once it has heard which locks of the file we had: it
+  /// could not tell those that it took from us from those that it gives us now.
+  struct Asked {
+    InodeRef inode;
+    std::uint64_t handle = 0;
+    LockAsk what;
+    Reply<LockReply> reply;
     transport::TimePoint since;
+    std::optional<CallId> call{};  // none: not yet
   };
+  using AskedRef = std::map<std::uint64_t, Asked>::iterator;
 
   /// Locks of a file that are said again, and what must not overtake that.
   struct Reclaim {
@@ -75,18 +83,24 @@ class FileLocks {
     std::vector<absl::AnyInvocable<void() &&>> then;
   };
 
-  void withdraw(const InodeRef& inode, const LockAsk& ask, std::uint64_t ticket);
+  void send(AskedRef asked);
+  void answered(AskedRef asked, Result<Answer<LockReply>> answer);
+  void end(AskedRef asked, int error);
+  /// Those that were sent: with ETIMEDOUT.
+  void end_those(const std::function<bool(const Asked&)>& whom, int error);
+  void hold_back(const InodeRef& inode);
+  void withdraw(const InodeRef& inode, const LockAsk& ask);
   Ended reclaim_begins(const InodeRef& inode);
   void forget(const InodeRef& inode);
 
   Remote& remote_;
   const LoopTime& time_;
   const std::function<Ended(const InodeRef&)> withdrawing_;
-  std::map<std::uint64_t, Wait> waits_;  // by ticket
+  std::map<std::uint64_t, Asked> asked_;  // in the order asked
+  std::uint64_t asked_count_ = 0;
   LockTable table_;
   std::map<NodeNumber, Reclaim> reclaims_;  // under way
   std::map<std::uint64_t, std::set<std::pair<std::uint64_t, LockKind>>> by_handle_;
-  std::uint64_t next_ticket_ = 1;
 };
 
 }  // namespace rushfs::fs

@@ -4,13 +4,12 @@
 
 namespace rushfs::fs {
 
-std::uint64_t Locking::lock(HandleNumber number, const LockAsk& wanted, Reply<void> reply) {
+void Locking::lock(HandleNumber number, const LockAsk& wanted, Reply<void> reply) {
   const auto handle = handles_.usable(number);
-  if (!handle) return reply.fail(handle.error()), 0;
+  if (!handle) return reply.fail(handle.error());
   const InodeRef inode = (*handle)->inode;
   if (wanted.span.type == LockType::none) {
-    unlock(inode, wanted, in_time(inode, std::move(reply)));
-    return 0;
+    return unlock(inode, wanted, in_time(inode, std::move(reply)));
   }
   // What is asked while there is no link would overtake those that are then said again: the server
   // could not tell that these were lost meanwhile.
@@ -18,27 +17,42 @@ std::uint64_t Locking::lock(HandleNumber number, const LockAsk& wanted, Reply<vo
     unreclaimed_.emplace(inode->number, unlock_begins(inode));
   }
   if (unlocks_.contains(inode)) {
-    after_unlocks(inode, [this, number, wanted,
-                          reply = std::move(reply)](Result<void> unlocked) mutable {
-      if (!unlocked) return reply.fail(unlocked.error());
-      lock(number, wanted, std::move(reply));
-    });
-    return 0;
+    return after_unlocks(inode, later(number, wanted, std::move(reply)));
   }
   if (wanted.span.type == LockType::shared && locks_.excludes(inode, wanted)) {
     // Lets others in, as giving up does. It never waits: nobody else can have any of it.
-    publish(inode, [this, inode, number, wanted,
-                    reply = std::move(reply)](Result<void> published) mutable {
+    return publish(inode, [this, inode, number, wanted,
+                           reply = std::move(reply)](Result<void> published) mutable {
       if (!published) return reply.fail(published.error());
       acquire(inode, number, wanted, std::move(reply));
     });
-    return 0;
   }
-  return acquire(inode, number, wanted, std::move(reply));
+  acquire(inode, number, wanted, std::move(reply));
 }
 
-std::uint64_t Locking::acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
-                               Reply<void> reply) {
+Locking::Then Locking::later(HandleNumber number, const LockAsk& wanted, Reply<void> reply) {
+  const auto waiting = std::make_shared<std::optional<Reply<void>>>(std::move(reply));
+  if (wanted.ticket != 0) later_[wanted.ticket] = waiting;
+  return [this, number, wanted, waiting](Result<void> over) {
+    if (!*waiting) return;  // cancelled
+    later_.erase(wanted.ticket);
+    if (!over) return (*waiting)->fail(over.error());
+    lock(number, wanted, std::move(**waiting));
+  };
+}
+
+void Locking::cancel(std::uint64_t ticket) {
+  const auto found = later_.find(ticket);
+  if (found == later_.end()) return locks_.cancel(ticket);
+  const auto waiting = std::move(found->second);
+  later_.erase(found);
+  Reply<void> reply = std::move(**waiting);
+  waiting->reset();
+  reply.fail(EINTR);
+}
+
+void Locking::acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
+                      Reply<void> reply) {
   // Programs that lock may change neighbouring bytes through mappings at once. Pages that the
   // kernel has by now nobody remembers.
   const bool may_change = inode->writers > 0 || wanted.span.type == LockType::exclusive;
@@ -46,7 +60,7 @@ std::uint64_t Locking::acquire(const InodeRef& inode, HandleNumber number, const
     inode->known_pages.emplace();
     kernel_.drop_pages(*inode);
   }
-  return locks_.acquire(
+  locks_.acquire(
       inode, number.value, wanted,
       [this, inode, number, wanted, epoch = known_.epoch(),
        reply = std::move(reply)](Result<LockReply> held) mutable {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -36,11 +37,11 @@ class Locking {
         log_(log),
         writeback_(writeback) {}
 
-  /// To lock, or to unlock. Gives the ticket to cancel a wait with; 0: nothing waits. Errors:
-  /// EBADF, EIO where the handle has lost locks before, what the server says, EINTR of cancel(),
-  /// ETIMEDOUT: a lock is not had then, one that was given up ends once the server hears of it.
-  std::uint64_t lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply);
-  void cancel(std::uint64_t ticket) { locks_.cancel(ticket); }
+  /// To lock, or to unlock. Errors: EBADF, EIO where the handle has lost locks before, what the
+  /// server says, EINTR of cancel(), ETIMEDOUT: a lock is not had then, one that was given up ends
+  /// once the server hears of it.
+  void lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply);
+  void cancel(std::uint64_t ticket);
   void test(HandleNumber handle, const LockAsk& wanted, Reply<TestLockReply> reply);
   /// A descriptor was closed by this owner: his record locks of the file end.
   void closed_by(HandleNumber handle, std::uint64_t owner, Reply<void> reply);
@@ -74,8 +75,9 @@ class Locking {
     std::vector<Waiting> waiting;
   };
 
-  std::uint64_t acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
-                        Reply<void> reply);
+  Then later(HandleNumber number, const LockAsk& wanted, Reply<void> reply);
+  void acquire(const InodeRef& inode, HandleNumber number, const LockAsk& wanted,
+               Reply<void> reply);
   void acquired(const InodeRef& inode, HandleNumber number, const LockReply& held,
                 std::uint64_t epoch, Reply<void> reply);
   void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
@@ -99,6 +101,8 @@ class Locking {
   std::multiset<InodeRef> settling_;  // for each lock granted whose program was not told yet
   std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // under way, and no program waits
   std::vector<std::shared_ptr<Unlock>> unlocking_;       // of programs that wait
+  // By ticket: waits for a lock that the server is not yet asked for.
+  std::map<std::uint64_t, std::shared_ptr<std::optional<Reply<void>>>> later_;
   std::map<NodeNumber, FileLocks::Ended> unreclaimed_;   // files that reclaim() is waited for
 };
 

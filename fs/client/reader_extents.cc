@@ -15,9 +15,13 @@ constexpr std::uint64_t kSmallestWindow = 4 << 20;
 constexpr std::uint64_t kRoundTripsInFlight = 4;
 /// 10 Gb/s over 100 ms, and a bound on memory.
 constexpr std::uint64_t kLargestWindow = 128 << 20;
-/// A smaller write into a block may be followed by others: it is stored when a write reaches its
-/// end, or when memory gives it up.
 constexpr std::uint64_t kWorthStoring = 64 << 10;
+
+/// A smaller part of a block may be followed by others, and by small writes that would make the
+/// block be stored again each time: it is stored with its last part, or when memory gives it up.
+bool is_worth_storing(const Inode& inode, std::uint64_t from, std::uint64_t to) {
+  return to - from >= kWorthStoring || to % kBlock == 0 || to >= inode.server.size;
+}
 
 }  // namespace
 
@@ -61,10 +65,8 @@ void Reader::seed(const InodeRef& inode, std::uint64_t offset, std::shared_ptr<c
   const auto extent = add(*inode, offset, end);
   fit(*inode, extent, bytes.size() + zeros);
   extent->data = {std::move(owner), bytes};
-  const bool large = bytes.size() >= kWorthStoring;
-  const bool last = end % kBlock == 0 || end >= inode->server.size;
-  ready(inode, extent, large || last ? end : offset);
-  if (!large) join_pieces(inode, offset / kBlock);
+  ready(inode, extent, is_worth_storing(*inode, offset, end) ? end : offset);
+  if (bytes.size() < kWorthStoring) join_pieces(inode, offset / kBlock);
 }
 
 /// Of what the server told, from the extent's offset on, what no other extent has.
@@ -102,7 +104,7 @@ void Reader::cover(const InodeRef& inode, std::uint64_t from, std::uint64_t to, 
     at = gap_end;
   }
   // What a hole is known to be is stored where programs look.
-  if (hole) store(*inode, from, to);
+  if (hole && is_worth_storing(*inode, from, to)) store(*inode, from, to);
 }
 
 // [from, to) lies in no extent. Blocks on disk are loaded one by one; the rest is asked of the

@@ -143,8 +143,8 @@ class Volume : private WritebackListener {
   void close_all(Reply<void> reply);
 
   // Locks: see Locking.
-  std::uint64_t lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply) {
-    return locking_.lock(handle, wanted, std::move(reply));
+  void lock(HandleNumber handle, const LockAsk& wanted, Reply<void> reply) {
+    locking_.lock(handle, wanted, std::move(reply));
   }
   void cancel_lock(std::uint64_t ticket) { locking_.cancel(ticket); }
   void test_lock(HandleNumber handle, const LockAsk& wanted, Reply<TestLockReply> reply) {

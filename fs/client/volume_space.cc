@@ -16,6 +16,10 @@ void Volume::allocate(HandleNumber number, std::uint32_t mode, std::uint64_t off
   const auto handle = handles_.usable(number);
   if (!handle) return reply.fail(handle.error());
   const auto inode = (*handle)->inode;
+  const bool rewrites = (mode & ~static_cast<std::uint32_t>(FALLOC_FL_KEEP_SIZE)) != 0;
+  if (int error = 0; rewrites ? refuses_rewrite(inode, error) : refuses_change(inode, error)) {
+    return reply.fail(error);
+  }
   Allocate change{CallNumber{}, inode->node, mode, offset, length};
   const bool queued = inode->local.operations > 0;
   if (queued && allocation_modes_.contains(mode)) {
@@ -59,6 +63,7 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
   if (!found_source) return reply.fail(found_source.error());
   if (!found_target) return reply.fail(found_target.error());
   const Handle &source = **found_source, &target = **found_target;
+  if (int error = 0; refuses_change(target.inode, error)) return reply.fail(error);
   access_times_.read(*source.inode);
   CopyRange request{{}, source.inode->node, from_offset, target.inode->node, to_offset, length};
   auto copy = [this, from, to, request, reply = std::move(reply)](Result<void> drained) mutable {

@@ -70,6 +70,8 @@ class FuseSession::Kernel {
   FuseRequestRef begin(fuse_req_t request);
   /// The same for what the kernel waits for without telling of signals.
   FuseRequestRef begin_direct(fuse_req_t request);
+  /// Of the wait for a lock.
+  std::uint64_t lock_ticket() { return ++lock_tickets_; }
   void initialise(fuse_conn_info& connection);
 
   // Replies. Each takes the request; a request that was answered already has its result undone.
@@ -127,6 +129,7 @@ class FuseSession::Kernel {
   std::optional<boost::asio::posix::stream_descriptor> descriptor_;
   std::unordered_map<fuse_req_t, FuseRequestRef> under_way_;
   std::set<fuse_req_t> interrupted_;
+  std::uint64_t lock_tickets_ = 0;
   struct Invalidation {
     int under_way = 0;
     std::vector<absl::AnyInvocable<void() &&>> settled;

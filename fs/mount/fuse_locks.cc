@@ -31,19 +31,20 @@ LockAsk ask_of(const fuse_file_info* file, const struct flock& lock) {
 void lock(fuse_req_t request, fuse_file_info* file, const LockAsk& ask) {
   Kernel& kernel = kernel_of(request);
   const auto r = kernel.begin(request);
-  const auto ticket = kernel.volume().lock(
+  // A signal ends the wait, whatever it is: as on a local disk.
+  if (ask.ticket != 0) {
+    r->on_signal = [&kernel, ticket = ask.ticket] { kernel.volume().cancel_lock(ticket); };
+  }
+  kernel.volume().lock(
       {file->fh}, ask, [&kernel, r, handle = file->fh, ask](auto result) {
         const bool too_late = result && !r->handle;
         kernel.done(*r, result);
         if (!too_late || ask.span.type == LockType::none) return;
         LockAsk undo = ask;  // whoever asked is gone
         undo.span.type = LockType::none;
+        undo.ticket = 0;
         kernel.volume().lock({handle}, undo, [](auto) {});
       });
-  // A signal ends the wait, whatever it is: as on a local disk.
-  if (ask.wait && ticket != 0) {
-    r->on_signal = [&kernel, ticket] { kernel.volume().cancel_lock(ticket); };
-  }
 }
 
 }  // namespace
@@ -51,7 +52,7 @@ void lock(fuse_req_t request, fuse_file_info* file, const LockAsk& ask) {
 void set_lock(fuse_req_t request, fuse_ino_t, fuse_file_info* file, struct flock* lock_asked,
               int sleep) {
   LockAsk ask = ask_of(file, *lock_asked);
-  ask.wait = sleep != 0;
+  if (sleep != 0 && ask.span.type != LockType::none) ask.ticket = kernel_of(request).lock_ticket();
   lock(request, file, ask);
 }
 
@@ -70,7 +71,9 @@ void whole_lock(fuse_req_t request, fuse_ino_t, fuse_file_info* file, int operat
   ask.span.type = what == LOCK_SH   ? LockType::shared
                   : what == LOCK_EX ? LockType::exclusive
                                     : LockType::none;
-  ask.wait = (operation & LOCK_NB) == 0 && ask.span.type != LockType::none;
+  if ((operation & LOCK_NB) == 0 && ask.span.type != LockType::none) {
+    ask.ticket = kernel_of(request).lock_ticket();
+  }
   lock(request, file, ask);
 }
 

@@ -140,7 +140,7 @@ Result<void> DirectoryStore::set_attributes(const Node& node, StoreFile* file,
     if (::ftruncate(descriptor(*file), static_cast<off_t>(*changes.size)) != 0) return last_error();
   }
   // The owner before the mode: changing the owner takes set-id bits away, the mode may grant them.
-  if (changes.uid || changes.gid) {
+  if (changes.uid || changes.gid || changes.nothing()) {
     const uid_t uid = changes.uid.value_or(static_cast<uid_t>(-1));
     const gid_t gid = changes.gid.value_or(static_cast<gid_t>(-1));
     if (::fchownat(reach(node), "", uid, gid, AT_EMPTY_PATH) != 0) return last_error();

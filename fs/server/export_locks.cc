@@ -41,7 +41,7 @@ void ExportLocks::lock(RequestContext context, const Lock& lock, Responder respo
   const bool grace = context.now < grace_end_;
   if (lock.reclaim) {
     const bool had =
-        table_.holds(request) || (grace && table_.set(request) == LockTable::Outcome::granted);
+        table_.has(request) || (grace && table_.set(request) == LockTable::Outcome::granted);
     if (!had) return std::move(respond)(encode_error(ENOLCK));
     return granted_(context, request, std::move(respond));
   }

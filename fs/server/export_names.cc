@@ -20,6 +20,11 @@ std::optional<NodeId> made_by(const Request& request, const Buffer& reply) {
       request);
 }
 
+bool holds_what_it_makes(const Request& request) {
+  const auto* create = std::get_if<Create>(&request);
+  return create != nullptr ? create->hold : std::holds_alternative<CreateUnnamed>(request);
+}
+
 }  // namespace
 
 struct Export::Implementation::Naming {
@@ -118,6 +123,10 @@ void Export::Implementation::names_look(std::shared_ptr<Naming> naming) {
 void Export::Implementation::names_act(std::shared_ptr<Naming> naming) {
   NameCall& call = naming->call;
   const ClientTag& client = naming->context.client;
+  if (holds_what_it_makes(call.request) && held_.full_for(naming->holder())) {
+    naming->outcome.reply = encode_error(ENFILE);
+    return names_end(naming);
+  }
   if (const Found* losing = loser(call)) {
     const NodeId& id = losing->node->id();
     if (wants_hold(call.request) && !hold(naming->holder(), losing->node)) {
@@ -165,16 +174,13 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
       unsynced_.insert(call.nodes[0]->id());
       calls_.changed(naming->context.client, call.nodes[0]->id());
     }
-    if (const auto* create = std::get_if<Create>(&call.request);
-        create != nullptr && create->hold) {
-      hold(naming->holder(), outcome.found[0].node);
+    if (holds_what_it_makes(call.request)) {
+      const NodeRef& made = outcome.found[0].node;
+      if (!hold(naming->holder(), made)) outcome.reply = encode_error(ENFILE);  // full meanwhile
+      const bool unnamed = std::holds_alternative<CreateUnnamed>(call.request);
+      if (unnamed && !outcome.orphan.empty()) keep_orphan(made->id(), outcome.orphan);
     }
     if (const auto* link = std::get_if<Link>(&call.request)) held_.clear_orphan(link->node);
-    if (std::holds_alternative<CreateUnnamed>(call.request)) {
-      const NodeRef& made = outcome.found[0].node;
-      if (!hold(naming->holder(), made)) outcome.reply = encode_error(ENFILE);
-      if (!outcome.orphan.empty()) keep_orphan(made->id(), outcome.orphan);
-    }
     if (const Found* losing = loser(call)) {
       const NodeId& lost = losing->node->id();
       if (!outcome.orphan.empty()) keep_orphan(lost, outcome.orphan);

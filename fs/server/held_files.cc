@@ -10,12 +10,15 @@ std::string orphan_name(const NodeId& node) {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
+bool HeldFiles::full_for(const Holder& holder) const {
+  const auto count = by_key_.find(holder.client.key());
+  return files_.size() >= kMaxHeld || (count != by_key_.end() && count->second >= kMaxPerKey);
+}
+
 bool HeldFiles::hold(const Holder& holder, const NodeRef& node) {
   const auto before = by_holder_.find(holder);
   if (before == by_holder_.end() || !before->second.contains(node->id())) {
-    const auto count = by_key_.find(holder.client.key());
-    if (count != by_key_.end() && count->second >= kMaxPerKey) return false;
-    if (files_.size() >= kMaxHeld) return false;
+    if (full_for(holder)) return false;
     ++by_key_[holder.client.key()];
     by_holder_[holder].insert(node->id());
   }

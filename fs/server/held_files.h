@@ -33,7 +33,9 @@ class HeldFiles {
   /// others are found by their id.
   explicit HeldFiles(std::size_t most_kept_open) : most_kept_open_(most_kept_open) {}
 
-  /// False: the limit is reached.
+  /// A limit is reached: no further file for this one.
+  bool full_for(const Holder& holder) const;
+  /// False: it is full, and does not hold this file already.
   bool hold(const Holder& holder, const NodeRef& node);
   bool is_held(const NodeId& node) const { return files_.contains(node); }
   /// Null: not held, or not kept open.

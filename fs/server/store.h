@@ -52,6 +52,9 @@ struct AttributeChanges {
   std::optional<std::uint64_t> size;
   std::optional<TimeChange> atime, mtime;
   bool drop_set_id = false;
+
+  /// As chown(2) of nobody: the change time moves all the same.
+  bool nothing() const { return !mode && !uid && !gid && !size && !atime && !mtime; }
 };
 
 /// A new name in a directory.

@@ -179,4 +179,12 @@ class World : public ConnectionOutput {
   std::map<transport::ConnectionHandle, std::size_t> owners_;  // of connections
 };
 
+/// By the world's clock.
+template <class Action>
+transport::Duration time_of(World& world, Action action) {
+  const auto before = world.now();
+  action();
+  return world.now() - before;
+}
+
 }  // namespace rushfs::fs::test

@@ -2,6 +2,7 @@
 // name.
 #include <sys/stat.h>
 
+#include "fs/server/held_files.h"
 #include "tests/fs/server_harness.h"
 
 using namespace rushfs::testing;
@@ -60,6 +61,27 @@ TEST_CASE("a file unlinked by its holder can be read and written until it is rel
   studio.server->settle();
   CHECK(error_of(studio.anna.call(GetAttributes{studio.clip})) == ESTALE);
   CHECK(!studio.orphans_on_disk());
+}
+
+TEST_CASE("who holds as many files as he may gets no further one made") {
+  TemporaryFolder exported(TemporaryFolder::Place::memory), state;
+  ServerHarness server(exported.path(), state.path(), {.keep_state = false});
+  TestClient anna(1);
+  anna.connect_and_attach(server);
+  const auto make = [&](const std::string& name, bool hold) {
+    Create create = anna.create(name);
+    create.call.lowest_unanswered = create.call.number;
+    create.hold = hold;
+    return error_of(anna.call(create));
+  };
+  int errors = 0;
+  for (std::size_t i = 0; i < HeldFiles::kMaxPerKey; ++i) {
+    errors += make("part " + std::to_string(i), true) != 0 ? 1 : 0;
+  }
+  REQUIRE(errors == 0);
+  CHECK(make("one more", true) == ENFILE);
+  CHECK(!files::exists(exported / "one more"));
+  CHECK(make("not held", false) == 0);
 }
 
 TEST_CASE("an export keeps to the descriptors that it was given") {

@@ -1,8 +1,6 @@
 // A server with an exported folder, and two clients who are attached to it.
 #pragma once
 
-#include <unistd.h>
-
 #include <string>
 
 #include "tests/fs/server_harness.h"
@@ -15,7 +13,6 @@ struct Studio {
   TestClient anna{1}, ben{2};
 
   explicit Studio(HarnessOptions options = {}) : server(exported.path(), state.path(), options) {
-    if (geteuid() != 0) options.preserve_identity = false;
     anna.connect_and_attach(server);
     ben.connect_and_attach(server);
   }

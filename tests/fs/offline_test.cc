@@ -46,13 +46,6 @@ void lose_server(World& world) {
   world.run_for(5s);
 }
 
-template <class Action>
-rushfs::transport::Duration time_of(World& world, Action action) {
-  const auto before = world.now();
-  action();
-  return world.now() - before;
-}
-
 }  // namespace
 
 TEST_CASE("what was listed before is listed, looked up and stat'ed while the server is away") {
@@ -430,70 +423,4 @@ TEST_CASE("who asks for the space on a server that says nothing is soon told so"
           });
           CHECK(space.error().value() == ETIMEDOUT);
         }) < 6s);
-}
-
-TEST_CASE("a lock set after one that was asked for in vain was taken back is held") {
-  const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 11));
-  World world({.seed = seed, .shortest_delay = 1ms, .longest_delay = 50ms, .timeout = 5s,
-               .clients = 2});
-  put(world.exported() / "wanted", "content");
-  LockAsk ask;
-  ask.owner = 1;
-  ask.span.type = LockType::exclusive;
-  const auto lock = [&](HandleNumber handle) {
-    return world.await<void>(
-        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
-  };
-  const auto ours = world.open("wanted", {.read = true, .write = true}).value().handle;
-  world.silence_link(true);
-  REQUIRE(lock(ours).error().value() == ETIMEDOUT);
-  world.silence_link(false);
-  REQUIRE(lock(ours));
-  world.run_for(1s);
-  world.choose(1);
-  const auto theirs = world.open("wanted", {.read = true, .write = true}).value().handle;
-  CHECK(lock(theirs).error().value() == EAGAIN);
-}
-
-TEST_CASE("locks are answered by the timeout without a link, and nobody keeps what he was denied") {
-  World world({.timeout = 10s, .clients = 2});
-  for (const char* name : {"wanted", "held", "closed"}) put(world.exported() / name, "content");
-  LockAsk ask;
-  ask.owner = 1;
-  ask.span.kind = LockKind::whole;
-  const auto handle_of = [&](const char* name) {
-    return world.open(name, {.read = true, .write = true}).value().handle;
-  };
-  const auto lock = [&](HandleNumber handle, LockType type, bool wait = false) {
-    ask.span.type = type;
-    ask.wait = wait;
-    const auto done = world.await<void>(
-        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
-    return done ? 0 : done.error().value();
-  };
-  const auto theirs = handle_of("wanted");
-  REQUIRE(lock(theirs, LockType::exclusive) == 0);
-  world.choose(1);
-  const auto wanted = handle_of("wanted"), held = handle_of("held");
-  const auto closed = handle_of("closed"), again = handle_of("closed");
-  REQUIRE(lock(held, LockType::exclusive) == 0);
-  REQUIRE(lock(closed, LockType::exclusive) == 0);
-  world.silence_link(true);
-  world.volume().release(closed);
-  std::vector<int> errors;
-  CHECK(time_of(world, [&] {
-          errors.push_back(lock(wanted, LockType::exclusive, true));
-        }) < 12s);
-  CHECK(time_of(world, [&] { errors.push_back(lock(held, LockType::none)); }) < 12s);
-  CHECK(time_of(world, [&] { errors.push_back(lock(again, LockType::exclusive)); }) < 12s);
-  CHECK(errors == std::vector{ETIMEDOUT, ETIMEDOUT, ETIMEDOUT});
-  world.silence_link(false);
-  world.run_for(1min);
-  world.choose(0);
-  REQUIRE(lock(theirs, LockType::none) == 0);
-  world.run_for(1s);
-  ask.owner = 2;
-  CHECK(lock(theirs, LockType::exclusive) == 0);
-  CHECK(lock(handle_of("held"), LockType::exclusive) == 0);
-  CHECK(lock(handle_of("closed"), LockType::exclusive) == 0);
 }

@@ -419,6 +419,19 @@ def times_to_the_nanosecond(folder):
 
 
 @row
+def an_owner_that_stays_moves_the_change_time(folder):
+    seen = []
+    for name, make in (("file", put), ("folder", lambda path, _: path.mkdir() or path)):
+        path = make(folder / name, b"x")
+        before = os.stat(path)
+        time.sleep(0.02)
+        os.chown(path, -1, -1)
+        now = os.stat(path)
+        seen.append((now.st_ctime_ns > before.st_ctime_ns, now.st_mtime_ns == before.st_mtime_ns))
+    return seen
+
+
+@row
 def the_time_of_birth_is_told(folder):
     class Statx(ctypes.Structure):
         _fields_ = [("mask", ctypes.c_uint32), ("rest", ctypes.c_uint8 * 76),
@@ -536,6 +549,7 @@ def flags_bind_who_has_the_file_open(folder):
     now, omit = (1 << 30) - 1, (1 << 30) - 2
     touch = lambda atime, mtime: checked(LIBC.utimensat(
         AT_FDCWD, os.fsencode(path), (ctypes.c_long * 4)(0, atime, 0, mtime), 0))
+    other = os.open(put(folder / "other", b"y"), os.O_RDONLY)
     immutable, append_only = 0x10, 0x20
     seen = []
     for flag in (append_only, immutable):
@@ -545,6 +559,8 @@ def flags_bind_who_has_the_file_open(folder):
                  attempt(os.ftruncate, fd, 0)]
         if flag == immutable:
             seen.append(attempt(os.pwrite, fd, b"y", 0))
+        seen += [attempt(fallocate, fd, mode, 0, 4096) for mode in (0, KEEP, ZERO)]
+        seen.append(attempt(os.copy_file_range, other, fd, 1, 0, 0))
         set_file_flags(fd, before)
     seen += [os.pwrite(fd, b"z", 0), get(path)]
     os.fsync(fd)

@@ -270,7 +270,7 @@ Result<void> MemoryStore::set_attributes(const Node& node, StoreFile* file,
     if (file == nullptr) return errno_code(to.folder() ? EISDIR : EINVAL);
     disk_.truncate(to, *changes.size);
   }
-  if (changes.uid || changes.gid) {
+  if (changes.uid || changes.gid || changes.nothing()) {
     to.uid = changes.uid.value_or(to.uid);
     to.gid = changes.gid.value_or(to.gid);
     if (!to.folder()) to.mode &= ~static_cast<std::uint32_t>(S_ISUID | S_ISGID);

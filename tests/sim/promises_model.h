@@ -223,6 +223,7 @@ class PromisesModel {
   std::vector<std::size_t> conflicts_;  // seen of each mount
   std::vector<std::map<FileKey, TimePoint>> copied_;  // by each mount, when first
   std::vector<Program> programs_;
+  std::uint64_t lock_tickets_ = 0;
   std::vector<LockedFile> locked_;
   std::deque<std::string> log_;
   std::optional<std::string> broken_;

@@ -71,10 +71,10 @@ void PromisesModel::take_lock(std::size_t program) {
   wanted.owner = program + 1;
   wanted.process = static_cast<std::uint32_t>(program + 1);
   wanted.span = span(*who.locker);
-  wanted.wait = !settling_ && chance_.below(2) == 0;
+  if (!settling_ && chance_.below(2) == 0) wanted.ticket = ++lock_tickets_;
   call<void>(
       program,
-      {std::string("lock") + (wanted.wait ? ", waiting" : ""),
+      {std::string("lock") + (wanted.ticket != 0 ? ", waiting" : ""),
        [&](auto reply) { volume(who).lock(who.file->handle, wanted, std::move(reply)); },
        [this, program, key = who.file->key](const auto& result, const auto& asked) {
          Program& taker = programs_[program];

@@ -1,0 +1,242 @@
+// docs/semantics.md, "Locks": what a program is told that asks for one, waits, or has lost it.
+#include <catch2/catch.hpp>
+
+#include "client_world.h"
+
+using namespace rushfs::fs;
+using namespace rushfs::fs::test;
+using rushfs::testing::write_file;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr OpenFlags kBoth{.read = true, .write = true};
+
+}  // namespace
+
+TEST_CASE("a lock is free for the next who asks here when its descriptor was closed") {
+  World world;
+  REQUIRE(world.write_file("file", "content"));
+  LockAsk ask;
+  ask.span.kind = LockKind::whole;
+  ask.span.type = LockType::exclusive;
+  for (std::uint64_t owner = 1; owner <= 3; ++owner) {
+    ask.owner = owner;
+    const auto opened = world.open("file", kBoth);
+    REQUIRE(opened);
+    const auto locked = world.await<void>([&](auto reply) {
+      world.volume().lock(opened->handle, ask, std::move(reply));
+    });
+    CHECK(locked);
+    REQUIRE(world.write(opened->handle, 0, "written under it"));
+    world.volume().release(opened->handle);
+  }
+}
+
+TEST_CASE("a signal ends the wait for a lock that is being given up here") {
+  World world;
+  REQUIRE(world.write_file("file", "content"));
+  const auto ours = world.open("file", kBoth)->handle, others = world.open("file", kBoth)->handle;
+  LockAsk ask;
+  ask.span.kind = LockKind::whole;
+  ask.span.type = LockType::exclusive;
+  ask.owner = 1;
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().lock(ours, ask, std::move(reply)); }));
+  REQUIRE(world.write(ours, 0, "written under it"));
+  world.silence_link(true);
+  world.volume().release(ours);
+
+  ask.owner = 2;
+  ask.ticket = 1;
+  std::optional<int> error;
+  world.volume().lock(others, ask, [&](Result<void> done) {
+    error = done ? 0 : done.error().value();
+  });
+  world.run_for(1s);
+  CHECK(!error);
+  world.volume().cancel_lock(1);
+  CHECK(error == EINTR);
+
+  world.silence_link(false);
+  world.run_for(5s);
+  ask.owner = 3;
+  ask.ticket = 0;
+  CHECK(world.await<void>(
+      [&](auto reply) { world.volume().lock(others, ask, std::move(reply)); }));
+}
+
+TEST_CASE("a lock set after one that could not be published was given up is held") {
+  const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 11));
+  WorldOptions options{.seed = seed, .shortest_delay = 1ms, .longest_delay = 50ms, .clients = 2};
+  World world(options);
+  REQUIRE(world.write_file("file", "content"));
+  REQUIRE(world.drain());
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.kind = LockKind::whole;
+  ask.span.type = LockType::exclusive;
+  const auto lock = [&](HandleNumber handle) {
+    return world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+  };
+  const auto first = world.open("file", kBoth).value().handle;
+  const auto second = world.open("file", kBoth).value().handle;
+  REQUIRE(lock(first));
+  world.sabotage = [](const std::string& operation) -> std::optional<int> {
+    if (operation == "write") return EPERM;
+    return std::nullopt;
+  };
+  REQUIRE(world.write(first, 0, "refused"));
+  world.volume().release(first);
+  REQUIRE(lock(second));
+  world.run_for(1s);
+  world.choose(1);
+  const auto other = world.open("file", kBoth).value().handle;
+  CHECK(lock(other).error().value() == EAGAIN);
+}
+
+TEST_CASE("who lost his locks cannot go on by any call on the file") {
+  WorldOptions options;
+  options.clients = 2;
+  World world(options);
+  REQUIRE(world.write_file("project", "old"));
+  REQUIRE(world.drain());
+  LockAsk whole;
+  whole.owner = whole.process = 1;
+  whole.span.type = LockType::exclusive;
+  const auto lock = [&](HandleNumber handle) {
+    return world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, whole, std::move(reply)); });
+  };
+  const auto mine = world.open("project", kBoth).value().handle;
+  REQUIRE(lock(mine));
+  world.silence_link(true);
+  world.choose(1);
+  const auto theirs = world.open("project", kBoth).value().handle;
+  world.run_for(57s);
+  CHECK(lock(theirs).error() == errno_code(EAGAIN));
+  world.run_for(8s);  // the lease is over
+  REQUIRE(lock(theirs));
+  world.choose(0);
+  world.silence_link(false);
+  world.run_for(30s);
+  Volume& volume = world.volume();
+  const auto error = [](const auto& result) { return result ? 0 : result.error().value(); };
+  CHECK(error(world.read(mine, 0, 1)) == EIO);
+  CHECK(error(world.write(mine, 0, "x")) == EIO);
+  CHECK(error(world.await<void>([&](auto reply) {
+          volume.allocate(mine, 0, 0, 100, std::move(reply));
+        })) == EIO);
+  CHECK(error(world.await<std::uint64_t>([&](auto reply) {
+          volume.seek(mine, 0, Seek::data, std::move(reply));
+        })) == EIO);
+  CHECK(error(world.await<std::uint64_t>([&](auto reply) {
+          volume.copy_range(mine, 0, mine, 10, 3, std::move(reply));
+        })) == EIO);
+}
+
+TEST_CASE("a lock set after one that was asked for in vain was taken back is held") {
+  const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 11));
+  World world({.seed = seed, .shortest_delay = 1ms, .longest_delay = 50ms, .timeout = 5s,
+               .clients = 2});
+  write_file(world.exported() / "wanted", "content");
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.type = LockType::exclusive;
+  const auto lock = [&](HandleNumber handle) {
+    return world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+  };
+  const auto ours = world.open("wanted", kBoth).value().handle;
+  world.silence_link(true);
+  REQUIRE(lock(ours).error().value() == ETIMEDOUT);
+  world.silence_link(false);
+  REQUIRE(lock(ours));
+  world.run_for(1s);
+  world.choose(1);
+  const auto theirs = world.open("wanted", kBoth).value().handle;
+  CHECK(lock(theirs).error().value() == EAGAIN);
+}
+
+TEST_CASE("a lock asked for while the link was dying does not hide that an earlier one was lost") {
+  const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 21));
+  World world({.seed = seed, .shortest_delay = 1ms, .longest_delay = 50ms, .timeout = 5min,
+               .clients = 2});
+  write_file(world.exported() / "table", "content");
+  LockAsk ask;
+  ask.span.type = LockType::exclusive;
+  ask.span.last = 9;
+  const auto lock = [&](HandleNumber handle) {
+    return world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+  };
+  const auto ours = world.open("table", kBoth).value().handle;
+  REQUIRE(lock(ours));
+  world.silence_link(true);
+  ask.span.last = 19;
+  std::optional<int> error;
+  world.volume().lock(ours, ask, [&](Result<void> done) {
+    error = done ? 0 : done.error().value();
+  });
+  world.run_for(100s);
+  CHECK(!error);
+
+  world.choose(1);
+  const auto theirs = world.open("table", kBoth).value().handle;
+  REQUIRE(lock(theirs));
+  REQUIRE(world.write(theirs, 0, "CONTENT"));
+  ask.span.type = LockType::none;
+  REQUIRE(lock(theirs));
+
+  world.choose(0);
+  world.silence_link(false);
+  world.run_for(1min);
+  CHECK(error == EIO);
+  CHECK(world.read(ours, 0, 100).error().value() == EIO);
+}
+
+TEST_CASE("locks are answered by the timeout without a link, and nobody keeps what he was denied") {
+  World world({.timeout = 10s, .clients = 2});
+  for (const char* name : {"wanted", "held", "closed"}) {
+    write_file(world.exported() / name, "content");
+  }
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.kind = LockKind::whole;
+  const auto handle_of = [&](const char* name) {
+    return world.open(name, kBoth).value().handle;
+  };
+  const auto lock = [&](HandleNumber handle, LockType type, bool wait = false) {
+    ask.span.type = type;
+    ask.ticket = wait ? 1 : 0;
+    const auto done = world.await<void>(
+        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+    return done ? 0 : done.error().value();
+  };
+  const auto theirs = handle_of("wanted");
+  REQUIRE(lock(theirs, LockType::exclusive) == 0);
+  world.choose(1);
+  const auto wanted = handle_of("wanted"), held = handle_of("held");
+  const auto closed = handle_of("closed"), again = handle_of("closed");
+  REQUIRE(lock(held, LockType::exclusive) == 0);
+  REQUIRE(lock(closed, LockType::exclusive) == 0);
+  world.silence_link(true);
+  world.volume().release(closed);
+  std::vector<int> errors;
+  CHECK(time_of(world, [&] {
+          errors.push_back(lock(wanted, LockType::exclusive, true));
+        }) < 12s);
+  CHECK(time_of(world, [&] { errors.push_back(lock(held, LockType::none)); }) < 12s);
+  CHECK(time_of(world, [&] { errors.push_back(lock(again, LockType::exclusive)); }) < 12s);
+  CHECK(errors == std::vector{ETIMEDOUT, ETIMEDOUT, ETIMEDOUT});
+  world.silence_link(false);
+  world.run_for(1min);
+  world.choose(0);
+  REQUIRE(lock(theirs, LockType::none) == 0);
+  world.run_for(1s);
+  ask.owner = 2;
+  CHECK(lock(theirs, LockType::exclusive) == 0);
+  CHECK(lock(handle_of("held"), LockType::exclusive) == 0);
+  CHECK(lock(handle_of("closed"), LockType::exclusive) == 0);
+}
