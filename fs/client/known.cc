@@ -273,9 +273,14 @@ void Known::changed(const InodeRef& inode, const AppliedOperation& operation) {
   const auto& change = operation.change;
   const bool ours_alone =
       before.mode != 0 && change.before == before.version && change.after.version != change.before;
-  if (operation.data && ours_alone) {
-    reader_.seed(inode, operation.offset, operation.data, *operation.data);
+  if (!ours_alone) return;
+  if (const std::uint64_t size = inode->server.size; before.size < size && !operation.append) {
+    // What a file is longer by is zeros, but for what was put there.
+    const std::uint64_t end =
+        operation.length == 0 ? size : std::clamp(operation.offset, before.size, size);
+    reader_.seed(inode, before.size, nullptr, {}, end - before.size);
   }
+  if (operation.data) reader_.seed(inode, operation.offset, operation.data, *operation.data);
 }
 
 }  // namespace rushfs::fs

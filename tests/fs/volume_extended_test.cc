@@ -211,6 +211,30 @@ TEST_CASE("a hole punched behind queued data is a hole in every view, and on the
   CHECK(there[131072] == 'x');
 }
 
+TEST_CASE("what we made a file longer by is known without asking, but for what was put there") {
+  World world;
+  const auto opened = world.create("database", kBoth).value();
+  const HandleNumber file = opened.opened.handle;
+  REQUIRE(world.write(file, 0, "header"));
+  AttributeChange longer;
+  longer.size = 1 << 20;
+  REQUIRE(world.await<Attributes>([&](auto reply) {
+    world.volume().set_attributes(opened.found.number, longer, std::move(reply));
+  }));
+  REQUIRE(world.drain());
+  REQUIRE(world.write(file, 100'000, "record"));
+  REQUIRE(world.write(file, 2 << 20, "beyond"));
+  REQUIRE(world.drain());
+  world.calls.clear();
+  const auto text = world.read(file, 0, (2 << 20) + 6).value();
+  CHECK(world.calls["read"] == 0);
+  REQUIRE(text.size() == (2 << 20) + 6);
+  CHECK(text.substr(0, 7) == std::string("header\0", 7));
+  CHECK(text.substr(99'999, 8) == std::string("\0record\0", 8));
+  CHECK(text.substr((2 << 20) - 1) == std::string("\0beyond", 7));
+  CHECK(text == read_file(world.exported() / "database"));
+}
+
 TEST_CASE("where a file has data is asked once") {
   World world;
   const auto path = world.exported() / "clip";
