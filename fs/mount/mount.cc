@@ -94,6 +94,7 @@ class Mount::Implementation {
   std::optional<PathKeeper> paths_;
   std::unique_ptr<FuseSession> fuse_;
   asio::steady_timer timer_{file_context};
+  asio::steady_timer patience_{file_context};  // with the queue, once unmounted
   std::optional<asio::executor_work_guard<asio::io_context::executor_type>> network_work_;
   std::thread network_thread_;
 
@@ -298,13 +299,22 @@ void Mount::Implementation::stop() {
   });
 }
 
-// What the server keeps for this mount is of no use any more, unless something is queued.
+// What the server keeps for this mount is of no use any more, unless something stays queued: what
+// was written a moment ago is still sent.
 void Mount::Implementation::leave() {
   if (std::exchange(ended_, true)) return;
   volume->close_all([this](Result<void>) {
-    if (!session->reachable() || volume->queue_status().operations > 0) return file_context.stop();
-    ask(*session, transport::Priority::urgent, Detach{},
-        [this](const Result<Answer<EmptyReply>>&) { file_context.stop(); }, Patience::glance);
+    if (!session->reachable()) return file_context.stop();
+    patience_.expires_after(kFarewell);
+    patience_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) file_context.stop();
+    });
+    volume->wait_all([this](Result<void> sent) {
+      if (!sent || volume->queue_status().operations > 0) return;
+      patience_.cancel();
+      ask(*session, transport::Priority::urgent, Detach{},
+          [this](const Result<Answer<EmptyReply>>&) { file_context.stop(); }, Patience::glance);
+    });
   });
 }
 
