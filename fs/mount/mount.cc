@@ -299,16 +299,13 @@ void Mount::Implementation::stop() {
   });
 }
 
-// What the server keeps for this mount is of no use any more, unless something stays queued: what
-// was written a moment ago is still sent.
+// The server need keep nothing for us, unless something stays queued: it gets a moment to be sent.
 void Mount::Implementation::leave() {
   if (std::exchange(ended_, true)) return;
   volume->close_all([this](Result<void>) {
     if (!session->reachable()) return file_context.stop();
     patience_.expires_after(kFarewell);
-    patience_.async_wait([this](const boost::system::error_code& error) {
-      if (!error) file_context.stop();
-    });
+    patience_.async_wait([this](const auto& error) { error ? void() : file_context.stop(); });
     volume->wait_all([this](Result<void> sent) {
       if (!sent || volume->queue_status().operations > 0) return;
       patience_.cancel();
@@ -359,25 +356,20 @@ MountStatus Mount::Implementation::status() const {
 }
 
 void Mount::Implementation::fresh_status(StatusHandler done) {
-  struct Asked {
-    StatusHandler done;
-    asio::steady_timer patience;
+  const auto asked = std::make_shared<StatusHandler>(std::move(done));
+  const auto patience = std::make_shared<asio::steady_timer>(file_context, kStatusPatience);
+  const auto answer = [this, asked, patience] {
+    if (!*asked) return;  // it was answered
+    patience->cancel();
+    std::move(std::exchange(*asked, nullptr))(status());
   };
-  const auto asked = std::make_shared<Asked>(
-      Asked{std::move(done), asio::steady_timer(file_context, kStatusPatience)});
-  const auto answer = [this, asked] {
-    if (!asked->done) return;  // it was answered
-    asked->patience.cancel();
-    std::move(std::exchange(asked->done, nullptr))(status());
-  };
-  asked->patience.async_wait([answer](const boost::system::error_code& error) {
+  patience->async_wait([answer](const boost::system::error_code& error) {
     if (!error) answer();
   });
-  blocks_loop_.run([this] { return blocks_.stats(); },
-                   [this, answer](cache::BlockCacheStats stats) {
-                     cache_.bytes = stats.used_bytes;
-                     answer();
-                   });
+  blocks_loop_.run([this] { return blocks_.stats(); }, [this, answer](const auto& stats) {
+    cache_.bytes = stats.used_bytes;
+    answer();
+  });
 }
 
 Mount::Mount(MountConfig config)
@@ -391,18 +383,16 @@ void Mount::run() { implementation_->run(); }
 void Mount::stop() { implementation_->stop(); }
 asio::io_context& Mount::file_loop() { return implementation_->file_context; }
 void Mount::status(StatusHandler done) { implementation_->fresh_status(std::move(done)); }
-void Mount::wait_all(absl::AnyInvocable<void(Result<void>) &&> done) {
-  implementation_->volume->wait_all(Reply<void>(std::move(done)));
-}
-void Mount::wait_file(std::string path, absl::AnyInvocable<void(Result<void>) &&> done) {
+using Done = Reply<void>::Handler;
+void Mount::wait_all(Done done) { implementation_->volume->wait_all(std::move(done)); }
+void Mount::wait_file(std::string path, Done done) {
   implementation_->volume->wait_file(std::move(path), Reply<void>(std::move(done)));
 }
 void Mount::retry_now() {
   implementation_->session->retry_now();
   implementation_->volume->retry_now();
 }
-void Mount::discard_parked(std::uint64_t operation,
-                           absl::AnyInvocable<void(Result<void>) &&> done) {
+void Mount::discard_parked(std::uint64_t operation, Done done) {
   implementation_->volume->discard_parked(operation, Reply<void>(std::move(done)));
 }
 void Mount::set_rate(transport::RateLimits limits) { implementation_->driver->set_rate(limits); }
