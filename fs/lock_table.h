@@ -83,7 +83,6 @@ class LockTable {
   /// Waits that ended well since the last call, in order.
   std::vector<Granted> granted() { return std::exchange(granted_, {}); }
   bool empty() const { return nodes_.empty(); }
-  bool any_of(const NodeId& node) const { return nodes_.contains(node); }
   bool owns(const NodeId& node, const LockOwner& owner, LockKind kind) const;
   /// The owner has some of the span for himself alone.
   bool excludes(const LockRequest& request) const;

@@ -45,8 +45,7 @@ void FileLocks::answered(AskedRef asked, Result<Answer<LockReply>> answer) {
     if (!asked->second.call) return;  // held back
     const int error = answer.error().value();
     const bool unknown = error == ETIMEDOUT || error == ECANCELED;
-    if (unknown) withdraw(asked->second.inode, asked->second.what);
-    return end(asked, unknown ? ETIMEDOUT : error);
+    return unknown ? take_back(asked, ETIMEDOUT) : end(asked, error);
   }
   Asked granted = std::move(asked->second);
   asked_.erase(asked);
@@ -61,6 +60,11 @@ void FileLocks::end(AskedRef asked, int error) {
   reply.fail(error);
 }
 
+void FileLocks::take_back(AskedRef asked, int error) {
+  withdraw(asked->second.inode, asked->second.what);
+  end(asked, error);
+}
+
 void FileLocks::hold_back(const InodeRef& inode) {
   for (auto& [number, asked] : asked_) {
     if (asked.inode != inode || !asked.call) continue;
@@ -73,10 +77,7 @@ void FileLocks::cancel(std::uint64_t ticket) {
     return each.second.what.ticket == ticket;
   });
   if (asked == asked_.end()) return;
-  if (!asked->second.call) {
-    withdraw(asked->second.inode, asked->second.what);
-    return end(asked, EINTR);
-  }
+  if (!asked->second.call) return take_back(asked, EINTR);
   ask(remote_, Priority::urgent, CancelLock{ticket}, [](Result<Answer<EmptyReply>>) {});
 }
 
@@ -99,8 +100,7 @@ void FileLocks::end_those(const std::function<bool(const Asked&)>& whom, int err
     if (asked->second.call) {
       remote_.cancel(*asked->second.call);
     } else {
-      withdraw(asked->second.inode, asked->second.what);
-      end(asked, error);
+      take_back(asked, error);
     }
   }
 }

@@ -55,7 +55,6 @@ class FileLocks {
   }
   bool holds_any(const InodeRef& inode, std::uint64_t owner, LockKind kind) const;
   bool any() const { return !table_.empty(); }
-  bool any_of(const InodeRef& inode) const { return table_.any_of(inode->node); }
   /// Owners that have locked through the handle; it is forgotten.
   std::set<std::pair<std::uint64_t, LockKind>> closed(std::uint64_t handle);
 
@@ -86,6 +85,7 @@ class FileLocks {
   void send(AskedRef asked);
   void answered(AskedRef asked, Result<Answer<LockReply>> answer);
   void end(AskedRef asked, int error);
+  void take_back(AskedRef asked, int error);
   /// Those that were sent: with ETIMEDOUT.
   void end_those(const std::function<bool(const Asked&)>& whom, int error);
   void hold_back(const InodeRef& inode);

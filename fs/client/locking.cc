@@ -11,11 +11,6 @@ void Locking::lock(HandleNumber number, const LockAsk& wanted, Reply<void> reply
   if (wanted.span.type == LockType::none) {
     return unlock(inode, wanted, in_time(inode, std::move(reply)));
   }
-  // What is asked while there is no link would overtake those that are then said again: the server
-  // could not tell that these were lost meanwhile.
-  if (!parts_.remote.attached() && locks_.any_of(inode) && !unreclaimed_.contains(inode->number)) {
-    unreclaimed_.emplace(inode->number, unlock_begins(inode));
-  }
   if (unlocks_.contains(inode)) {
     return after_unlocks(inode, later(number, wanted, std::move(reply)));
   }
@@ -243,13 +238,9 @@ void Locking::tick() {
 }
 
 void Locking::reclaim(std::function<void()> then) {
-  auto done = [this, then = std::move(then)] {
-    for (auto& [number, ended] : std::exchange(unreclaimed_, {})) ended();
-    then();
-  };
-  if (!locks_.any()) return done();
+  if (!locks_.any()) return then();
   locks_.reclaim([this](const NodeId& node) { return known_.inodes().find(node); },
-                 [this](const InodeRef& inode) { lost(inode); }, std::move(done));
+                 [this](const InodeRef& inode) { lost(inode); }, std::move(then));
 }
 
 void Locking::lost(const InodeRef& inode) {

@@ -103,7 +103,6 @@ class Locking {
   std::vector<std::shared_ptr<Unlock>> unlocking_;       // of programs that wait
   // By ticket: waits for a lock that the server is not yet asked for.
   std::map<std::uint64_t, std::shared_ptr<std::optional<Reply<void>>>> later_;
-  std::map<NodeNumber, FileLocks::Ended> unreclaimed_;   // files that reclaim() is waited for
 };
 
 }  // namespace rushfs::fs

@@ -38,7 +38,7 @@ constexpr auto kStatusPatience = 200ms;
 constexpr auto kPatienceWithMemory = 4s;
 /// The network's refusals (ICMP) can be forged or pass; so many per address mean it.
 constexpr std::uint64_t kRefusalsBelieved = 3;
-/// How long a farewell may take: it is one datagram.
+/// How long a farewell may take, one datagram; and what was written just before it.
 constexpr auto kFarewell = 500ms;
 
 /// A queue without a limit of its own is limited by the disk alone.
@@ -305,7 +305,9 @@ void Mount::Implementation::leave() {
   volume->close_all([this](Result<void>) {
     if (!session->reachable()) return file_context.stop();
     patience_.expires_after(kFarewell);
-    patience_.async_wait([this](const auto& error) { error ? void() : file_context.stop(); });
+    patience_.async_wait([this](const auto& error) {
+      if (!error) file_context.stop();
+    });
     volume->wait_all([this](Result<void> sent) {
       if (!sent || volume->queue_status().operations > 0) return;
       patience_.cancel();
@@ -375,9 +377,7 @@ void Mount::Implementation::fresh_status(StatusHandler done) {
 Mount::Mount(MountConfig config)
     : implementation_(std::make_unique<Implementation>(std::move(config))) {}
 Mount::~Mount() = default;
-bool Mount::connect(std::chrono::milliseconds patience) {
-  return implementation_->connect(patience);
-}
+bool Mount::connect(std::chrono::milliseconds most) { return implementation_->connect(most); }
 void Mount::start() { implementation_->start(); }
 void Mount::run() { implementation_->run(); }
 void Mount::stop() { implementation_->stop(); }
@@ -386,14 +386,14 @@ void Mount::status(StatusHandler done) { implementation_->fresh_status(std::move
 using Done = Reply<void>::Handler;
 void Mount::wait_all(Done done) { implementation_->volume->wait_all(std::move(done)); }
 void Mount::wait_file(std::string path, Done done) {
-  implementation_->volume->wait_file(std::move(path), Reply<void>(std::move(done)));
+  implementation_->volume->wait_file(std::move(path), std::move(done));
 }
 void Mount::retry_now() {
   implementation_->session->retry_now();
   implementation_->volume->retry_now();
 }
 void Mount::discard_parked(std::uint64_t operation, Done done) {
-  implementation_->volume->discard_parked(operation, Reply<void>(std::move(done)));
+  implementation_->volume->discard_parked(operation, std::move(done));
 }
 void Mount::set_rate(transport::RateLimits limits) { implementation_->driver->set_rate(limits); }
 

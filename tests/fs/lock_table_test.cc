@@ -38,6 +38,17 @@ TEST_CASE("readers share, a writer is alone") {
   CHECK(table.empty());
 }
 
+TEST_CASE("who has a range for himself has it shared as well, and not the other way round") {
+  LockTable table;
+  table.set(ask(anna, LockType::exclusive, 0, 9));
+  table.set(ask(anna, LockType::shared, 10, 19));
+  CHECK(table.has(ask(anna, LockType::shared, 2, 5)));
+  CHECK(!table.holds(ask(anna, LockType::shared, 2, 5)));
+  CHECK(table.has(ask(anna, LockType::shared, 12, 15)));
+  CHECK(!table.has(ask(anna, LockType::exclusive, 12, 15)));
+  CHECK(!table.has(ask(ben, LockType::shared, 2, 5)));
+}
+
 TEST_CASE("an owner's ranges are cut, changed and joined") {
   LockTable table;
   table.set(ask(anna, LockType::exclusive, 0, 99));

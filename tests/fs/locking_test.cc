@@ -12,6 +12,11 @@ namespace {
 
 constexpr OpenFlags kBoth{.read = true, .write = true};
 
+Result<void> lock(World& world, HandleNumber handle, const LockAsk& ask) {
+  return world.await<void>(
+      [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+}
+
 }  // namespace
 
 TEST_CASE("a lock is free for the next who asks here when its descriptor was closed") {
@@ -24,10 +29,7 @@ TEST_CASE("a lock is free for the next who asks here when its descriptor was clo
     ask.owner = owner;
     const auto opened = world.open("file", kBoth);
     REQUIRE(opened);
-    const auto locked = world.await<void>([&](auto reply) {
-      world.volume().lock(opened->handle, ask, std::move(reply));
-    });
-    CHECK(locked);
+    CHECK(lock(world, opened->handle, ask));
     REQUIRE(world.write(opened->handle, 0, "written under it"));
     world.volume().release(opened->handle);
   }
@@ -41,8 +43,7 @@ TEST_CASE("a signal ends the wait for a lock that is being given up here") {
   ask.span.kind = LockKind::whole;
   ask.span.type = LockType::exclusive;
   ask.owner = 1;
-  REQUIRE(world.await<void>(
-      [&](auto reply) { world.volume().lock(ours, ask, std::move(reply)); }));
+  REQUIRE(lock(world, ours, ask));
   REQUIRE(world.write(ours, 0, "written under it"));
   world.silence_link(true);
   world.volume().release(ours);
@@ -62,8 +63,7 @@ TEST_CASE("a signal ends the wait for a lock that is being given up here") {
   world.run_for(5s);
   ask.owner = 3;
   ask.ticket = 0;
-  CHECK(world.await<void>(
-      [&](auto reply) { world.volume().lock(others, ask, std::move(reply)); }));
+  CHECK(lock(world, others, ask));
 }
 
 TEST_CASE("a lock set after one that could not be published was given up is held") {
@@ -76,24 +76,20 @@ TEST_CASE("a lock set after one that could not be published was given up is held
   ask.owner = 1;
   ask.span.kind = LockKind::whole;
   ask.span.type = LockType::exclusive;
-  const auto lock = [&](HandleNumber handle) {
-    return world.await<void>(
-        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
-  };
   const auto first = world.open("file", kBoth).value().handle;
   const auto second = world.open("file", kBoth).value().handle;
-  REQUIRE(lock(first));
+  REQUIRE(lock(world, first, ask));
   world.sabotage = [](const std::string& operation) -> std::optional<int> {
     if (operation == "write") return EPERM;
     return std::nullopt;
   };
   REQUIRE(world.write(first, 0, "refused"));
   world.volume().release(first);
-  REQUIRE(lock(second));
+  REQUIRE(lock(world, second, ask));
   world.run_for(1s);
   world.choose(1);
   const auto other = world.open("file", kBoth).value().handle;
-  CHECK(lock(other).error().value() == EAGAIN);
+  CHECK(lock(world, other, ask).error().value() == EAGAIN);
 }
 
 TEST_CASE("who lost his locks cannot go on by any call on the file") {
@@ -105,19 +101,15 @@ TEST_CASE("who lost his locks cannot go on by any call on the file") {
   LockAsk whole;
   whole.owner = whole.process = 1;
   whole.span.type = LockType::exclusive;
-  const auto lock = [&](HandleNumber handle) {
-    return world.await<void>(
-        [&](auto reply) { world.volume().lock(handle, whole, std::move(reply)); });
-  };
   const auto mine = world.open("project", kBoth).value().handle;
-  REQUIRE(lock(mine));
+  REQUIRE(lock(world, mine, whole));
   world.silence_link(true);
   world.choose(1);
   const auto theirs = world.open("project", kBoth).value().handle;
   world.run_for(57s);
-  CHECK(lock(theirs).error() == errno_code(EAGAIN));
+  CHECK(lock(world, theirs, whole).error() == errno_code(EAGAIN));
   world.run_for(8s);  // the lease is over
-  REQUIRE(lock(theirs));
+  REQUIRE(lock(world, theirs, whole));
   world.choose(0);
   world.silence_link(false);
   world.run_for(30s);
@@ -144,19 +136,15 @@ TEST_CASE("a lock set after one that was asked for in vain was taken back is hel
   LockAsk ask;
   ask.owner = 1;
   ask.span.type = LockType::exclusive;
-  const auto lock = [&](HandleNumber handle) {
-    return world.await<void>(
-        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
-  };
   const auto ours = world.open("wanted", kBoth).value().handle;
   world.silence_link(true);
-  REQUIRE(lock(ours).error().value() == ETIMEDOUT);
+  REQUIRE(lock(world, ours, ask).error().value() == ETIMEDOUT);
   world.silence_link(false);
-  REQUIRE(lock(ours));
+  REQUIRE(lock(world, ours, ask));
   world.run_for(1s);
   world.choose(1);
   const auto theirs = world.open("wanted", kBoth).value().handle;
-  CHECK(lock(theirs).error().value() == EAGAIN);
+  CHECK(lock(world, theirs, ask).error().value() == EAGAIN);
 }
 
 TEST_CASE("a lock asked for while the link was dying does not hide that an earlier one was lost") {
@@ -167,12 +155,8 @@ TEST_CASE("a lock asked for while the link was dying does not hide that an earli
   LockAsk ask;
   ask.span.type = LockType::exclusive;
   ask.span.last = 9;
-  const auto lock = [&](HandleNumber handle) {
-    return world.await<void>(
-        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
-  };
   const auto ours = world.open("table", kBoth).value().handle;
-  REQUIRE(lock(ours));
+  REQUIRE(lock(world, ours, ask));
   world.silence_link(true);
   ask.span.last = 19;
   std::optional<int> error;
@@ -184,10 +168,10 @@ TEST_CASE("a lock asked for while the link was dying does not hide that an earli
 
   world.choose(1);
   const auto theirs = world.open("table", kBoth).value().handle;
-  REQUIRE(lock(theirs));
+  REQUIRE(lock(world, theirs, ask));
   REQUIRE(world.write(theirs, 0, "CONTENT"));
   ask.span.type = LockType::none;
-  REQUIRE(lock(theirs));
+  REQUIRE(lock(world, theirs, ask));
 
   world.choose(0);
   world.silence_link(false);
@@ -207,36 +191,35 @@ TEST_CASE("locks are answered by the timeout without a link, and nobody keeps wh
   const auto handle_of = [&](const char* name) {
     return world.open(name, kBoth).value().handle;
   };
-  const auto lock = [&](HandleNumber handle, LockType type, bool wait = false) {
+  const auto error_of = [&](HandleNumber handle, LockType type, bool wait = false) {
     ask.span.type = type;
     ask.ticket = wait ? 1 : 0;
-    const auto done = world.await<void>(
-        [&](auto reply) { world.volume().lock(handle, ask, std::move(reply)); });
+    const auto done = lock(world, handle, ask);
     return done ? 0 : done.error().value();
   };
   const auto theirs = handle_of("wanted");
-  REQUIRE(lock(theirs, LockType::exclusive) == 0);
+  REQUIRE(error_of(theirs, LockType::exclusive) == 0);
   world.choose(1);
   const auto wanted = handle_of("wanted"), held = handle_of("held");
   const auto closed = handle_of("closed"), again = handle_of("closed");
-  REQUIRE(lock(held, LockType::exclusive) == 0);
-  REQUIRE(lock(closed, LockType::exclusive) == 0);
+  REQUIRE(error_of(held, LockType::exclusive) == 0);
+  REQUIRE(error_of(closed, LockType::exclusive) == 0);
   world.silence_link(true);
   world.volume().release(closed);
   std::vector<int> errors;
   CHECK(time_of(world, [&] {
-          errors.push_back(lock(wanted, LockType::exclusive, true));
+          errors.push_back(error_of(wanted, LockType::exclusive, true));
         }) < 12s);
-  CHECK(time_of(world, [&] { errors.push_back(lock(held, LockType::none)); }) < 12s);
-  CHECK(time_of(world, [&] { errors.push_back(lock(again, LockType::exclusive)); }) < 12s);
+  CHECK(time_of(world, [&] { errors.push_back(error_of(held, LockType::none)); }) < 12s);
+  CHECK(time_of(world, [&] { errors.push_back(error_of(again, LockType::exclusive)); }) < 12s);
   CHECK(errors == std::vector{ETIMEDOUT, ETIMEDOUT, ETIMEDOUT});
   world.silence_link(false);
   world.run_for(1min);
   world.choose(0);
-  REQUIRE(lock(theirs, LockType::none) == 0);
+  REQUIRE(error_of(theirs, LockType::none) == 0);
   world.run_for(1s);
   ask.owner = 2;
-  CHECK(lock(theirs, LockType::exclusive) == 0);
-  CHECK(lock(handle_of("held"), LockType::exclusive) == 0);
-  CHECK(lock(handle_of("closed"), LockType::exclusive) == 0);
+  CHECK(error_of(theirs, LockType::exclusive) == 0);
+  CHECK(error_of(handle_of("held"), LockType::exclusive) == 0);
+  CHECK(error_of(handle_of("closed"), LockType::exclusive) == 0);
 }
