@@ -231,8 +231,9 @@ void write(fuse_req_t request, fuse_ino_t node, const char* bytes, std::size_t s
   Kernel& kernel = kernel_of(request);
   // Behind an asynchronous direct write the kernel keeps pages that were read meanwhile.
   const bool direct = through(file) == Through::nothing;
+  const auto* data = reinterpret_cast<const std::uint8_t*>(bytes);  // a char would be copied alone
   kernel.volume().write(
-      handle_of(file), static_cast<std::uint64_t>(offset), Buffer(bytes, bytes + size),
+      handle_of(file), static_cast<std::uint64_t>(offset), Buffer(data, data + size),
       [&kernel, direct, node, r = begin(kernel, request, file)](auto length) {
         kernel.without_set_group_id(r, {node}, [&kernel, direct, node, r, length] {
           if (!direct) return kernel.written(*r, length);
