@@ -38,7 +38,7 @@ struct ExportOptions {
   /// Another export shows some of the same files: what its clients do to them nobody would tell.
   bool beside_another = false;
   std::size_t descriptors = 65536;  // it may have open; takes 26,624 if it can
-  unsigned workers = 16;  // jobs given to the workers at once; at least 4
+  unsigned workers = 16;  // jobs given to the workers at once; at least 8
   /// Where answers are remembered over a kill of the server; empty: only in memory.
   std::filesystem::path state_folder;
 };
