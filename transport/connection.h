@@ -102,7 +102,9 @@ class Connection {
   bool is_finished() const { return state_ == State::finished; }
   PathReport report(TimePoint now) const;
   /// What it knows of the path by now: worth starting from next time.
-  RememberedPath remember() const { return recovery_ ? recovery_->remember() : RememberedPath{}; }
+  RememberedPath remember() const {
+    return recovery_ ? recovery_->control().remember() : RememberedPath{};
+  }
   /// What authorized_keys says of the client; a server's, once connected.
   BitRate max_rate() const { return max_rate_; }
 

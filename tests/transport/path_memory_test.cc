@@ -57,6 +57,30 @@ TEST_CASE("saving what nobody learned anew makes it no younger") {
   CHECK_FALSE(memory.recall(host(1), kNow + 25h));
 }
 
+TEST_CASE("what a path carried at least takes no place of more that is known of it") {
+  PathMemory memory;
+  memory.remember(host(1), kPath, kNow);
+  memory.remember(host(1), {500_Mbps, 110ms, true}, kNow + 23h);
+  CHECK(memory.recall(host(1), kNow + 24h)->bandwidth == kPath.bandwidth);
+  CHECK_FALSE(memory.recall(host(1), kNow + 25h));  // and makes it no younger
+  SECTION("more than that does") {
+    memory.remember(host(1), {950_Mbps, 110ms, true}, kNow + 23h);
+    CHECK(memory.recall(host(1), kNow + 25h)->bandwidth == 950_Mbps);
+  }
+  SECTION("nor does it wait for what is too old") {
+    memory.remember(host(1), {500_Mbps, 110ms, true}, kNow + 25h);
+    CHECK(memory.recall(host(1), kNow + 25h)->bandwidth == 500_Mbps);
+  }
+  SECTION("nor for what was another path") {
+    memory.remember(host(1), {500_Mbps, 10ms, true}, kNow + 1h);
+    CHECK(memory.recall(host(1), kNow + 1h)->bandwidth == 500_Mbps);
+  }
+  SECTION("what was found does, though it be less") {
+    memory.remember(host(1), {500_Mbps, 110ms}, kNow + 1h);
+    CHECK(memory.recall(host(1), kNow + 1h)->bandwidth == 500_Mbps);
+  }
+}
+
 TEST_CASE("a damaged file teaches nothing") {
   const auto good = saved();
   const auto refused = [](const std::vector<std::uint8_t>& bytes) {

@@ -34,11 +34,17 @@ std::span<const std::uint8_t> magic() {
 
 void PathMemory::remember(const Address& host, const RememberedPath& path, TimePoint now) {
   if (path.bandwidth.bits_per_second <= 0 || path.minimum_round_trip <= Duration::zero()) return;
-  const auto known = hosts_.find(host.ip);
-  const bool same = known != hosts_.end() &&
-                    known->second.path.bandwidth == path.bandwidth &&
-                    known->second.path.minimum_round_trip == path.minimum_round_trip;
-  if (!same) add(host.ip, {path, now});
+  const auto found = hosts_.find(host.ip);
+  if (found != hosts_.end()) {
+    const RememberedPath& known = found->second.path;
+    const bool told = path.bandwidth == known.bandwidth &&
+                      path.minimum_round_trip == known.minimum_round_trip;
+    const bool less = path.at_least && path.bandwidth <= known.bandwidth &&
+                      known.is_of(path.minimum_round_trip) &&
+                      now - found->second.learned <= kLife;
+    if (told || less) return;
+  }
+  add(host.ip, {path, now});
 }
 
 void PathMemory::add(const Host& host, const Entry& entry) {

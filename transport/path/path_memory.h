@@ -25,7 +25,8 @@ class PathMemory {
   static constexpr Duration kLife = std::chrono::hours(24);
 
   /// `path` is what a connection to this host knows now. A path of which it learned nothing is
-  /// passed over; one that is known just so is as old as it was.
+  /// passed over; one that is known just so is as old as it was, and so is one that was found to
+  /// carry no less than this connection could try.
   void remember(const Address& host, const RememberedPath& path, TimePoint now);
   std::optional<RememberedPath> recall(const Address& host, TimePoint now) const;
 

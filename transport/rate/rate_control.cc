@@ -42,6 +42,11 @@ constexpr double kBusyPackets = 8;
 
 }  // namespace
 
+bool RememberedPath::is_of(Duration round_trip) const {
+  return round_trip > minimum_round_trip / 2 &&
+         round_trip < 2 * minimum_round_trip + kLeastInitialTime;
+}
+
 RateControl::RateControl(const RateLimits& limits, const std::optional<RememberedPath>& remembered,
                          std::uint64_t seed)
     : limits_(limits), random_(seed | 1), remembered_(remembered) {
@@ -55,11 +60,8 @@ void RateControl::on_first_round_trip(Duration sample, TimePoint now) {
   const Duration time = std::max(sample, kLeastInitialTime);
   double rate = std::max(startup_.initial_rate(), kInitialPackets * datagram_ / seconds(time));
   if (remembered_) {
-    // Another round trip is another path, of which nothing is known.
-    const Duration known = remembered_->minimum_round_trip;
-    const bool same = sample > known / 2 && sample < 2 * known + kLeastInitialTime;
     const double half = remembered_->bandwidth.bits_per_second / 8 / 2;
-    if (same) rate = std::max(rate, half);
+    if (remembered_->is_of(sample)) rate = std::max(rate, half);
     remembered_.reset();
   }
   startup_.set_initial_rate(rate);
@@ -73,6 +75,7 @@ void RateControl::on_path_changed(TimePoint now) {
   startup_.set_initial_rate(
       std::max(kInitialPackets * datagram_ / seconds(kAssumedRoundTrip), bandwidth_.maximum() / 2));
   bandwidth_ = {};
+  carried_ = {};
   inflight_limit_ = std::numeric_limits<double>::infinity();
   competition_.reset();
   suspicious_ = false;
@@ -138,6 +141,7 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
   }
   if (phase_ == RatePhase::startup && !outcome.acknowledged_packets.empty()) {
     startup_.on_ack(delivered_, outcome.acknowledged_packets.back().sent, now);
+    carried_.on_delivered(delivered_, minimum_round_trip(), now);
   }
   const double rate = sample.bytes_per_second;
   if (rate > 0 && !outcome.after_silence &&
@@ -278,6 +282,11 @@ void RateControl::update_window() {
     window_ = std::min(window_, inflight_limit_ * (probing ? 1 : kHeadroom));
   }
   window_ = std::max(window_, kMinWindow * datagram_);
+}
+
+RememberedPath RateControl::remember() const {
+  if (startup_.over()) return {bandwidth(), minimum_round_trip()};
+  return {{carried_.most() * 8}, minimum_round_trip(), true};
 }
 
 SendLimit RateControl::limit() const {

@@ -22,6 +22,7 @@
 
 #include "transport/path_report.h"
 #include "transport/rate/bandwidth_filter.h"
+#include "transport/rate/carried.h"
 #include "transport/rate/circuit_breaker.h"
 #include "transport/rate/competition.h"
 #include "transport/rate/growth.h"
@@ -41,6 +42,10 @@ namespace rushfs::transport {
 struct RememberedPath {
   BitRate bandwidth{0};
   Duration minimum_round_trip{};
+  bool at_least = false;  // the application gave no more: the path may carry more
+
+  /// Another round trip is another path, of which nothing is known.
+  bool is_of(Duration round_trip) const;
 };
 
 class RateControl {
@@ -71,6 +76,8 @@ class RateControl {
   std::uint64_t window() const { return static_cast<std::uint64_t>(window_); }
   /// Goodput the path can give, as estimated.
   BitRate bandwidth() const { return {goodput() * 8}; }
+  /// What to start from next time; of no bandwidth where nothing was learned.
+  RememberedPath remember() const;
   const LossFloor& loss() const { return loss_; }
   const QueueModel& queue() const { return queue_; }
   RatePhase phase() const { return phase_; }
@@ -142,6 +149,7 @@ class RateControl {
   TimePoint last_cut_{};  // epochs begun before say nothing new
   std::optional<RememberedPath> remembered_;  // until the first round trip confirms it
   Startup startup_;
+  Carried carried_;  // in startup
   Growth growth_;  // in startup and up
   struct Probe {
     double before = 0;        // the rate, and

@@ -117,6 +117,7 @@ bool RateControl::startup_full(TimePoint now) {
 
 void RateControl::leave_startup(TimePoint now) {
   startup_.end();
+  carried_ = {};
   dipped_ = false;
   last_dip_ = now;  // startup has looked at loss and base
   enter(RatePhase::drain, now);

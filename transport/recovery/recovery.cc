@@ -174,11 +174,6 @@ void Recovery::set_limits(const RateLimits& limits) {
   apply_rates();
 }
 
-RememberedPath Recovery::remember() const {
-  if (control_.phase() == RatePhase::startup) return {};  // its capacity was not found
-  return {control_.bandwidth(), control_.minimum_round_trip()};
-}
-
 PathReport Recovery::report(TimePoint) const {
   PathReport report;
   report.smoothed_round_trip = round_trip_.smoothed();

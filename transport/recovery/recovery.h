@@ -94,8 +94,6 @@ class Recovery {
   const RoundTrip& round_trip() const { return round_trip_; }
   std::uint64_t bytes_in_flight() const { return loss_.packets().bytes_in_flight(); }
   const RateControl& control() const { return control_; }
-  /// What to start from next time; nothing where the path was never filled.
-  RememberedPath remember() const;
   /// All but what Connection fills in.
   PathReport report(TimePoint now) const;
 
