@@ -56,8 +56,11 @@ void ConflictFile::find_folder() {
   const auto slash = path_.rfind('/');
   if (slash == std::string::npos) return in_folder(root());
   auto found = [self = shared_from_this()](Result<NodeNumber> number) {
+    if (number) return self->in_folder(self->known_.inodes().find(*number));
     // Their removal may have taken the folder with it.
-    self->in_folder(number ? self->known_.inodes().find(*number) : self->root());
+    const int error = number.error().value();
+    const bool gone = error == ENOENT || error == ENOTDIR || error == ESTALE;
+    gone ? self->in_folder(self->root()) : self->fail(error);
   };
   questions_.find_path(path_.substr(0, slash), std::move(found));
 }

@@ -64,8 +64,10 @@ void Conflicts::check(const InodeRef& inode, const Attributes& base) {
         const int error = answer ? 0 : answer.error().value();
         const bool gone =
             answer ? (*answer)->attributes.links == 0 : error == ESTALE || error == ENOENT;
-        if (gone && inode->removals > 0 && round == check_round_) {
+        const bool silent = !answer && !gone;  // it was asked, and has not said
+        if ((silent || (gone && inode->removals > 0)) && round == check_round_) {
           unjudged_.emplace(inode, base);
+          if (silent && error != ENOTCONN) writeback_.cannot_resume(inode->node, error);
           return;
         }
         // A change of ours from before the cut is repeated; its answer tells what it made of the
@@ -144,6 +146,7 @@ void Conflicts::keep_apart(Meeting meeting) {
 
 void Conflicts::tick(bool connected) {
   if (!connected) return;
+  for (const auto& [inode, base] : std::exchange(unjudged_, {})) check(inode, base);
   for (Meeting& meeting : std::exchange(failed_, {})) {
     if (parts_.time.now < meeting.retry_at) {
       failed_.push_back(std::move(meeting));

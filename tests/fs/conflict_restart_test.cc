@@ -45,6 +45,46 @@ TEST_CASE("we wrote, cut off, and were killed; they wrote: both are kept") {
   CHECK((copies.begin()->second == story.ours()));
 }
 
+TEST_CASE("we wrote, cut off, and ended while we asked what they did: both are kept") {
+  Story story;
+  auto& world = story.world;
+  story.cut();
+  story.patch(1000, "OURS");
+  world.kill_client();
+  world.start_client_unattached();
+  put(story.file, "theirs");
+  world.slow_answers["getattr"] = 10s;
+  world.calls.clear();
+  world.silence_link(false);
+  REQUIRE(world.run_until([&] { return world.calls["getattr"] > 0; }));
+  world.restart_client();
+  world.slow_answers.clear();
+  story.come_back();
+  CHECK(get(story.file) == "theirs");
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
+TEST_CASE("we wrote, they wrote, and the server cannot say so at first: both are kept") {
+  Story story;
+  auto& world = story.world;
+  story.cut();
+  story.patch(1000, "OURS");
+  put(story.file, "theirs");
+  int refused = 0;
+  world.sabotage = [&](const std::string& call) -> std::optional<int> {
+    if (call != "getattr" || ++refused > 3) return std::nullopt;
+    return EIO;
+  };
+  story.come_back();
+  CHECK(refused > 3);
+  CHECK(get(story.file) == "theirs");
+  const auto copies = story.copies(world.exported() / "reel");
+  REQUIRE(copies.size() == 1);
+  CHECK((copies.begin()->second == story.ours()));
+}
+
 TEST_CASE("we wrote, cut off, and were killed twice; nobody else wrote: no copy") {
   Story story;
   story.cut();
