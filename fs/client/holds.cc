@@ -83,12 +83,12 @@ void Holds::release(const InodeRef& inode) {
       Patience::patient);
 }
 
+// The server's promises ended with the connection: of what programs have open they are had anew,
+// and what has changed meanwhile is learned.
 void Holds::attached(bool restarted) {
   known_.inodes().each([&](Inode& inode) {
     if (restarted) inode.held = false;
-    if (inode.opens > 0 && !inode.held && inode.regular()) {
-      hold(known_.inodes().find(inode.number));
-    }
+    if (inode.opens > 0 && inode.regular()) hold(known_.inodes().find(inode.number));
   });
 }
 

@@ -130,6 +130,15 @@ void Questions::attributes(NodeNumber node, Reply<Attributes> reply) {
       known ? Patience::glance : Patience::prompt);
 }
 
+void Questions::renew(const InodeRef& inode) {
+  ask(
+      remote_, Priority::ahead, GetAttributes{inode->node},
+      [this, inode, epoch = known_.epoch()](Result<Answer<AttributesReply>> answer) {
+        if (answer) known_.learn(*inode, (*answer)->attributes, epoch);
+      },
+      Patience::glance);
+}
+
 void Questions::target(NodeNumber node, Reply<std::string> reply) {
   const auto inode = known_.inodes().find(node);
   if (!inode) return reply.fail(ESTALE);

@@ -24,6 +24,9 @@ class Questions {
   void find_path(std::string path, Reply<NodeNumber> reply);
   /// With what is queued over them.
   void attributes(NodeNumber node, Reply<Attributes> reply);
+  /// Asked behind what programs wait for, however much of it is known: so that the server promises
+  /// to tell of its changes.
+  void renew(const InodeRef& inode);
   /// Of a symlink.
   void target(NodeNumber node, Reply<std::string> reply);
   /// Of the server's disk.

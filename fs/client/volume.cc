@@ -81,6 +81,7 @@ void Volume::attached(const AttachReply& reply, bool restarted) {
   known_.promise((reply.features & kNotices) != 0 && (reply.features & kDiskNotices) != 0);
   notice_order_.attached();
   conflicts_.attached(reply, restarted);
+  watchers_.attached();
   const bool again = restarted || locking_.any();
   if (locking_.any()) writeback_.hold_back();
   locking_.reclaim([this, max_write = reply.max_write, again] {

@@ -8,6 +8,8 @@ namespace {
 
 /// Questions asked because of one notice. Watchers of more changes than that at once look anew.
 constexpr std::size_t kMaxCompared = 512;
+/// Folders and files asked about after a cut, some 600 KiB both ways together.
+constexpr std::size_t kMaxRenewed = 2048;
 /// Notices come one per round trip, and a comparison takes one: few wait.
 constexpr std::size_t kMaxWaiting = 64;
 
@@ -49,6 +51,18 @@ void Watchers::Comparison::follow(const Comparison& earlier) {
       if (before.inode == file.inode && before.after) file.before = *before.after;
     }
   }
+}
+
+void Watchers::attached() {
+  if (!kernel_.tells_events()) return;
+  std::vector<InodeRef> shown, files;
+  known_.inodes().each([&](Inode& inode) {
+    if (inode.lookups == 0 || !inode.known() || inode.unlinked) return;
+    (inode.directory() ? shown : files).push_back(known_.inodes().find(inode.number));
+  });
+  shown.insert(shown.end(), files.begin(), files.end());
+  if (shown.size() > kMaxRenewed) shown.resize(kMaxRenewed);
+  for (const auto& inode : shown) questions_.renew(inode);
 }
 
 std::shared_ptr<Watchers::Comparison> Watchers::remember(const Notice& notice) {

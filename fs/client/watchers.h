@@ -19,6 +19,9 @@ class Watchers {
   Watchers(Known& known, KernelSide& kernel, Questions& questions)
       : known_(known), kernel_(kernel), questions_(questions) {}
 
+  /// At every attach: the server's promises ended with the connection, and nobody asks for what is
+  /// only watched. Of what happened meanwhile nothing is told.
+  void attached();
   /// Before Known hears of the notice: what is known of what it names. Null: nobody is to be told.
   std::shared_ptr<Comparison> remember(const Notice& notice);
   /// Afterwards: asks how it is now, and tells the kernel what is different. One after the other:

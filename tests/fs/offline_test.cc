@@ -214,6 +214,24 @@ TEST_CASE("news of a short cut are seen through a change of ours made after it")
   CHECK(world.read(opened.handle, 0, 100).value() == "oheirs");
 }
 
+TEST_CASE("who has a file open and asks for nothing reads what others wrote since a short cut") {
+  World world({.clients = 2, .notices = true});
+  put(world.exported() / "a", std::string(1000, 'a'));
+  const auto opened = world.open("a", {.read = true}).value();
+  REQUIRE(world.read(opened.handle, 0, 1000).value() == std::string(1000, 'a'));
+  world.run_for(3s);
+  world.cut_link();
+  world.calls.clear();
+  REQUIRE(world.run_until([&] { return world.calls["attach"] > 0; }));
+  world.run_for(3s);
+  world.choose(1);
+  REQUIRE(world.write_file("a", std::string(1000, 'b')));
+  REQUIRE(world.drain());
+  world.run_for(1s);
+  world.choose(0);
+  CHECK(world.read(opened.handle, 0, 1000).value() == std::string(1000, 'b'));
+}
+
 TEST_CASE("a silent link delays what is known by five seconds, the rest by the timeout") {
   World world;
   put(world.exported() / "known", "k");

@@ -43,3 +43,28 @@ TEST_CASE("a folder that comes and goes before we have looked at it is told to h
   world.choose(kWatcher);
   world.volume().set_kernel(nullptr);
 }
+
+TEST_CASE("what happens in a watched folder after a cut is told as before it") {
+  World world({.clients = 2, .notices = true});
+  WatchingKernel kernel;
+  std::filesystem::create_directory(world.exported() / "day");
+  std::ofstream(world.exported() / "day" / "clip") << "1";
+  world.choose(kWatcher);
+  world.volume().set_kernel(&kernel);
+  // As the kernel has it: referenced, and asked about by nobody.
+  const auto day = world.find("day").value();
+  REQUIRE(world.find("day/clip"));
+  world.run_for(3s);
+  world.cut_link();
+  world.calls.clear();
+  REQUIRE(world.run_until([&] { return world.calls["attach"] > 0; }));
+  world.run_for(3s);
+  world.choose(kWriter);
+  REQUIRE(world.write_file("day/clip", "22"));
+  REQUIRE(world.create("day/take", {.write = true}));
+  world.run_for(3s);
+  CHECK(kernel.told == std::vector<std::string>{"changed clip", "created take"});
+  world.choose(kWatcher);
+  world.volume().forget(day, 1);
+  world.volume().set_kernel(nullptr);
+}
