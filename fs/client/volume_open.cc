@@ -49,7 +49,13 @@ void Volume::create(NodeNumber parent, std::string name, Caller caller, std::uin
         known_.directory_changed(directory, made.directory);
         const auto inode = known_.file_made(made);
         known_.name_made(directory, name, made.entry);
-        if (!made.existed) inode->made_at = instance;
+        if (made.existed) {
+          // Nobody has looked whether the caller may open it. The kernel looks the name up again.
+          holds_.closed(inode);
+          return reply.fail(ESTALE);
+        }
+        inode->made_at = instance;
+        flags.truncate = false;
         open_created(inode, flags, std::move(reply));
       });
 }
@@ -106,7 +112,7 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
   if (inode->known() && !parts_.remote.reachable()) {
     return open_unasked(inode, flags, std::move(reply));
   }
-  if (known_.fresh(*inode)) {
+  if (known_.fresh(*inode) && inode->removals == 0) {
     // What the check would tell is known; the server is only asked to hold the file.
     if (!inode->held) holds_.hold(inode);
     if (flags.read) reader_.prepare(inode, [] {});
@@ -140,10 +146,7 @@ void Volume::check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> re
 
 void Volume::finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {
   const Opened opened = add_handle(inode, flags);
-  const bool empty = inode->size() == 0 && inode->local.operations == 0 && known_.fresh(*inode);
-  if (!flags.truncate || empty) {
-    return reply(opened);
-  }
+  if (!flags.truncate) return reply(opened);
   AttributeChange change;
   change.size = 0;
   if (flags.drop_set_id) change.mode = without_set_id(inode->view().mode);

@@ -1,4 +1,5 @@
 #include "client_world.h"
+#include "tests/fs/open_or_create.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -435,7 +436,7 @@ Result<Created> World::create(const std::string& path, OpenFlags flags, std::uin
   if (!parent) return parent.error();
   const auto name = slash == std::string::npos ? path : path.substr(slash + 1);
   return await<Created>([&](auto reply) {
-    volume().create(*parent, name, Caller{0, 0, 022}, mode, flags, std::move(reply));
+    open_or_create(volume(), *parent, name, flags, mode, std::move(reply));
   });
 }
 

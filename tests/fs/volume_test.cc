@@ -308,6 +308,50 @@ TEST_CASE("what was sent of a file that we removed since is not sent again after
   CHECK(world.volume().queue_status().parked.empty());
 }
 
+TEST_CASE("opening an empty file to truncate it is a change, as on a local disk") {
+  World world;
+  std::ofstream(world.exported() / "stamp") << "";
+  const auto before = world.stat("stamp").value().mtime;
+  world.run_for(100ms);
+  const auto opened = world.open("stamp", {.write = true, .truncate = true}).value();
+  CHECK(world.stat("stamp")->mtime != before);
+  REQUIRE(world.close(opened.handle));
+  REQUIRE(world.drain());
+  world.run_for(2s);
+  CHECK(world.stat("stamp")->mtime != before);
+}
+
+TEST_CASE("a file that somebody else has made meanwhile is opened by its rights, not created") {
+  World world;
+  REQUIRE(world.find("private").error().value() == ENOENT);
+  std::ofstream(world.exported() / "private") << "secret";
+  const auto created = world.await<Created>([&](auto reply) {
+    world.volume().create(kRootNode, "private", Caller{1000, 1000, 022}, 0644,
+                          {.read = true, .write = true, .truncate = true}, std::move(reply));
+  });
+  CHECK(created.error().value() == ESTALE);  // the kernel looks it up
+  CHECK(world.find("private").has_value());
+  world.run_for(5s);
+  CHECK(read_file(world.exported() / "private") == "secret");
+}
+
+TEST_CASE("who opens a file while its only name goes has it whole, or not at all") {
+  World world;
+  std::ofstream(world.exported() / "clip") << std::string(300'000, 'c');
+  const auto clip = world.find("clip").value();
+  world.slow_calls["open"] = 50ms;  // overtaken by the removal
+  Result<void> removed = errno_code(EINPROGRESS);
+  world.volume().unlink(kRootNode, "clip", [&](Result<void> result) { removed = result; });
+  const auto opened = world.await<Opened>(
+      [&](auto reply) { world.volume().open(clip, {.read = true}, std::move(reply)); });
+  if (opened) {
+    CHECK(world.read(opened->handle, 0, 10).value() == "cccccccccc");
+  } else {
+    CHECK(opened.error().value() == ESTALE);  // the kernel looks the name up again
+  }
+  REQUIRE(removed);
+}
+
 TEST_CASE("open finds out that somebody else changed the file") {
   World world;
   write_file(world.exported() / "bin.avb", footage(500'000, 'a'));

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tests/sim/promises_model.h"
+#include "tests/fs/open_or_create.h"
 
 namespace rushfs::sim {
 
@@ -131,8 +132,7 @@ void PromisesModel::create(std::size_t program, const std::string& name) {
       program,
       {"create " + name,
        [&](auto reply) {
-         volume(who).create(who.folder, name, fs::Caller{0, 0, 022}, 0644, flags,
-                            std::move(reply));
+         fs::test::open_or_create(volume(who), who.folder, name, flags, 0644, std::move(reply));
        },
        [this, program, name, append](const auto& result, const auto& asked) {
          Program& maker = programs_[program];
