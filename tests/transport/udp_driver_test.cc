@@ -186,6 +186,30 @@ TEST_CASE("shutdown says farewell to the peer, and nothing follows it") {
   CHECK(reason.get().text == "unmounted");
 }
 
+TEST_CASE("shutdown says farewell to every peer of many") {
+  constexpr int kConnections = 40;
+  LoopThread side;
+  std::promise<void> all_connected, all_told;
+  int connected = 0, told = 0;
+  UdpDriver server(side.loop, config(1), listening("127.0.0.1:0"), [&](DriverEvent event) {
+    if (!std::holds_alternative<Connected>(event.body)) return;
+    if (++connected == kConnections) all_connected.set_value();
+  });
+  UdpDriver client(side.loop, config(2), UdpOptions{}, [&](DriverEvent event) {
+    const auto* closed = std::get_if<Closed>(&event.body);
+    if (closed == nullptr || closed->reason.text != "the server stops") return;
+    if (++told == kConnections) all_told.set_value();
+  });
+  for (int i = 0; i < kConnections; ++i) {
+    client.connect(server.local_address(), [](const PublicKey&) { return true; },
+                   CallToken{static_cast<std::uint64_t>(i)});
+  }
+  REQUIRE(all_connected.get_future().wait_for(20s) == std::future_status::ready);
+  server.shutdown({CloseCode::none, false, "the server stops"}, [] {});
+  CHECK(all_told.get_future().wait_for(5s) == std::future_status::ready);
+  side.run([&] { CHECK(told == kConnections); });
+}
+
 TEST_CASE("a server that is not there is told apart from a slow one") {
   LoopThread side;
   EndpointConfig impatient = config(2);

@@ -18,6 +18,8 @@ namespace {
 
 /// Batches sent per turn before the socket is read again: about as many bytes as one read takes.
 constexpr std::size_t kBatchesPerTurn = 16;
+/// Times as many at most for farewells: three for each of 1024 connections, and 256 answers.
+constexpr int kFarewellTurns = 256;
 /// Reads per turn before what they caused is sent.
 constexpr int kReadsPerTurn = 2;
 
@@ -71,7 +73,8 @@ class UdpDriver::Pump : public std::enable_shared_from_this<Pump> {
   void on_readable();
   void on_timer();
   void turn(TimePoint now);
-  void transmit(TimePoint now);
+  /// True: there may be more to send at once.
+  bool transmit(TimePoint now);
   void report_too_large(TimePoint now);
   void deliver_events();
   void deliver(Event event);
@@ -129,7 +132,7 @@ void UdpDriver::Pump::turn(TimePoint now) {
   if (const auto deadline = endpoint_.deadline(); deadline && *deadline <= now) endpoint_.tick(now);
   deliver_events();
   if (stopped_) return;
-  transmit(now);
+  if (transmit(now)) turn_soon();
   deliver_events();
   if (!stopped_) arm_timer();
   if (!busy_.worked(now, Clock::now())) return;
@@ -137,18 +140,15 @@ void UdpDriver::Pump::turn(TimePoint now) {
   endpoint_.set_load(busy_.share());
 }
 
-void UdpDriver::Pump::transmit(TimePoint now) {
-  if (socket_.blocked()) return;
+bool UdpDriver::Pump::transmit(TimePoint now) {
+  if (socket_.blocked()) return false;
   std::size_t filled = 0;
   while (filled < batches_.size() && endpoint_.transmit(batches_[filled], now)) ++filled;
-  if (filled == 0) return;
+  if (filled == 0) return false;
   socket_.send(std::span(batches_).first(filled), now);
   report_too_large(now);
-  if (socket_.blocked()) {
-    wait_writable();
-  } else if (filled == batches_.size()) {
-    turn_soon();
-  }
+  if (socket_.blocked()) wait_writable();
+  return !socket_.blocked() && filled == batches_.size();
 }
 
 void UdpDriver::Pump::report_too_large(TimePoint now) {
@@ -258,6 +258,8 @@ void UdpDriver::Pump::shutdown(const CloseReason& reason) {
     endpoint_.close(connection, reason, now);
   }
   turn(now);
+  for (int left = kFarewellTurns; left > 0 && transmit(now); --left) {
+  }
 }
 
 void UdpDriver::Pump::stop() {
