@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <utility>
+
 namespace rushfs::fs {
 
 std::string orphan_name(const NodeId& node) {
@@ -10,28 +12,37 @@ std::string orphan_name(const NodeId& node) {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
+std::size_t HeldFiles::count(std::uint64_t key) const {
+  const auto count = by_key_.find(key);
+  return count == by_key_.end() ? 0 : count->second;
+}
+
+void HeldFiles::uncount(std::uint64_t key, std::size_t files) {
+  const auto count = by_key_.find(key);
+  if (count != by_key_.end() && (count->second -= files) == 0) by_key_.erase(count);
+}
+
 bool HeldFiles::full_for(const Holder& holder) const {
-  const auto count = by_key_.find(holder.client.key());
-  return files_.size() >= kMaxHeld || (count != by_key_.end() && count->second >= kMaxPerKey);
+  const std::size_t mine = count(holder.client.key());
+  return mine >= kMaxPerKey || (files_.size() >= kMaxHeld && mine >= kFew);
 }
 
 bool HeldFiles::hold(const Holder& holder, const NodeRef& node) {
-  const auto before = by_holder_.find(holder);
-  if (before == by_holder_.end() || !before->second.contains(node->id())) {
+  const std::uint64_t key = holder.client.key();
+  const auto known = files_.find(node->id());
+  if (known == files_.end()) {
     if (full_for(holder)) return false;
-    ++by_key_[holder.client.key()];
-    by_holder_[holder].insert(node->id());
+  } else if (!known->second.holders.contains(holder)) {
+    if (known->second.kept_for != key && count(key) >= kMaxPerKey) return false;
   }
   File& file = files_[node->id()];
-  keep_open(file, node);
-  file.holders.insert(holder);
+  if (file.kept_for) uncount(*std::exchange(file.kept_for, std::nullopt), 1);
   file.until.reset();
+  keep_open(file, node);
+  if (!file.holders.insert(holder).second) return true;
+  ++by_key_[key];
+  by_holder_[holder].insert(node->id());
   return true;
-}
-
-void HeldFiles::uncount(const Holder& holder, std::size_t files) {
-  const auto count = by_key_.find(holder.client.key());
-  if (count != by_key_.end() && (count->second -= files) == 0) by_key_.erase(count);
 }
 
 void HeldFiles::keep_open(File& file, const NodeRef& node) {
@@ -77,7 +88,7 @@ HeldFiles::LetGo HeldFiles::release(const Holder& holder, const NodeId& node) {
   const auto mine = by_holder_.find(holder);
   if (mine == by_holder_.end()) return out;
   release(holder, node, out);
-  uncount(holder, mine->second.erase(node));
+  uncount(holder.client.key(), mine->second.erase(node));
   if (mine->second.empty()) by_holder_.erase(mine);
   return out;
 }
@@ -87,7 +98,7 @@ HeldFiles::LetGo HeldFiles::release_all(const Holder& holder) {
   const auto mine = by_holder_.find(holder);
   if (mine == by_holder_.end()) return out;
   for (const NodeId& node : mine->second) release(holder, node, out);
-  uncount(holder, mine->second.size());
+  uncount(holder.client.key(), mine->second.size());
   by_holder_.erase(mine);
   return out;
 }
@@ -95,12 +106,17 @@ HeldFiles::LetGo HeldFiles::release_all(const Holder& holder) {
 void HeldFiles::retire(const Holder& holder, transport::TimePoint until) {
   const auto mine = by_holder_.find(holder);
   if (mine == by_holder_.end()) return;
+  const std::uint64_t key = holder.client.key();
   for (const NodeId& node : mine->second) {
     File& file = files_.at(node);
     file.holders.erase(holder);
-    if (file.holders.empty()) file.until = until;
+    if (file.holders.empty()) {
+      file.until = until;
+      file.kept_for = key;
+    } else {
+      uncount(key, 1);
+    }
   }
-  uncount(holder, mine->second.size());
   by_holder_.erase(mine);
 }
 
@@ -112,6 +128,7 @@ HeldFiles::LetGo HeldFiles::expire(transport::TimePoint now) {
     if (!file.orphan.empty()) out.orphans.push_back(file.orphan);
     out.nodes.push_back(entry.first);
     if (file.node) --kept_open_;
+    if (file.kept_for) uncount(*file.kept_for, 1);
     return true;
   });
   return out;

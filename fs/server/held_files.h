@@ -26,14 +26,15 @@ class HeldFiles {
  public:
   /// Files that the clients of one key may hold, each counted for each of them.
   static constexpr std::size_t kMaxPerKey = 32768;
-  /// And all clients together.
+  /// And all clients together, but for those of keys that hold few.
   static constexpr std::size_t kMaxHeld = 65536;
+  static constexpr std::size_t kFew = 1024;
 
   /// `most_kept_open`: of so many the nodes, and so descriptors of the server, are kept open;
   /// others are found by their id.
   explicit HeldFiles(std::size_t most_kept_open) : most_kept_open_(most_kept_open) {}
 
-  /// A limit is reached: no further file for this one.
+  /// A limit is reached: no file for this one that nobody holds yet.
   bool full_for(const Holder& holder) const;
   /// False: it is full, and does not hold this file already.
   bool hold(const Holder& holder, const NodeRef& node);
@@ -58,7 +59,8 @@ class HeldFiles {
   };
   LetGo release(const Holder& holder, const NodeId& node);
   LetGo release_all(const Holder& holder);
-  /// The holder will never come back, but its successor may still need the files for a while.
+  /// The holder will never come back, but its successor may still need the files for a while. Until
+  /// then they count for their key.
   void retire(const Holder& holder, transport::TimePoint until);
   LetGo expire(transport::TimePoint now);
 
@@ -68,16 +70,19 @@ class HeldFiles {
     std::set<Holder> holders;
     std::string orphan;                         // empty: has names of its own
     std::optional<transport::TimePoint> until;  // held by nobody now, but kept
+    std::optional<std::uint64_t> kept_for;      // then: the key it counts for, if any
   };
   void release(const Holder& holder, const NodeId& node, LetGo& out);
   void keep_open(File& file, const NodeRef& node);
-  void uncount(const Holder& holder, std::size_t files);
+  std::size_t count(std::uint64_t key) const;
+  void uncount(std::uint64_t key, std::size_t files);
 
   std::unordered_map<NodeId, File> files_;
   std::size_t most_kept_open_;
   std::size_t kept_open_ = 0;
   std::map<Holder, std::set<NodeId>> by_holder_;
-  std::unordered_map<std::uint64_t, std::size_t> by_key_;  // of what is in by_holder_; none is zero
+  // Of what is in by_holder_ and what is kept for a key; none is zero.
+  std::unordered_map<std::uint64_t, std::size_t> by_key_;
 };
 
 /// The hidden name of a file: the same after a restart.

@@ -57,3 +57,28 @@ TEST_CASE("letting go twice counts once") {
   CHECK(held.hold(mount_of(1, 2), file(7'000'001)));
   CHECK_FALSE(held.hold(mount_of(1, 2), file(7'000'002)));
 }
+
+TEST_CASE("what a former start of a mount held counts for its key until it expires") {
+  HeldFiles held(100);
+  hold_all(held, 1);
+  const rushfs::transport::TimePoint until{std::chrono::minutes(10)};
+  held.retire(mount_of(1, 1), until);
+  held.retire(mount_of(1, 2), until);
+  CHECK_FALSE(held.hold(mount_of(1, 1, 2), file(7'000'001)));
+  CHECK(held.hold(mount_of(1, 1, 2), file(7)));  // one of those
+  CHECK_FALSE(held.hold(mount_of(1, 1, 2), file(7'000'001)));
+  CHECK(held.expire(until).nodes.size() == HeldFiles::kMaxPerKey - 1);
+  CHECK(held.hold(mount_of(1, 1, 2), file(7'000'001)));
+}
+
+TEST_CASE("two who hold all there is leave others some, and what is held already") {
+  HeldFiles held(100);
+  for (std::size_t i = 0; i < HeldFiles::kMaxHeld; ++i) {
+    REQUIRE(held.hold(mount_of(i % 2 == 0 ? 1 : 2), file(i)));
+  }
+  std::size_t more = 0;
+  while (more < 5000 && held.hold(mount_of(3), file(7'000'000 + more))) ++more;
+  CHECK(more == 1024);
+  CHECK(held.full_for(mount_of(3)));
+  CHECK(held.hold(mount_of(3), file(0)));
+}
