@@ -15,8 +15,19 @@ std::optional<Spans> parts_of(const NoticedChange& change) {
 
 }  // namespace
 
-void Promises::begin(const ClientTag& client) { listeners_[client] = Listener(); }
-void Promises::end(const ClientTag& client) { listeners_.erase(client); }
+void Promises::begin(const ClientTag& client) {
+  end(client);
+  listeners_[client];
+}
+
+void Promises::end(const ClientTag& client) {
+  const auto found = listeners_.find(client);
+  if (found == listeners_.end()) return;
+  promised_ -= found->second.promised.size();
+  kept_ -= found->second.kept();
+  listeners_.erase(found);
+  due_.erase(client);
+}
 
 const Promises::Last* Promises::last_change(NodeTag tag) const {
   if (const auto found = recent_.find(tag); found != recent_.end()) return &found->second;
@@ -37,17 +48,33 @@ void Promises::remember(NodeTag tag, const std::optional<ClientTag>& by) {
   recent_[tag] = last;
 }
 
-void Promises::doubt(Listener& listener) {
+void Promises::doubt(const ClientTag& client, Listener& listener) {
+  kept_ -= listener.kept();
+  if (listener.unanswered) listener.unanswered->contents.clear();
   listener.waiting.clear();
   listener.waiting_by_place.clear();
   listener.everything = true;
+  due_.insert(client);
 }
 
-void Promises::add(Listener& listener, const NoticedChange& change) {
+void Promises::hear_all(Listener& listener) {
+  promised_ -= listener.promised.size();
+  listener.promised = {};
+  listener.hears_all = true;
+}
+
+Promises::Listeners::value_type& Promises::greatest(std::size_t (*size)(const Listener&)) {
+  return *std::ranges::max_element(
+      listeners_, {}, [size](const auto& entry) { return size(entry.second); });
+}
+
+void Promises::add(const ClientTag& client, Listener& listener, const NoticedChange& change) {
   if (listener.everything) return;
   auto& waits = listener.waiting_by_place[{change.node, change.name}];
   if (waits == nullptr) {
     waits = &listener.waiting.emplace_back(change);
+    ++kept_;
+    due_.insert(client);
   } else if (waits->content && change.content) {
     waits->content->parts.add(change.content->parts);
     waits->content->after = change.content->after;
@@ -55,7 +82,10 @@ void Promises::add(Listener& listener, const NoticedChange& change) {
   } else {
     waits->content.reset();
   }
-  if (listener.waiting.size() > kMaxWaiting) doubt(listener);
+  if (listener.waiting.size() > limits_.waiting) return doubt(client, listener);
+  if (kept_ <= limits_.waiting_for_all) return;
+  auto& [slowest, most] = greatest([](const Listener& each) { return each.kept(); });
+  doubt(slowest, most);
 }
 
 void Promises::promise(const ClientTag& client, const NodeId& node, std::uint64_t asked) {
@@ -64,16 +94,18 @@ void Promises::promise(const ClientTag& client, const NodeId& node, std::uint64_
   Listener& listener = found->second;
   const NodeTag tag = tag_of(node);
   if (listener.hears_all || !listener.promised.insert(tag).second) return;
-  if (listener.promised.size() > kMaxPromised) {
-    listener.promised.clear();
-    listener.hears_all = true;
+  ++promised_;
+  if (listener.promised.size() > limits_.promised) {
+    hear_all(listener);
+  } else if (promised_ > limits_.promised_to_all) {
+    hear_all(greatest([](const Listener& each) { return each.promised.size(); }).second);
   }
   // It may have changed between the worker's look and this moment.
   if (asked == clock_) return;
   const Last* last = last_change(tag);
   const bool changed = last != nullptr ? (last->by != client ? last->when : last->other) > asked
                                        : asked < remembered_since_;
-  if (changed) add(listener, {tag, "", std::nullopt});
+  if (changed) add(client, listener, {tag, "", std::nullopt});
 }
 
 void Promises::changed(const NodeId& node, const std::optional<ClientTag>& by,
@@ -93,7 +125,9 @@ void Promises::tell(NoticedChange change, const std::optional<ClientTag>& by) {
   remember(change.node, by);
   for (auto& [client, listener] : listeners_) {
     if (client == by) continue;
-    if (listener.hears_all || listener.promised.contains(change.node)) add(listener, change);
+    if (listener.hears_all || listener.promised.contains(change.node)) {
+      add(client, listener, change);
+    }
   }
 }
 
@@ -137,13 +171,15 @@ void Promises::changed_everything() {
   recent_.clear();
   older_.clear();
   recent_since_ = remembered_since_ = clock_;
-  for (auto& [client, listener] : listeners_) doubt(listener);
+  for (auto& [client, listener] : listeners_) doubt(client, listener);
 }
 
 std::vector<Promises::Due> Promises::due() {
   std::vector<Due> out;
-  for (auto& [client, listener] : listeners_) {
-    if (listener.unanswered || (listener.waiting.empty() && !listener.everything)) continue;
+  for (const ClientTag& client : std::exchange(due_, {})) {
+    Listener& listener = listeners_.at(client);
+    if (!listener.to_be_told()) continue;
+    kept_ -= listener.kept();
     Notice notice;
     notice.everything = std::exchange(listener.everything, false);
     while (!listener.waiting.empty() && notice.changes.size() < kMaxNoticed) {
@@ -157,6 +193,7 @@ std::vector<Promises::Due> Promises::due() {
       if (change.name.empty()) sent.contents[change.node] = parts_of(change);
     }
     listener.unanswered = std::move(sent);
+    kept_ += listener.kept();
     ++listener.notices;
     out.push_back({client, std::move(notice)});
   }
@@ -165,7 +202,10 @@ std::vector<Promises::Due> Promises::due() {
 
 void Promises::answered(const ClientTag& client) {
   const auto found = listeners_.find(client);
-  if (found != listeners_.end()) found->second.unanswered.reset();
+  if (found == listeners_.end()) return;
+  kept_ -= found->second.unanswered ? found->second.unanswered->contents.size() : 0;
+  found->second.unanswered.reset();
+  if (found->second.to_be_told()) due_.insert(client);
 }
 
 std::uint64_t Promises::told_with(const ClientTag& client) const {

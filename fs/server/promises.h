@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -23,10 +24,20 @@ namespace rushfs::fs {
 
 class Promises {
  public:
-  /// Nodes promised to one client, some 32 MiB; beyond, it is told of every change.
-  static constexpr std::size_t kMaxPromised = 1 << 20;
-  /// Changes waiting for one client; beyond, it is told to trust nothing.
-  static constexpr std::size_t kMaxWaiting = kMaxWaitingChanges;
+  struct Limits {
+    /// Nodes promised to one client, some 32 MiB; beyond, it is told of every change.
+    std::size_t promised = 1 << 20;
+    /// And to all; beyond, this happens to who was promised most.
+    std::size_t promised_to_all = 8 << 20;
+    /// Changes waiting for one client; beyond, it is told to trust nothing.
+    std::size_t waiting = kMaxWaitingChanges;
+    /// And for all, with those told and not answered, up to 250 MiB; beyond, this happens to whom
+    /// most wait for.
+    std::size_t waiting_for_all = 4 * kMaxWaitingChanges;
+  };
+
+  Promises() = default;
+  explicit Promises(const Limits& limits) : limits_(limits) {}
 
   /// The client listens from now on; nothing is promised to it yet.
   void begin(const ClientTag& client);
@@ -77,7 +88,12 @@ class Promises {
     std::uint64_t notices = 0;  // sent
     bool everything = false;
     std::optional<Sent> unanswered;
+    std::size_t kept() const {
+      return waiting.size() + (unanswered ? unanswered->contents.size() : 0);
+    }
+    bool to_be_told() const { return !unanswered && (everything || !waiting.empty()); }
   };
+  using Listeners = std::map<ClientTag, Listener>;
   /// When a node changed last, and when last by another than that time.
   struct Last {
     std::uint64_t when = 0;
@@ -86,11 +102,16 @@ class Promises {
   };
   const Last* last_change(NodeTag tag) const;
   void remember(NodeTag tag, const std::optional<ClientTag>& by);
-  static void doubt(Listener& listener);
   void tell(NoticedChange change, const std::optional<ClientTag>& by);
-  static void add(Listener& listener, const NoticedChange& change);
+  void add(const ClientTag& client, Listener& listener, const NoticedChange& change);
+  void doubt(const ClientTag& client, Listener& listener);
+  void hear_all(Listener& listener);
+  Listeners::value_type& greatest(std::size_t (*size)(const Listener&));
 
-  std::map<ClientTag, Listener> listeners_;
+  Limits limits_;
+  Listeners listeners_;
+  std::size_t promised_ = 0, kept_ = 0;  // of all listeners
+  std::set<ClientTag> due_;              // who may be to_be_told()
   std::unordered_map<NodeTag, std::optional<Spans>> changing_;
   std::uint64_t clock_ = 0;
   // Two generations, so that the oldest are forgotten together.

@@ -194,3 +194,69 @@ TEST_CASE("one of 100,000 files that a client knows changes: it hears of one") {
   room.promises.changed({"777"}, anna);
   CHECK(room.due(ben) == std::vector<NoticedChange>{{tag_of({"777"}), ""}});
 }
+
+TEST_CASE("of many who never answer, those with most waiting are told to trust nothing") {
+  Promises promises;
+  promises.begin(ben);
+  promises.promise(ben, clip, promises.clock());
+  for (std::uint8_t number = 10; number < 18; ++number) promises.begin(client(number));
+  for (int i = 0; i < 40'000; ++i) {
+    const NodeId node{std::to_string(i)};
+    for (std::uint8_t number = 10; number < 18; ++number) {
+      promises.promise(client(number), node, promises.clock());
+    }
+    promises.changed(node, anna);
+  }
+  promises.changed(clip, anna);
+  std::size_t doubting = 0;
+  for (const auto& due : promises.due()) {
+    if (due.client == ben) CHECK(due.notice.changes.size() == 1);
+    doubting += due.notice.everything ? 1 : 0;
+  }
+  CHECK(doubting >= 1);
+  CHECK(doubting < 8);
+}
+
+TEST_CASE("of many who know much, those who know most are told of every change") {
+  Promises promises({.promised_to_all = 1000});
+  for (const ClientTag& who : {anna, ben}) promises.begin(who);
+  for (int i = 0; i < 900; ++i) promises.promise(anna, {std::to_string(i)}, 0);
+  for (int i = 0; i < 200; ++i) promises.promise(ben, {std::to_string(i)}, 0);
+  promises.changed(reel, std::nullopt);
+  const auto due = promises.due();
+  REQUIRE(due.size() == 1);
+  CHECK(due[0].client == anna);
+  promises.end(anna);
+  promises.begin(anna);  // and what others know counts no more
+  for (int i = 0; i < 800; ++i) promises.promise(anna, {std::to_string(i)}, promises.clock());
+  promises.changed(clip, std::nullopt);
+  CHECK(promises.due().empty());
+}
+
+TEST_CASE("a notice that is not answered counts as waiting") {
+  Promises promises({.waiting_for_all = 100});
+  for (const ClientTag& who : {anna, ben}) promises.begin(who);
+  promises.promise(ben, clip, 0);
+  const auto change = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      promises.promise(anna, {std::to_string(i)}, promises.clock());
+      promises.changed({std::to_string(i)}, ben);
+    }
+  };
+  change(0, 60);
+  CHECK(promises.due().size() == 1);
+  SECTION("until it is") {
+    promises.answered(anna);
+    change(60, 120);
+    CHECK_FALSE(promises.due()[0].notice.everything);
+    return;
+  }
+  change(60, 120);
+  promises.changed(clip, anna);
+  const auto due = promises.due();
+  REQUIRE(due.size() == 1);
+  CHECK(due[0].client == ben);
+  CHECK(due[0].notice.changes.size() == 1);
+  promises.answered(anna);
+  CHECK(promises.due()[0].notice.everything);
+}
