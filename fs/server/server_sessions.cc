@@ -70,10 +70,9 @@ ServerSessions::~ServerSessions() {
 
 void ServerSessions::add(Export& served) {
   served.on_notice([this, &served](const ClientTag& client, Buffer notice) {
-    for (const auto& [handle, connection] : connections_) {
-      if (connection->served != &served || connection->client != client) continue;
-      return output_.request(handle, Priority::urgent, std::move(notice));
-    }
+    const auto found = by_client_.find({&served, client});
+    if (found == by_client_.end() || connections_.at(found->second)->served == nullptr) return;
+    output_.request(found->second, Priority::urgent, std::move(notice));
   });
   exports_[served.options().name] = &served;
   served.on_replaced([this, &served] {
@@ -164,17 +163,12 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
   if (!grant || served == exports_.end()) return refuse(ENOENT);
 
   const ClientTag tag = tag_of(connection.key, request.client);
-  // The client came back before its old connection was missed.
-  std::vector<ConnectionHandle> replaced;
-  for (auto& [other_handle, other] : connections_) {
-    const bool same = other->served == served->second || other->wanted == served->second;
-    if (other_handle == handle || !same || other->client != tag) continue;
-    other->served = nullptr;
-    other->wanted = nullptr;
-    replaced.push_back(other_handle);
-  }
-  for (const ConnectionHandle other : replaced) {
-    close(other, transport::CloseCode::none, "the same mount has connected anew");
+  const auto [place, fresh] = by_client_.try_emplace({served->second, tag}, handle);
+  if (!fresh) {  // the client came back before its old connection was missed
+    const ConnectionHandle former = std::exchange(place->second, handle);
+    connections_.at(former)->served = nullptr;
+    connections_.at(former)->wanted = nullptr;
+    close(former, transport::CloseCode::none, "the same mount has connected anew");
   }
   connection.attaching = true;
   connection.wanted = served->second;
@@ -197,6 +191,7 @@ void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach&
                                           fingerprint(still->second->key), served->options().name,
                                           still->second->subpath);
                            } else {
+                             by_client_.erase({served, tag});
                              served->detached(tag, now, now);
                            }
                            answer(handle, id, std::move(reply));
@@ -219,7 +214,9 @@ void ServerSessions::on_closed(ConnectionHandle handle, TimePoint last_heard, Ti
   connections_.erase(found);
   for (auto& [id, flag] : connection->revocable) *flag = true;
   Export* left = connection->served != nullptr ? connection->served : connection->wanted;
-  if (left != nullptr) left->detached(connection->client, last_heard, now);
+  if (left == nullptr) return;
+  by_client_.erase({left, connection->client});
+  left->detached(connection->client, last_heard, now);
 }
 
 void ServerSessions::tick(TimePoint now) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fs/server/export.h"
@@ -76,6 +77,8 @@ class ServerSessions {
   ConnectionOutput& output_;
   std::map<std::string, Export*> exports_;
   std::map<transport::ConnectionHandle, std::shared_ptr<Connection>> connections_;
+  // Who is attached, or attaching.
+  std::map<std::pair<Export*, ClientTag>, transport::ConnectionHandle> by_client_;
   std::shared_ptr<bool> alive_;  // answers that arrive after our end find this false
 };
 
