@@ -8,7 +8,7 @@
 namespace rushfs::fs {
 namespace {
 
-constexpr unsigned kMaxSyncJobs = 4;       // more do not make a disk faster
+constexpr unsigned kMaxSyncJobs = 4;       // more do not make a disk faster; of each priority
 constexpr std::size_t kMaxSyncBatch = 64;  // files: their first fsync flushes the journal for all
 constexpr std::size_t kMaxNamesSynced = 65536;  // remembered; some 8 MiB
 
@@ -76,27 +76,31 @@ void sync_all(const Store& store, std::vector<Part>& parts) {
 void Export::Implementation::on(RequestContext context, Commit& request, Buffer,
                                 Responder respond) {
   if (context.read_only || options_.read_only) return std::move(respond)(encode_error(EROFS));
-  meet(request.node, [this, tag = context.client, request, respond = std::move(respond)]() mutable {
-    commit(tag, request, std::move(respond));
-  });
+  const bool awaited = context.priority <= Priority::demand;
+  const Priority priority = awaited ? Priority::demand : Priority::behind;
+  meet(request.node, priority,
+       [this, tag = context.client, priority, request, respond = std::move(respond)]() mutable {
+         commit(tag, priority, request, std::move(respond));
+       });
 }
 
-void Export::Implementation::commit(const ClientTag& tag, const Commit& request,
-                                    Responder respond) {
+void Export::Implementation::commit(const ClientTag& tag, Priority priority,
+                                    const Commit& request, Responder respond) {
   const auto client = clients_.find(tag);
   if (client == clients_.end()) return std::move(respond)(encode_error(ECANCELED));
   if (const int loss = loss_told(tag, request.node, 0)) {
     return std::move(respond)(encode_error(loss));
   }
   using Outcome = WriteOrder::Outcome;
-  auto then = [this, tag, request, respond = std::move(respond)](Outcome outcome) mutable {
+  auto then = [this, tag, priority, request,
+               respond = std::move(respond)](Outcome outcome) mutable {
     promises_.promise(tag, request.node, promises_.clock());
     if (outcome == Outcome::failed) return std::move(respond)(encode_error(ECANCELED));
     if (outcome == Outcome::lost) {
       return std::move(respond)(encode_error(loss_told(tag, request.node, EIO)));
     }
     const auto applied = clients_[tag].order.applied_through(request.node);
-    sync_later(request.node, request.data_only,
+    sync_later(request.node, priority, request.data_only,
                {tag, std::max(request.through, applied), std::move(respond)});
   };
   client->second.order.when_applied(request.node, request.through, std::move(then));
@@ -104,45 +108,53 @@ void Export::Implementation::commit(const ClientTag& tag, const Commit& request,
 
 /// A store that needs paths is asked to search for a node it has not met in this life: a batch of
 /// commits does not stop for that.
-void Export::Implementation::meet(const NodeId& node, Loop::Job then) {
+void Export::Implementation::meet(const NodeId& node, Priority priority, Loop::Job then) {
   const bool known = held_.is_held(node) || nodes_.find(node) != nullptr;
   if (known || !store_ || !store_->needs_paths()) return std::move(then)();
   run(
-      {Priority::behind}, job_on({node}), [](const Store&, Job&) {},
+      {priority}, job_on({node}), [](const Store&, Job&) {},
       [then = std::move(then)](Job&) mutable { std::move(then)(); });
 }
 
-void Export::Implementation::sync_later(const NodeId& node, bool data_only,
+void Export::Implementation::sync_later(const NodeId& node, Priority priority, bool data_only,
                                         SyncWanted::Answer answer) {
   auto same = std::find_if(syncs_.begin(), syncs_.end(),
                            [&](const SyncWanted& wanted) { return wanted.node == node; });
   if (same == syncs_.end()) {
-    syncs_.push_back({node, true, {}});
+    syncs_.push_back({node, priority, true, {}});
     same = std::prev(syncs_.end());
   }
+  same->priority = std::min(same->priority, priority);
   same->data_only = same->data_only && data_only;
   same->answers.push_back(std::move(answer));
   start_syncs();
 }
 
 void Export::Implementation::start_syncs() {
-  while (sync_jobs_ < kMaxSyncJobs) {
-    std::vector<SyncWanted> batch;
-    for (auto each = syncs_.begin(); each != syncs_.end() && batch.size() < kMaxSyncBatch;) {
-      if (!syncing_.insert(each->node).second) {
-        ++each;
-        continue;
-      }
-      batch.push_back(std::move(*each));
-      each = syncs_.erase(each);
+  for (const Priority priority : {Priority::demand, Priority::behind}) {
+    while (sync_jobs_[priority] < kMaxSyncJobs) {
+      auto batch = next_syncs(priority);
+      if (batch.empty()) break;
+      sync_batch(priority, std::move(batch));
     }
-    if (batch.empty()) return;
-    sync_batch(std::move(batch));
   }
 }
 
-void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
-  ++sync_jobs_;
+std::vector<SyncWanted> Export::Implementation::next_syncs(Priority priority) {
+  std::vector<SyncWanted> batch;
+  for (auto each = syncs_.begin(); each != syncs_.end() && batch.size() < kMaxSyncBatch;) {
+    if (each->priority != priority || !syncing_.insert(each->node).second) {
+      ++each;
+      continue;
+    }
+    batch.push_back(std::move(*each));
+    each = syncs_.erase(each);
+  }
+  return batch;
+}
+
+void Export::Implementation::sync_batch(Priority priority, std::vector<SyncWanted> batch) {
+  ++sync_jobs_[priority];
   if (names_synced_.size() > kMaxNamesSynced) names_synced_.clear();
   auto parts = std::make_shared<std::vector<Part>>();
   for (SyncWanted& wanted : batch) {
@@ -153,10 +165,10 @@ void Export::Implementation::sync_batch(std::vector<SyncWanted> batch) {
     parts->push_back({std::move(wanted), name, written, calls_.clock(), std::move(job)});
   }
   run(
-      {Priority::behind}, job_on({}),
+      {priority}, job_on({}),
       [parts](const Store& store, Job&) { sync_all(store, *parts); },
-      [this, parts, before = options_.instance](Job&) {
-        --sync_jobs_;
+      [this, priority, parts, before = options_.instance](Job&) {
+        --sync_jobs_[priority];
         const bool replaced = before != options_.instance;  // meanwhile: it was another disk
         for (Part& part : *parts) {
           syncing_.erase(part.wanted.node);
@@ -199,7 +211,7 @@ void Export::Implementation::close_idle() {
   }
   for (const NodeId& node : idle) {
     if (unsynced_.contains(node)) {
-      sync_later(node, true, {{}, 0, [](Buffer) {}});
+      sync_later(node, Priority::behind, true, {{}, 0, [](Buffer) {}});
     } else if (!syncing_.contains(node)) {
       writing_.erase(node);
     }

@@ -87,6 +87,7 @@ struct SyncWanted {
     Responder respond;
   };
   NodeId node;
+  Priority priority = Priority::behind;  // demand: somebody waits for it
   bool data_only = false;
   std::vector<Answer> answers;
 };
@@ -197,11 +198,13 @@ class Export::Implementation {
   void pump(const ClientTag& tag, const NodeId& node);
   void apply(const ClientTag& tag, const NodeId& node, std::vector<QueuedOperation> run,
              std::uint64_t pass);
-  void commit(const ClientTag& tag, const Commit& request, Responder respond);
-  void sync_later(const NodeId& node, bool data_only, SyncWanted::Answer answer);
-  void meet(const NodeId& node, Loop::Job then);
+  void commit(const ClientTag& tag, Priority priority, const Commit& request, Responder respond);
+  void sync_later(const NodeId& node, Priority priority, bool data_only,
+                  SyncWanted::Answer answer);
+  void meet(const NodeId& node, Priority priority, Loop::Job then);
   void start_syncs();
-  void sync_batch(std::vector<SyncWanted> batch);
+  std::vector<SyncWanted> next_syncs(Priority priority);
+  void sync_batch(Priority priority, std::vector<SyncWanted> batch);
   void synced(const SyncWanted& wanted);
   void lost(const NodeId& node, int error);
   int loss_told(const ClientTag& client, const NodeId& node, int error);
@@ -265,7 +268,7 @@ class Export::Implementation {
   UncommittedCalls calls_;
   std::deque<SyncWanted> syncs_;
   std::unordered_set<NodeId> syncing_;  // one after the other: each error is told once
-  unsigned sync_jobs_ = 0;
+  std::map<Priority, unsigned> sync_jobs_;
   std::unordered_set<NodeId> names_synced_;  // their directories are on stable storage
 };
 

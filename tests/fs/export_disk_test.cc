@@ -32,6 +32,31 @@ TEST_CASE("an export that vanishes is answered EIO, and goes on when it returns"
   CHECK(studio.anna.call(Commit{clip, 0, false})->instance != instance);
 }
 
+TEST_CASE("a Commit that a program waits for does not wait behind write-back") {
+  Studio studio;
+  const NodeId clip = studio.make("clip"), other = studio.make("other");
+  std::vector<NodeId> written;
+  for (int i = 0; i < 20; ++i) written.push_back(studio.make("written" + std::to_string(i)));
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    studio.anna.send(studio.anna.write(written[i], i + 1, 0, 0, "frames"));
+  }
+  const std::size_t writes = studio.server.with_workers();
+  REQUIRE(writes < 20);
+  const auto behind = studio.ben.send(Commit{other, 0, false}, Priority::behind);
+  CHECK(studio.server.with_workers() == writes);
+  const auto awaited = studio.ben.send(Commit{clip, 0, false}, Priority::demand);
+  REQUIRE(studio.server.with_workers() == writes + 1);
+  std::vector<Loop::Job> held;
+  while (held.size() < writes) held.push_back(studio.server.take_from_workers());
+  std::move(studio.server.take_from_workers())();
+  studio.server.settle_home();
+  CHECK(studio.ben.answer<Commit>(awaited)->has_value());
+  CHECK(!studio.ben.answer<Commit>(behind));
+  for (Loop::Job& write : held) std::move(write)();
+  studio.server.settle();
+  CHECK(studio.ben.answer<Commit>(behind)->has_value());
+}
+
 TEST_CASE("a file that is moved while it is synced has its new name synced by the next Commit") {
   Studio studio;
   files::create_directory(studio.exported / "reel");

@@ -98,6 +98,7 @@ class ServerHarness : public ConnectionOutput {
   }
   /// The next job of the workers, for the test to run it when it likes.
   Loop::Job take_from_workers() { return workers_.take(); }
+  std::size_t with_workers() const { return workers_.waiting(); }
   ServerSessions& sessions() { return sessions_; }
   Export& exported() { return *export_; }
   Export& served() { return *export_; }
@@ -161,15 +162,14 @@ class TestClient {
   void disconnect() { server_->sessions().on_closed(connection_, server_->now, server_->now); }
   void begin_anew() { ++incarnation_; }
 
-  transport::RequestId send(Buffer body) {
+  transport::RequestId send(Buffer body, Priority priority = Priority::urgent) {
     const transport::RequestId id{next_request_ += 2};
-    server_->sessions().on_request(connection_, id, Priority::urgent, std::move(body),
-                                   server_->now);
+    server_->sessions().on_request(connection_, id, priority, std::move(body), server_->now);
     return id;
   }
   template <class R>
-  transport::RequestId send(const R& request) {
-    return send(encode(request));
+  transport::RequestId send(const R& request, Priority priority = Priority::urgent) {
+    return send(encode(request), priority);
   }
   /// None: not answered yet.
   template <class R>
