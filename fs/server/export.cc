@@ -138,6 +138,7 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
   now_ = now;
   Client& client = enter(tag);
   client.gone_since.reset();
+  client.attachment = ++attachments_;
   client.order.drop_held();
   calls_.reconnected(tag);
   if (client.incarnation != request.incarnation) {
@@ -174,9 +175,11 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
         job.reply = encode_reply(reply);
         job.met.push_back(std::move(found->node));
       },
-      [this, tag, root, listens = (reply.features & kNotices) != 0,
+      [this, tag, root, attachment = attachments_, listens = (reply.features & kNotices) != 0,
        done = std::move(done)](Job& job) mutable {
-        if (*root && listens) {
+        const auto still = clients_.find(tag);
+        const bool here = still != clients_.end() && still->second.attachment == attachment;
+        if (*root && listens && here) {
           promises_.begin(tag);
           promises_.promise(tag, **root, job.asked);
         }
@@ -190,6 +193,7 @@ void Export::Implementation::detached(const ClientTag& tag, TimePoint last_heard
   const auto client = clients_.find(tag);
   if (client == clients_.end()) return;
   client->second.gone_since = last_heard;
+  client->second.attachment = 0;
   promises_.end(tag);
   locks_.stop_waiting(tag);
   client->second.order.drop_held();

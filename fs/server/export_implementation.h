@@ -114,6 +114,7 @@ class Export::Implementation {
   struct Client {
     std::uint64_t incarnation = 0;
     std::optional<TimePoint> gone_since;
+    std::uint64_t attachment = 0;         // of all there were; 0: none now
     std::uint64_t clients_forgotten = 0;  // before it was met: it may have been one of them
     WriteOrder order;
   };
@@ -263,7 +264,7 @@ class Export::Implementation {
   ExportLocks locks_;
   ReplyLog replies_;
   std::map<ClientTag, Client> clients_;
-  std::uint64_t clients_forgotten_ = 0;
+  std::uint64_t clients_forgotten_ = 0, attachments_ = 0;
 
   UncommittedCalls calls_;
   std::deque<SyncWanted> syncs_;

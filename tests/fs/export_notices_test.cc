@@ -255,3 +255,20 @@ TEST_CASE("who connects anew while the first Attach waits for a slow disk keeps 
   }
   CHECK_FALSE(other.call(lock).has_value());
 }
+
+TEST_CASE("who leaves while Attach waits for a slow disk is told nothing any more") {
+  Studio studio;
+  TestClient passer_by(3);
+  Attach hello;
+  hello.export_name = "footage";
+  hello.features = kNotices;
+  passer_by.connect(*studio.server);
+  passer_by.send(hello);
+  studio.server->settle_home();  // the disk has not answered
+  passer_by.disconnect();
+  studio.server->settle();
+  std::size_t told = 0;
+  studio.server->exported().on_notice([&](const ClientTag&, const Buffer&) { ++told; });
+  REQUIRE(studio.anna.call(studio.anna.create("take")).has_value());
+  CHECK(told == 1);  // ben
+}
