@@ -122,8 +122,8 @@ const ExportConfig* beside(const ServerConfig& config, const ExportConfig& expor
 
 Server::Server(const ServerConfig& config)
     : keys_file_(config.authorized_keys),
-      workers_(kWorkers),
-      clients_(load_keys(config.authorized_keys)) {
+      network_keys_(std::make_shared<SharedKeys>(load_keys(keys_file_))),
+      clients_(*network_keys_) {
   const auto identity = load_identity(config.identity);
   sessions_ = std::make_unique<fs::ServerSessions>(
       [this](const transport::PublicKey& key, const std::string& name) {
@@ -131,7 +131,7 @@ Server::Server(const ServerConfig& config)
       },
       static_cast<fs::ConnectionOutput&>(*this));
   open_exports(config, *identity);
-  open_socket(config, identity, load_keys(config.authorized_keys));
+  open_socket(config, identity);
   keys_watch_ = std::make_unique<FileWatch>(file_loop_, keys_file_, [this] { reload_keys(); });
   spdlog::info("Listening on {}, key {}", transport::to_string(address()),
                transport::fingerprint(identity->public_key()));
@@ -140,7 +140,7 @@ Server::Server(const ServerConfig& config)
 }
 
 Server::~Server() {
-  workers_.stop();
+  for (WorkerPool& workers : workers_) workers.stop();
   file_loop_.restart();
   file_loop_.poll();  // what the workers brought back
 }
@@ -166,8 +166,8 @@ void Server::open_exports(const ServerConfig& config, const transport::Identity&
     const fs::DirectoryOptions directory{exported.directory, node_key(identity, exported.name),
                                          preserve};
     exports_.push_back(std::make_unique<fs::Export>(
-        std::move(options), fs::open_directory_store(directory), home_, workers_,
-        transport::Clock::now()));
+        std::move(options), fs::open_directory_store(directory), home_,
+        workers_.emplace_back(kWorkers), transport::Clock::now()));
     sessions_->add(*exports_.back());
     watch_disk(*exports_.back());
     spdlog::info("Exporting {} as {}{}", exported.directory.string(), exported.name,
@@ -180,8 +180,7 @@ void Server::open_exports(const ServerConfig& config, const transport::Identity&
 }
 
 void Server::open_socket(const ServerConfig& config,
-                         std::shared_ptr<const transport::Identity> identity, SharedKeys keys) {
-  network_keys_ = std::make_shared<SharedKeys>(std::move(keys));
+                         std::shared_ptr<const transport::Identity> identity) {
   transport::EndpointConfig endpoint;
   endpoint.identity = std::move(identity);
   endpoint.max_rate = config.max_rate;

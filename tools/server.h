@@ -41,7 +41,7 @@ class Server : private fs::ConnectionOutput {
 
   void open_exports(const ServerConfig& config, const transport::Identity& identity);
   void open_socket(const ServerConfig& config,
-                   std::shared_ptr<const transport::Identity> identity, SharedKeys keys);
+                   std::shared_ptr<const transport::Identity> identity);
   void on_network_event(transport::DriverEvent event);
   void on_event(transport::DriverEvent event);
   void on_connected(transport::ConnectionHandle, const transport::PublicKey&);
@@ -54,12 +54,12 @@ class Server : private fs::ConnectionOutput {
   boost::asio::io_context network_loop_{1};
   boost::asio::io_context file_loop_{1};
   fs::AsioLoop home_{file_loop_, [] {}};
-  WorkerPool workers_;
+  std::list<WorkerPool> workers_;  // of each export, so that none waits for another's disk
+  std::shared_ptr<SharedKeys> network_keys_;  // the network loop's own copy
   ClientBook clients_;
   std::vector<std::unique_ptr<fs::Export>> exports_;
   std::unique_ptr<fs::ServerSessions> sessions_;
   std::list<boost::asio::posix::stream_descriptor> disk_watches_;
-  std::shared_ptr<SharedKeys> network_keys_;  // the network loop's own copy
   std::unique_ptr<transport::UdpDriver> driver_;
   std::unique_ptr<FileWatch> keys_watch_;
   boost::asio::steady_timer timer_{file_loop_};

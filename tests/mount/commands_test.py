@@ -369,6 +369,13 @@ class ServeTest(harness.TestCase):
         wrong = self.serve("--export", "nonsense")
         self.assertEqual(wrong.returncode, USAGE)
 
+    def test_a_bad_line_among_the_keys_is_told_once(self):
+        self.server.stop()
+        with open(self.server.authorized_keys, "a") as keys:
+            keys.write("nonsense\n")
+        self.server.start()
+        self.assertEqual(self.server.log().count("is ignored"), 1)
+
     def test_a_server_ends_when_asked_and_its_mounts_come_back(self):
         mount = self.mount()
         (mount.folder / "a").write_text("one")

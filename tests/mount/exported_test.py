@@ -4,6 +4,8 @@ them."""
 import errno
 import os
 import stat
+import subprocess
+import threading
 
 import harness
 
@@ -58,6 +60,46 @@ class ExportedTest(harness.TestCase):
         self.assertEqual((mount.folder / "again/clip").read_bytes(), b"frames")
         self.assertEqual(os.listdir(mount.folder / "again"), ["clip"])
         os.close(top)
+
+    def test_a_disk_that_hangs_holds_up_its_own_exports_only(self):
+        image, disk = self.place.path("image"), self.place.path("disk")
+        disk.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
+        self.place.expect_mount(disk)
+        for name in "one", "two":
+            for number in range(20):
+                (disk / name / str(number)).mkdir(parents=True)
+            self.server.exports.append(f"{name}={disk / name}")
+        self.server.stop()
+        self.server.start()
+        mount = self.mount()
+        folders = [folder for name in ("one", "two")
+                   for folder in self.mount(name, export=name).folder.iterdir()]
+        makers = [threading.Thread(target=(folder / "new").mkdir) for folder in folders]
+        subprocess.run(["fsfreeze", "--freeze", disk], check=True)
+        try:
+            for maker in makers:
+                maker.start()
+            done = threading.Thread(target=self.write_and_make_sure, args=[mount.folder / "clip"],
+                                    daemon=True)
+            done.start()
+            done.join(timeout=10)
+            self.assertTrue(all(maker.is_alive() for maker in makers))
+            self.assertFalse(done.is_alive())
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", disk], check=True)
+            for maker in makers:
+                maker.join()
+        self.assertTrue(all((folder / "new").is_dir() for folder in folders))
+
+    def write_and_make_sure(self, path):
+        with open(path, "wb") as file:
+            file.write(b"frames")
+            file.flush()
+            os.fsync(file.fileno())
 
     def test_a_pipe_connects_programs_of_one_machine(self):
         os.mkfifo(self.server.folder / "pipe")
