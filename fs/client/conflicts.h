@@ -80,8 +80,8 @@ class Conflicts {
   Writeback& writeback_;
   Rescuer rescuer_;
   std::uint64_t check_round_ = 0;
-  /// Asked about in vain, or found gone while a removal of ours was under way; with what our changes
-  /// were made to.
+  /// Asked about in vain, or found gone while a removal of ours was under way; with what ours was
+  /// made to.
   std::map<InodeRef, Attributes> unjudged_;
   std::vector<InodeRef> to_resume_;  // when the queue has new bases of those before
   bool replacing_ = false;

@@ -1,8 +1,9 @@
 #include "client_world.h"
-#include "tests/fs/open_or_create.h"
 
 #include <fcntl.h>
 #include <unistd.h>
+
+#include "tests/fs/open_or_create.h"
 
 namespace rushfs::fs::test {
 
@@ -258,7 +259,7 @@ void World::start_server() {
   std::filesystem::create_directories(options.state_folder);
   export_ = std::make_unique<Export>(options, open_store(), server_loop_, worker_loop_, time_.now);
   sessions_ = std::make_unique<ServerSessions>(
-      [](const auto&, const auto&) { return ExportGrant{}; }, *this);
+      [](const auto&, const auto&) { return ExportGrant{}; }, *this, server_loop_);
   sessions_->add(*export_);
 }
 
@@ -434,7 +435,7 @@ Result<Created> World::create(const std::string& path, OpenFlags flags, std::uin
   const auto parent = slash == std::string::npos ? Result<NodeNumber>(kRootNode)
                                                  : find(path.substr(0, slash));
   if (!parent) return parent.error();
-  const auto name = slash == std::string::npos ? path : path.substr(slash + 1);
+  const auto name = path.substr(slash + 1);  // all of it without a slash: npos + 1 is 0
   return await<Created>([&](auto reply) {
     open_or_create(volume(), *parent, name, flags, mode, std::move(reply));
   });
@@ -492,10 +493,6 @@ Result<Attributes> World::stat(const std::string& path) {
   if (!node) return node.error();
   return await<Attributes>(
       [&](auto reply) { volume().get_attributes(*node, std::move(reply)); });
-}
-
-Result<void> World::drain() {
-  return await<void>([&](auto reply) { volume().wait_all(std::move(reply)); });
 }
 
 }  // namespace rushfs::fs::test

@@ -117,7 +117,9 @@ class World : public ConnectionOutput {
   Result<std::string> read_file(const std::string& path);
   Result<void> write_file(const std::string& path, const std::string& data);
   Result<Attributes> stat(const std::string& path);
-  Result<void> drain();
+  Result<void> drain() {
+    return await<void>([this](auto reply) { volume().wait_all(std::move(reply)); });
+  }
 
   void cut_link();       // both sides are told
   /// Nothing arrives until it is over, or a side gives the connection up: the transport does it
