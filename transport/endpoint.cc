@@ -48,7 +48,7 @@ Endpoint::Implementation::Entry& Endpoint::Implementation::add(const TlsContext&
     by_original_.emplace(OriginalKey{added.connection.original_destination(),
                                      added.connection.peer_address()},
                          &added);
-    half_open_.begin(added.half_open.emplace(added.connection.peer_address()));
+    half_open_.begin(added.half_open.emplace(added.connection.peer_address()), handle, now);
   } else {
     outgoing_.push_back(handle.value);
   }
@@ -84,7 +84,7 @@ void Endpoint::Implementation::count_bytes(Entry& entry, std::uint64_t bytes) {
 
 void Endpoint::Implementation::remove(Entry& entry) {
   const Connection& connection = entry.connection;
-  if (entry.half_open) half_open_.end(*entry.half_open);
+  if (entry.half_open) half_open_.end(*entry.half_open, entry.handle);
   shares_.remove(entry.handle.value);
   count_bytes(entry, 0);
   if (entry.timer) timers_.erase({*entry.timer, entry.handle.value});
@@ -181,7 +181,7 @@ void Endpoint::Implementation::begin_sharing(Entry& entry) {
     return connection.close({CloseCode::server_busy, false, "too many connections of this key"},
                             now_);
   }
-  half_open_.end(*entry.half_open);
+  half_open_.end(*entry.half_open, entry.handle);
   entry.half_open.reset();
   shares_.add(entry.handle.value, client, connection.max_rate());
   if (shares_.needed()) divide_rates(now_);  // nobody begins without a cap

@@ -25,6 +25,18 @@
 
 namespace rushfs::transport {
 
+/// At most so many in a second.
+class PerSecond {
+ public:
+  explicit PerSecond(std::size_t most) : most_(most) {}
+  bool take(TimePoint now);
+
+ private:
+  std::size_t most_;
+  std::size_t left_ = 0;
+  TimePoint filled_{};
+};
+
 class Endpoint::Implementation {
  public:
   Implementation(EndpointConfig config, RandomSource random);
@@ -98,6 +110,7 @@ class Endpoint::Implementation {
                                const Address& from);
   void receive_first(std::span<std::uint8_t> packet, const HandshakeHeader& header,
                      std::size_t datagram_size, const Address& from, TimePoint now);
+  bool make_room_for(const Address& from, TimePoint now);
   void turn_away(const HandshakeHeader& header, const Address& from, TimePoint now);
   bool tell_clients_of_reset(std::span<const std::uint8_t> datagram, const Address& from,
                              TimePoint now);
@@ -131,8 +144,10 @@ class Endpoint::Implementation {
   std::map<PublicKey, std::uint64_t> client_bytes_;  // held for all connections of a key; not 0
   TimePoint next_division_{};
   double load_ = 0;
-  std::size_t resets_left_ = 0;                // in the present second
-  TimePoint resets_refilled_{};
+  // Every client of a full server within a second, and no more work for whoever sprays us with data
+  // packets.
+  PerSecond resets_{1024};
+  PerSecond refusals_{256};  // the same datagram can ask for one again and again
 };
 
 }  // namespace rushfs::transport

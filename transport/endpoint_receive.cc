@@ -7,11 +7,17 @@ namespace {
 // Answers to strangers that wait to be sent; more are dropped, as the network might.
 constexpr std::size_t kMaxReplies = 256;
 
-// Stateless resets per second: every client of a full server within a second, and no more work
-// for whoever sprays us with data packets.
-constexpr std::size_t kMaxResetsPerSecond = 1024;
-
 }  // namespace
+
+bool PerSecond::take(TimePoint now) {
+  if (now - filled_ >= std::chrono::seconds(1)) {
+    filled_ = now;
+    left_ = most_;
+  }
+  if (left_ == 0) return false;
+  --left_;
+  return true;
+}
 
 void Endpoint::Implementation::receive(std::span<std::uint8_t> datagram, const Address& from,
                                        TimePoint now) {
@@ -76,15 +82,8 @@ bool Endpoint::Implementation::tell_clients_of_reset(std::span<const std::uint8_
 
 void Endpoint::Implementation::answer_unknown(const ConnectionId& id, std::size_t datagram_size,
                                               const Address& from, TimePoint now) {
-  if (!is_server()) return;
-  if (now - resets_refilled_ >= std::chrono::seconds(1)) {
-    resets_refilled_ = now;
-    resets_left_ = kMaxResetsPerSecond;
-  }
-  if (resets_left_ == 0) return;
+  if (!is_server() || datagram_size <= kStatelessResetSize || !resets_.take(now)) return;
   auto reset = make_stateless_reset(reset_tokens_.of(id), datagram_size, random_);
-  if (reset.empty()) return;
-  --resets_left_;
   ++counters_.stateless_resets_sent;
   reply(from, std::move(reset));
 }
@@ -154,9 +153,7 @@ void Endpoint::Implementation::receive_first(std::span<std::uint8_t> packet,
     const Cookie cookie = cookies_->make(from, header.source, header.destination, now);
     return reply(from, make_retry(header.source, header.destination, cookie));
   }
-  if (connections_.size() >= config_.max_connections || !half_open_.has_room_for(from)) {
-    return turn_away(header, from, now);
-  }
+  if (!make_room_for(from, now)) return turn_away(header, from, now);
   ConnectionStart start;
   start.role = Role::server;
   start.peer = from;
@@ -172,9 +169,24 @@ void Endpoint::Implementation::receive_first(std::span<std::uint8_t> packet,
   touch(entry);
 }
 
+// Ends at most one handshake that takes long. Its client is told nothing: most likely it never
+// meant to finish.
+bool Endpoint::Implementation::make_room_for(const Address& from, TimePoint now) {
+  if (connections_.size() < config_.max_connections && half_open_.has_room_for(from)) return true;
+  const auto oldest = half_open_.to_give_way(from, now);
+  if (!oldest) return false;
+  Entry& entry = *find(*oldest);
+  // One that was connected, and refused: the application has to hear of its end first.
+  if (entry.connection.was_connected() && !entry.closed_polled) return false;
+  if (!entry.closed_polled) ++counters_.handshakes_failed;
+  remove(entry);
+  return true;
+}
+
 void Endpoint::Implementation::turn_away(const HandshakeHeader& header, const Address& from,
                                          TimePoint now) {
   ++counters_.refused_busy;
+  if (!refusals_.take(now)) return;
   HandshakeChannel channel(header.destination, Role::server);
   channel.send_close({CloseCode::server_busy, false, "the server has too many connections"});
   std::vector<std::uint8_t> datagram(kMinInitialDatagram);

@@ -20,21 +20,35 @@ std::array<std::uint8_t, 16> network_of(const Address& address) {
 }
 
 bool HalfOpenClients::has_room_for(const Address& address) const {
-  if (count_ >= kMaxHalfOpen) return false;
+  if (all_.size() >= kMaxHalfOpen) return false;
   const auto found = of_network_.find(network_of(address));
-  return found == of_network_.end() || found->second < kMaxHalfOpenOfNetwork;
+  return found == of_network_.end() || found->second.size() < kMaxHalfOpenOfNetwork;
 }
 
-void HalfOpenClients::begin(const Address& address) {
-  ++count_;
-  ++of_network_[network_of(address)];
+void HalfOpenClients::begin(const Address& address, ConnectionHandle handle, TimePoint now) {
+  all_.emplace(handle, now);
+  of_network_[network_of(address)].emplace(handle, now);
 }
 
-void HalfOpenClients::end(const Address& address) {
+void HalfOpenClients::end(const Address& address, ConnectionHandle handle) {
   const auto found = of_network_.find(network_of(address));
-  assert(found != of_network_.end() && count_ > 0);
-  --count_;
-  if (--found->second == 0) of_network_.erase(found);
+  assert(found != of_network_.end());
+  const std::size_t known = all_.erase(handle) + found->second.erase(handle);
+  assert(known == 2);
+  if (found->second.empty()) of_network_.erase(found);
+}
+
+std::optional<ConnectionHandle> HalfOpenClients::to_give_way(const Address& address,
+                                                             TimePoint now) const {
+  const auto oldest = [&](const Begun& begun) -> std::optional<ConnectionHandle> {
+    if (begun.empty() || now - begun.begin()->second < kHalfOpenWithoutClaim) return std::nullopt;
+    return begun.begin()->first;
+  };
+  const auto found = of_network_.find(network_of(address));
+  if (found == of_network_.end()) return oldest(all_);
+  const auto neighbour = oldest(found->second);
+  const bool full = found->second.size() >= kMaxHalfOpenOfNetwork;
+  return neighbour || full ? neighbour : oldest(all_);
 }
 
 }  // namespace rushfs::transport

@@ -196,12 +196,63 @@ TEST_CASE("clients that never finish are bounded in number and forgotten in time
   CHECK(knock(ipv4(0, 200)));
 }
 
+TEST_CASE("clients that never finish keep nobody out for longer than a second") {
+  TimePoint now{1s};
+  Endpoint server(config(2, true), seeded(2));
+  Knocker knocker{server};
+  for (std::size_t i = 0; i < kMaxHalfOpen; ++i) {
+    REQUIRE(knocker.knock(
+        ipv4(static_cast<std::uint8_t>(i % 8), static_cast<std::uint8_t>(i / 8)), now));
+  }
+  CHECK_FALSE(knocker.knock(ipv4(20, 1), now + 999ms));
+  for (int i = 0; i < 400; ++i) {  // 40 a second
+    now += 25ms;
+    server.tick(now);
+    knocker.knock(ipv4(static_cast<std::uint8_t>(i % 8), 200), now);
+    if (now >= TimePoint{2s}) REQUIRE(knocker.knock(ipv4(20, static_cast<std::uint8_t>(i)), now));
+  }
+}
+
+TEST_CASE("a full server ends a handshake that takes long for a new client") {
+  EndpointConfig narrow = config(2, true);
+  narrow.max_connections = 4;
+  Endpoint server(std::move(narrow), seeded(2));
+  Knocker knocker{server};
+  const TimePoint now{1s};
+  for (std::uint8_t i = 0; i < 4; ++i) REQUIRE(knocker.knock(ipv4(i, 1), now));
+  CHECK_FALSE(knocker.knock(ipv4(9, 1), now + 500ms));
+  CHECK(knocker.knock(ipv4(9, 1), now + 1s));
+  CHECK(server.counters().handshakes_failed == 1);
+}
+
+TEST_CASE("the same datagram is turned away so many times a second") {
+  const TimePoint now{1s};
+  Endpoint server(config(2, true), seeded(2));
+  Knocker knocker{server};
+  for (std::uint8_t i = 0; i < kMaxHalfOpenOfNetwork; ++i) REQUIRE(knocker.knock(ipv4(0, i), now));
+  Endpoint client(config(1, false), seeded(50));
+  client.connect(
+      address(2), [](const PublicKey&) { return true; }, now);
+  carry(client, ipv4(0, 200), server, now);
+  carry(server, address(2), client, now);
+  TransmitBatch hello;
+  REQUIRE(client.transmit(hello, now));
+  int answers = 0;
+  for (int i = 0; i < 1000; ++i) {
+    std::vector<std::uint8_t> datagram = hello.bytes;
+    server.receive(datagram, ipv4(0, 200), now);
+    for (TransmitBatch answer; server.transmit(answer, now);) ++answers;
+  }
+  CHECK(server.counters().refused_busy == 1000);
+  CHECK(answers == 256);
+}
+
 TEST_CASE("clients whose handshakes fail count until they are forgotten") {
   TimePoint now{1s};
   Endpoint server(config(2, true), seeded(2));
   Knocker knocker{.server = server, .fails = true};
   std::size_t begun = 0;
-  for (std::size_t i = 0; i < EndpointConfig{}.max_connections; ++i) {
+  for (std::size_t i = 0; i < 900; ++i) {  // in less than a second
     begun += knocker.knock(ipv4(0, static_cast<std::uint8_t>(i)), now);
     while (server.poll()) {
     }
