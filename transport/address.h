@@ -15,4 +15,7 @@ struct Address {
   auto operator<=>(const Address&) const = default;
 };
 
+/// One of our own addresses, as Address::ip.
+using LocalIp = std::array<std::uint8_t, 16>;
+
 }  // namespace rushfs::transport

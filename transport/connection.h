@@ -53,6 +53,9 @@ struct ConnectionStart {
   std::optional<RememberedPath> remembered;  // of an earlier connection to the peer's host
 };
 
+/// What a packet was: the peer's, proven; not the peer's, or seen before; or not looked at.
+enum class Heard : std::uint8_t { authentic, forged, ignored };
+
 class Connection {
  public:
   Connection(const ConnectionContext& context, ConnectionStart start, TimePoint now);
@@ -60,14 +63,14 @@ class Connection {
   // The network. Each call may be spurious.
 
   /// One handshake packet of ours, with what follows its header.
-  void receive_handshake(std::span<std::uint8_t> packet, const HandshakeHeader& header,
-                         const Address& from, TimePoint now);
+  Heard receive_handshake(std::span<std::uint8_t> packet, const HandshakeHeader& header,
+                          const Address& from, TimePoint now);
   void receive_retry(std::span<const std::uint8_t> datagram, const RetryHeader& header,
                      TimePoint now);
   void receive_version_negotiation(const VersionNegotiationHeader& header, TimePoint now);
-  /// One data packet, which is a whole datagram. False: it was not the peer's, or seen before.
-  bool receive_data(std::span<std::uint8_t> packet, const DataHeader& header, const Address& from,
-                    TimePoint now);
+  /// One data packet, to the end of its datagram.
+  Heard receive_data(std::span<std::uint8_t> packet, const DataHeader& header, const Address& from,
+                     TimePoint now);
   /// The datagram came from the peer's address but could not be opened. True if it says that the
   /// peer forgot us.
   bool receive_stateless_reset(std::span<const std::uint8_t> datagram, TimePoint now);

@@ -29,23 +29,30 @@ Overloaded(Handlers...) -> Overloaded<Handlers...>;
 
 }  // namespace
 
-void Connection::receive_handshake(std::span<std::uint8_t> packet, const HandshakeHeader& header,
-                                   const Address& from, TimePoint now) {
-  if (!handshake_ || state_ == State::draining || state_ == State::finished) return;
-  if (state_ == State::closing) return on_packet_while_closing();
-  if (from != peer_address_) return;  // nobody roams during a handshake
-  if (peer_id_ && header.source != *peer_id_) return;
+Heard Connection::receive_handshake(std::span<std::uint8_t> packet, const HandshakeHeader& header,
+                                    const Address& from, TimePoint now) {
+  if (!handshake_ || state_ == State::draining || state_ == State::finished) return Heard::ignored;
+  if (state_ == State::closing) {
+    on_packet_while_closing();
+    return Heard::ignored;
+  }
+  if (from != peer_address_) return Heard::ignored;  // nobody roams during a handshake
+  if (peer_id_ && header.source != *peer_id_) return Heard::ignored;
   auto received = handshake_->receive(packet.first(header.packet_end),
                                       header.packet_number_offset, now);
-  if (!received.authentic) return;
+  if (!received.authentic) return Heard::forged;
   if (!peer_id_) peer_id_ = header.source;
   last_heard_ = now;
-  if (received.violation) return violate(*received.violation, now);
+  if (received.violation) {
+    violate(*received.violation, now);
+    return Heard::authentic;
+  }
   if (!received.stream.empty()) {
     tls_.feed(received.stream);
     advance_tls(now);
   }
   if (received.close) end_silently(believable(*received.close), now);
+  return Heard::authentic;
 }
 
 void Connection::receive_retry(std::span<const std::uint8_t> datagram, const RetryHeader& header,
@@ -72,35 +79,35 @@ void Connection::receive_version_negotiation(const VersionNegotiationHeader& hea
                now);
 }
 
-bool Connection::receive_data(std::span<std::uint8_t> packet, const DataHeader& header,
-                              const Address& from, TimePoint now) {
-  if (!protection_ || state_ == State::draining || state_ == State::finished) return true;
+Heard Connection::receive_data(std::span<std::uint8_t> packet, const DataHeader& header,
+                               const Address& from, TimePoint now) {
+  if (!protection_ || state_ == State::draining || state_ == State::finished) return Heard::ignored;
   if (state_ == State::closing) {
     on_packet_while_closing();
-    return true;
+    return Heard::ignored;
   }
-  if (role_ == Role::client && from != peer_address_) return false;
+  if (role_ == Role::client && from != peer_address_) return Heard::forged;
   const auto opened = protection_->open(packet, header.packet_number_offset, now);
   if (!opened) {
     if (protection_->is_worn_out()) {
       end({CloseCode::internal_error, false, "too many forged packets for one key"}, now);
     }
-    return false;
+    return Heard::forged;
   }
-  if (received_.is_duplicate(opened->packet_number)) return false;
+  if (received_.is_duplicate(opened->packet_number)) return Heard::forged;
   if (from != peer_address_ && !may_come_from(from)) {
     ++context_.counters.forbidden_address;
-    return true;
+    return Heard::ignored;
   }
   if (!rate_.admit(packet.size(), now)) {
     ++context_.counters.over_cap;
-    return true;
+    return Heard::ignored;
   }
   ++packets_received_;
   bytes_received_ += packet.size();
   last_heard_ = now;
   on_data_packet(*opened, from, packet.size(), now);
-  return true;
+  return Heard::authentic;
 }
 
 void Connection::on_data_packet(const PacketProtection::Opened& opened, const Address& from,

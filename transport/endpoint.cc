@@ -120,9 +120,11 @@ bool Endpoint::Implementation::transmit(TransmitBatch& batch, TimePoint now) {
     batch.to = reply.to;
     batch.bytes = std::move(reply.datagram);
     batch.segment_size = static_cast<std::uint16_t>(batch.bytes.size());
+    batch.from = reply.from;
     replies_.pop_front();
     return true;
   }
+  batch.from.reset();
   while (!active_.empty()) {
     const std::uint64_t handle = active_.front();
     active_.pop_front();
@@ -262,8 +264,9 @@ ConnectionHandle Endpoint::connect(const Address& server, KeyJudge expected, Tim
   return implementation_->connect(server, std::move(expected), now);
 }
 
-void Endpoint::receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now) {
-  implementation_->receive(datagram, from, now);
+bool Endpoint::receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now,
+                       const std::optional<LocalIp>& at) {
+  return implementation_->receive(datagram, from, now, at);
 }
 
 bool Endpoint::transmit(TransmitBatch& batch, TimePoint now) {

@@ -61,6 +61,7 @@ struct TransmitBatch {
   Address to;
   std::uint16_t segment_size = 0;
   std::vector<std::uint8_t> bytes;
+  std::optional<LocalIp> from{};  // an answer to a stranger: the address of ours that it spoke to
 };
 
 /// What an endpoint saw, for status and tests. Dropping is always silent.
@@ -91,8 +92,11 @@ class Endpoint {
 
   // The network side. Each may be called at any time; spurious calls do nothing.
 
-  /// Takes one datagram; decrypts in place. Garbage is counted and dropped.
-  void receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now);
+  /// Takes one datagram; decrypts in place. Garbage is counted and dropped. `at`: the address of
+  /// ours that it was sent to, where there are several. True: it came from a peer of ours, which
+  /// proved it, and what goes there should leave from `at`.
+  bool receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now,
+               const std::optional<LocalIp>& at = {});
   /// Fills `batch` with what may be sent now. False: nothing to send until the next receive(),
   /// request(), reply() or deadline(). Call until false. Hand in the same batch again, as it is:
   /// its memory is used again.

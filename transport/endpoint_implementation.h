@@ -42,7 +42,8 @@ class Endpoint::Implementation {
   Implementation(EndpointConfig config, RandomSource random);
 
   ConnectionHandle connect(const Address& server, KeyJudge expected, TimePoint now);
-  void receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now);
+  bool receive(std::span<std::uint8_t> datagram, const Address& from, TimePoint now,
+               const std::optional<LocalIp>& at);
   bool transmit(TransmitBatch& batch, TimePoint now);
   std::optional<TimePoint> deadline();
   void tick(TimePoint now);
@@ -81,6 +82,7 @@ class Endpoint::Implementation {
   struct Reply {  // to somebody we keep no state for
     Address to;
     std::vector<std::uint8_t> datagram;
+    std::optional<LocalIp> from;
   };
   using OriginalKey = std::pair<ConnectionId, Address>;
 
@@ -98,6 +100,7 @@ class Endpoint::Implementation {
   void divide_rates(TimePoint now);
 
   // endpoint_receive.cc
+  void route(std::span<std::uint8_t> datagram, const Address& from, TimePoint now);
   void receive_handshake(std::span<std::uint8_t> rest, const HandshakeHeader& header,
                          std::size_t datagram_size, const Address& from, TimePoint now);
   void receive_data(std::span<std::uint8_t> datagram, const DataHeader& header,
@@ -138,6 +141,8 @@ class Endpoint::Implementation {
   std::vector<std::uint64_t> stale_;           // their deadline may have changed
   std::set<std::pair<TimePoint, std::uint64_t>> timers_;
   std::deque<Reply> replies_;
+  std::optional<LocalIp> asked_at_;  // of the datagram that is being received
+  bool authentic_ = false;           // so is a packet of it
   std::uint64_t next_handle_ = 1;
   HalfOpenClients half_open_;
   RateShares shares_;

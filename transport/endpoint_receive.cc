@@ -19,11 +19,19 @@ bool PerSecond::take(TimePoint now) {
   return true;
 }
 
-void Endpoint::Implementation::receive(std::span<std::uint8_t> datagram, const Address& from,
-                                       TimePoint now) {
+bool Endpoint::Implementation::receive(std::span<std::uint8_t> datagram, const Address& from,
+                                       TimePoint now, const std::optional<LocalIp>& at) {
   now_ = now;
+  asked_at_ = at;
+  authentic_ = false;
   ++counters_.datagrams_received;
   if (config_.accept_client && !cookies_) cookies_.emplace(random_, now);
+  route(datagram, from, now);
+  return authentic_;
+}
+
+void Endpoint::Implementation::route(std::span<std::uint8_t> datagram, const Address& from,
+                                     TimePoint now) {
   const std::size_t size = datagram.size();
   for (std::span<std::uint8_t> rest = datagram; !rest.empty();) {
     const auto header = parse_packet_header(rest);
@@ -63,7 +71,9 @@ void Endpoint::Implementation::receive_data(std::span<std::uint8_t> datagram,
     ++counters_.unknown_connection;
     return answer_unknown(header.destination, datagram.size(), from, now);
   }
-  if (!entry->connection.receive_data(datagram, header, from, now)) ++counters_.not_authentic;
+  const Heard heard = entry->connection.receive_data(datagram, header, from, now);
+  if (heard == Heard::authentic) authentic_ = true;
+  if (heard == Heard::forged) ++counters_.not_authentic;
   touch(*entry);
 }
 
@@ -134,7 +144,8 @@ void Endpoint::Implementation::receive_handshake(std::span<std::uint8_t> rest,
     }
     entry = found->second;
   }
-  entry->connection.receive_handshake(rest, header, from, now);
+  const Heard heard = entry->connection.receive_handshake(rest, header, from, now);
+  if (heard == Heard::authentic) authentic_ = true;
   touch(*entry);
 }
 
@@ -165,7 +176,8 @@ void Endpoint::Implementation::receive_first(std::span<std::uint8_t> packet,
     return config_.accept_client(key, from).admitted;
   };
   Entry& entry = add(server_tls_, std::move(start), now);
-  entry.connection.receive_handshake(packet, header, from, now);
+  const Heard heard = entry.connection.receive_handshake(packet, header, from, now);
+  if (heard == Heard::authentic) authentic_ = true;
   touch(entry);
 }
 
@@ -195,7 +207,7 @@ void Endpoint::Implementation::turn_away(const HandshakeHeader& header, const Ad
 }
 
 void Endpoint::Implementation::reply(const Address& to, std::vector<std::uint8_t> datagram) {
-  if (replies_.size() < kMaxReplies) replies_.push_back({to, std::move(datagram)});
+  if (replies_.size() < kMaxReplies) replies_.push_back({to, std::move(datagram), asked_at_});
 }
 
 }  // namespace rushfs::transport

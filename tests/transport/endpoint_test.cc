@@ -348,6 +348,38 @@ TEST_CASE("a connected server's reason is heard, in whatever packet it comes") {
   CHECK(reason->text == "no??[2J\xc2?2J");
 }
 
+TEST_CASE("only an authentic datagram says at which address we are spoken to") {
+  Endpoints ends;
+  const LocalIp here = ipv4(7, 7).ip;
+  TransmitBatch batch;
+  const auto to_server = [&] {
+    REQUIRE(ends.client.transmit(batch, ends.now));
+    const std::vector<std::uint8_t> original = batch.bytes;
+    batch.bytes.back() ^= 1;
+    CHECK_FALSE(ends.server.receive(batch.bytes, address(1), ends.now, here));
+    batch.bytes = original;
+    const bool authentic = ends.server.receive(batch.bytes, address(1), ends.now, here);
+    batch.bytes = original;
+    CHECK_FALSE(ends.server.receive(batch.bytes, address(1), ends.now, here));  // a replay
+    return authentic;
+  };
+  CHECK_FALSE(to_server());  // a stranger, with whom the address is kept
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(ends.server.transmit(batch, ends.now));
+    CHECK(batch.from == here);
+  }
+  ends.client.receive(batch.bytes, address(2), ends.now);
+  REQUIRE(ends.client.transmit(batch, ends.now));  // with the cookie
+  CHECK(ends.server.receive(batch.bytes, address(1), ends.now, here));
+  REQUIRE(ends.server.transmit(batch, ends.now));
+  CHECK_FALSE(batch.from);
+  ends.client.receive(batch.bytes, address(2), ends.now);
+  ends.settle();
+  ends.connected(ends.client);
+  ends.client.request(ends.handle, Priority::urgent, Buffer(10));
+  CHECK(to_server());
+}
+
 TEST_CASE("a cookie is good for one address only") {
   Endpoints ends;
   TransmitBatch batch;

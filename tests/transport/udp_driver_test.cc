@@ -210,6 +210,19 @@ TEST_CASE("shutdown says farewell to every peer of many") {
   side.run([&] { CHECK(told == kConnections); });
 }
 
+TEST_CASE("a server on any address speaks from the one that its client asked") {
+  LoopThread side;
+  bench::BenchServer server(side.loop, config(1), listening("*:0"));
+  Address asked = parse_address("127.0.0.2:0");  // the system would choose 127.0.0.1
+  asked.port = server.driver().local_address().port;
+  std::promise<void> connected;
+  UdpDriver client(side.loop, config(2), UdpOptions{}, [&](DriverEvent event) {
+    if (std::holds_alternative<Connected>(event.body)) connected.set_value();
+  });
+  client.connect(asked, [](const PublicKey&) { return true; }, CallToken{1});
+  CHECK(connected.get_future().wait_for(5s) == std::future_status::ready);
+}
+
 TEST_CASE("a server that is not there is told apart from a slow one") {
   LoopThread side;
   EndpointConfig impatient = config(2);

@@ -34,13 +34,18 @@ bool readable_within(const UdpSocket& socket, std::chrono::milliseconds time) {
   return ::poll(&descriptor, 1, static_cast<int>(time.count())) > 0;
 }
 
-/// Reads until `count` datagrams came or none comes for a second.
-std::vector<Buffer> receive_some(UdpSocket& socket, std::size_t count, Address* from = nullptr) {
+/// Reads until `count` datagrams came or none comes for a second; takes them for those of a peer,
+/// or of a stranger.
+std::vector<Buffer> receive_some(UdpSocket& socket, std::size_t count, Address* from = nullptr,
+                                 bool peer = true, std::optional<LocalIp>* at = nullptr) {
   std::vector<Buffer> got;
   while (got.size() < count && readable_within(socket, 1000ms)) {
-    socket.receive(Clock::now(), [&](std::span<std::uint8_t> datagram, const Address& address) {
+    socket.receive(Clock::now(), [&](std::span<std::uint8_t> datagram, const Address& address,
+                                     const std::optional<LocalIp>& local) {
       got.emplace_back(datagram.begin(), datagram.end());
       if (from != nullptr) *from = address;
+      if (at != nullptr) *at = local;
+      return peer;
     });
   }
   return got;
@@ -110,6 +115,30 @@ TEST_CASE("a server on any address answers from the one that was asked") {
   REQUIRE(receive_some(client, 4, &from).size() == 4);
   CHECK(from == asked);
   CHECK(server.report().segmentation_offload);
+}
+
+TEST_CASE("who did not prove to be the peer cannot say where answers leave from") {
+  UdpSocket server(listening("*:0"));
+  UdpSocket client(listening("127.0.0.1:0"));
+  Address asked = parse_address("127.0.0.2:0"), elsewhere = parse_address("127.0.0.3:0");
+  asked.port = elsewhere.port = server.local_address().port;
+  std::vector<TransmitBatch> question{numbered(asked, 1, 100)}, forged{numbered(elsewhere, 1, 100)};
+  client.send(question, Clock::now());
+  Address from;
+  REQUIRE(receive_some(server, 2, &from).size() == 2);
+  std::optional<LocalIp> at;
+  client.send(forged, Clock::now());  // as if from its address
+  REQUIRE(receive_some(server, 2, &from, false, &at).size() == 2);
+  CHECK(at == elsewhere.ip);
+  std::vector<TransmitBatch> answer{numbered(from, 3, 100)};
+  server.send(answer, Clock::now());
+  REQUIRE(receive_some(client, 4, &from).size() == 4);
+  CHECK(from == asked);
+  answer.front().to = client.local_address();
+  answer.front().from = at;  // what is said to a stranger still comes from where it asked
+  server.send(answer, Clock::now());
+  REQUIRE(receive_some(client, 4, &from).size() == 4);
+  CHECK(from == elsewhere);
 }
 
 TEST_CASE("a listener that is not there is reported and hurts nothing else") {

@@ -103,8 +103,9 @@ void UdpDriver::Pump::wait_readable() {
 
 void UdpDriver::Pump::on_readable() {
   const TimePoint now = Clock::now();
-  const auto take = [&](std::span<std::uint8_t> datagram, const Address& from) {
-    endpoint_.receive(datagram, from, now);
+  const auto take = [&](std::span<std::uint8_t> datagram, const Address& from,
+                        const std::optional<LocalIp>& at) {
+    return endpoint_.receive(datagram, from, now, at);
   };
   bool more = true;
   for (int i = 0; more && i < kReadsPerTurn; ++i) more = socket_.receive(now, take);

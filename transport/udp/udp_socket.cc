@@ -166,15 +166,16 @@ bool UdpSocket::receive(TimePoint now, Sink sink) {
     const Address from = from_sockaddr(received_->from[i]);
     std::span<std::uint8_t> rest(&received_->bytes[i * kReceiveBuffer], message.msg_len);
     report_.bytes_received += Bytes{rest.size()};
-    if (told.local) return_paths_.learn(from, *told.local);
+    bool from_peer = false;
     do {
       const std::size_t size = told.segment_size == 0
                                    ? rest.size()
                                    : std::min<std::size_t>(told.segment_size, rest.size());
       ++report_.datagrams_received;
-      sink(rest.first(size), from);
+      from_peer |= sink(rest.first(size), from, told.local);
       rest = rest.subspan(size);
     } while (!rest.empty());
+    if (told.local && from_peer) return_paths_.learn(from, *told.local);
   }
   return static_cast<std::size_t>(n) == kReceiveMessages;
 }

@@ -30,7 +30,10 @@ struct UdpOptions {
 
 class UdpSocket {
  public:
-  using Sink = absl::FunctionRef<void(std::span<std::uint8_t> datagram, const Address& from)>;
+  /// Takes a datagram, and may write to it. `at`: the address of ours that it was sent to, if that
+  /// may be one of several. True: `from` is a peer, which shall hear from us from there.
+  using Sink = absl::FunctionRef<bool(std::span<std::uint8_t> datagram, const Address& from,
+                                      const std::optional<LocalIp>& at)>;
 
   /// Opens and binds. Throws std::system_error naming the address when it cannot.
   explicit UdpSocket(const UdpOptions& options);
@@ -41,8 +44,7 @@ class UdpSocket {
   int descriptor() const { return fd_; }
   const Address& local_address() const { return local_; }
 
-  /// One system call: hands each datagram to `sink`, which may write to it. False when there was
-  /// nothing left to read.
+  /// One system call: hands each datagram to `sink`. False when there was nothing left to read.
   bool receive(TimePoint now, Sink sink);
 
   /// Sends the batches in order. What the kernel cannot take now is kept by the socket and sent by
@@ -67,10 +69,11 @@ class UdpSocket {
   struct Received;  // buffers and headers of one recvmmsg
   /// Bytes of equal datagrams for one address, to be sent as one message.
   struct Piece {
-    const Address* to;
+    const TransmitBatch* batch;  // that it is of
     std::span<const std::uint8_t> bytes;
-    std::uint16_t segment_size;
-    bool segmented() const { return bytes.size() > segment_size; }
+    const Address& to() const { return batch->to; }
+    std::size_t segment_size() const { return batch->segment_size; }
+    bool segmented() const { return bytes.size() > segment_size(); }
   };
   enum class Refusal : std::uint8_t { blocked, retry, dropped };
 

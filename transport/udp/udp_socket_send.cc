@@ -50,7 +50,7 @@ void UdpSocket::cut_into_pieces(const TransmitBatch& batch) {
   std::span<const std::uint8_t> rest(batch.bytes);
   while (!rest.empty()) {
     const std::size_t size = std::min(rest.size(), count * segment);
-    pieces_.push_back({&batch.to, rest.first(size), batch.segment_size});
+    pieces_.push_back({&batch, rest.first(size)});
     rest = rest.subspan(size);
   }
 }
@@ -59,8 +59,8 @@ void UdpSocket::cut_piece_into_datagrams(std::size_t index) {
   const Piece whole = pieces_[index];
   std::vector<Piece> datagrams;
   for (auto rest = whole.bytes; !rest.empty();) {
-    const std::size_t size = std::min<std::size_t>(rest.size(), whole.segment_size);
-    datagrams.push_back({whole.to, rest.first(size), whole.segment_size});
+    const std::size_t size = std::min(rest.size(), whole.segment_size());
+    datagrams.push_back({whole.batch, rest.first(size)});
     rest = rest.subspan(size);
   }
   const auto at = pieces_.erase(pieces_.begin() + static_cast<std::ptrdiff_t>(index));
@@ -102,7 +102,7 @@ UdpSocket::Refusal UdpSocket::refused(std::size_t index, int error, TimePoint no
     return Refusal::blocked;
   }
   if (many_addresses_ && (error == EINVAL || error == EADDRNOTAVAIL || error == ENETUNREACH) &&
-      return_paths_.forget(*piece.to)) {
+      return_paths_.forget(piece.to())) {
     return Refusal::retry;
   }
   if (piece.segmented() && (error == EIO || error == EINVAL || error == EMSGSIZE)) {
@@ -116,7 +116,7 @@ UdpSocket::Refusal UdpSocket::refused(std::size_t index, int error, TimePoint no
   if (error == EMSGSIZE) {  // often a probe for a larger path MTU, which has its answer
     doubting_offload_ = false;
     ++report_.too_large;
-    const TooLarge refused{*piece.to, Bytes{piece.bytes.size()}};
+    const TooLarge refused{piece.to(), Bytes{piece.bytes.size()}};
     if (too_large_.empty() || too_large_.back() != refused) too_large_.push_back(refused);
     return Refusal::dropped;
   }
@@ -126,7 +126,7 @@ UdpSocket::Refusal UdpSocket::refused(std::size_t index, int error, TimePoint no
     retried_ = true;
     return Refusal::retry;
   }
-  note_error(error, *piece.to, now);
+  note_error(error, piece.to(), now);
   return Refusal::dropped;
 }
 
@@ -144,10 +144,11 @@ std::size_t UdpSocket::write_control(const Piece& piece, std::span<std::uint8_t>
     used += CMSG_SPACE(size);
   };
   if (piece.segmented()) {
-    add(SOL_UDP, UDP_SEGMENT, &piece.segment_size, sizeof piece.segment_size);
+    add(SOL_UDP, UDP_SEGMENT, &piece.batch->segment_size, sizeof piece.batch->segment_size);
   }
   if (!many_addresses_) return used;
-  if (const auto local = return_paths_.find(*piece.to)) {
+  const auto& asked = piece.batch->from;
+  if (const auto local = asked ? asked : return_paths_.find(piece.to())) {
     in6_pktinfo info{};
     std::memcpy(&info.ipi6_addr, local->data(), local->size());
     add(IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
@@ -173,7 +174,7 @@ int UdpSocket::send_some(std::size_t first) {
     header.msg_iov = &parts[i];
     header.msg_iovlen = 1;
     header.msg_name = &addresses[i];
-    header.msg_namelen = to_sockaddr(*piece.to, family_, addresses[i]);
+    header.msg_namelen = to_sockaddr(piece.to(), family_, addresses[i]);
     header.msg_control = controls[i].bytes.data();
     header.msg_controllen = write_control(piece, controls[i].bytes);
   }
@@ -182,7 +183,8 @@ int UdpSocket::send_some(std::size_t first) {
   for (int i = 0; i < sent; ++i) {
     const Piece& piece = pieces_[first + static_cast<std::size_t>(i)];
     report_.bytes_sent += Bytes{piece.bytes.size()};
-    report_.datagrams_sent += (piece.bytes.size() + piece.segment_size - 1) / piece.segment_size;
+    const std::size_t segment = piece.segment_size();
+    report_.datagrams_sent += (piece.bytes.size() + segment - 1) / segment;
   }
   return sent;
 }
@@ -191,7 +193,10 @@ void UdpSocket::keep_unsent(std::size_t first) {
   std::vector<TransmitBatch> kept;
   for (std::size_t i = first; i < pieces_.size(); ++i) {
     const Piece& piece = pieces_[i];
-    kept.push_back({*piece.to, piece.segment_size, {piece.bytes.begin(), piece.bytes.end()}});
+    kept.push_back({piece.to(),
+                    piece.batch->segment_size,
+                    {piece.bytes.begin(), piece.bytes.end()},
+                    piece.batch->from});
   }
   unsent_ = std::move(kept);
 }
