@@ -109,10 +109,12 @@ void ReplyFile::append(std::uint8_t kind, const CallName& call,
   put(record.data(), static_cast<std::uint32_t>(length));
   put(record.data() + 4, static_cast<std::uint64_t>(XXH3_64bits(payload, length)));
   const ssize_t put_bytes = ::write(fd_.get(), record.data(), record.size());
-  size_ += record.size();
-  if (put_bytes != static_cast<ssize_t>(record.size()) && !failed_.exchange(true)) {
-    spdlog::error("cannot remember answers over a restart: write to the reply file: {}",
-                  put_bytes < 0 ? std::strerror(errno) : "disk full");
+  if (put_bytes > 0) size_ += static_cast<std::uint64_t>(put_bytes);
+  if (put_bytes == static_cast<ssize_t>(record.size())) return;
+  const int error = put_bytes < 0 ? errno : ENOSPC;
+  if (error_.exchange(error) == 0) {
+    spdlog::error("cannot remember all answers over a restart: write to the reply file: {}",
+                  std::strerror(error));
   }
 }
 
@@ -159,9 +161,20 @@ void ReplyLog::load() {
   }
 }
 
-/// Writes what is still needed to a new file. A call that runs meanwhile keeps the old one: if the
-/// server is killed before it ends, its intent, copied here, is what is known of it.
+/// Goes on with a new file of what is still needed; with the old one where that cannot be written.
+/// A call that runs meanwhile keeps the old one: if the server is killed before it ends, its
+/// intent, copied to the new one, is what is known of it.
 void ReplyLog::compact() {
+  try {
+    file_ = write_anew();
+  } catch (const std::system_error& error) {
+    spdlog::error("cannot shorten the reply file: {}", error.what());
+    if (!file_) file_ = std::make_shared<ReplyFile>(path_);
+  }
+  compact_above_ = std::max(kCompactAbove, kCompactGrowth * file_->size());
+}
+
+std::shared_ptr<ReplyFile> ReplyLog::write_anew() const {
   const std::filesystem::path fresh_path = path_.string() + ".new";
   std::filesystem::remove(fresh_path);
   auto fresh = std::make_shared<ReplyFile>(fresh_path);
@@ -171,11 +184,15 @@ void ReplyLog::compact() {
       const CallName call_name{tag, client.incarnation, number};
       if (call.intent) fresh->intend(call_name, *call.intent);
       if (call.answered) fresh->answer(call_name, call.reply);
+      if (fresh->error() != 0) break;
     }
+    if (fresh->error() == 0) continue;
+    std::filesystem::remove(fresh_path);
+    throw std::system_error(fresh->error(), std::generic_category(),
+                            "cannot write " + fresh_path.string());
   }
   std::filesystem::rename(fresh_path, path_);
-  compact_above_ = std::max(kCompactAbove, kCompactGrowth * fresh->size());
-  file_ = std::move(fresh);
+  return fresh;
 }
 
 void ReplyLog::attach(const ClientTag& tag, std::uint64_t incarnation) {
@@ -241,13 +258,7 @@ std::vector<Responder> ReplyLog::finish(const ClientTag& tag, std::uint64_t numb
   call->second.reply = reply;
   std::vector<Responder> waiting = std::move(call->second.waiting);
   call->second.waiting.clear();
-  if (file_ && file_->size() > compact_above_) {
-    try {
-      compact();
-    } catch (const std::exception& error) {
-      spdlog::error("cannot shorten the reply file: {}", error.what());
-    }
-  }
+  if (file_ && file_->size() > compact_above_) compact();
   return waiting;
 }
 

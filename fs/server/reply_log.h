@@ -49,13 +49,15 @@ class ReplyFile {
   void forget(const ClientTag& client, std::uint64_t incarnation);
 
   std::uint64_t size() const { return size_; }
+  /// Why something of it could not be written; 0: all was.
+  int error() const { return error_; }
 
  private:
   void append(std::uint8_t kind, const CallName& call, std::span<const std::uint8_t> body);
 
   Descriptor fd_;
   std::atomic<std::uint64_t> size_{0};
-  std::atomic<bool> failed_{false};
+  std::atomic<int> error_{0};
 };
 
 class ReplyLog {
@@ -111,6 +113,7 @@ class ReplyLog {
   };
   void load();
   void compact();
+  std::shared_ptr<ReplyFile> write_anew() const;
 
   std::filesystem::path path_;
   std::shared_ptr<ReplyFile> file_;

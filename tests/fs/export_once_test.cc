@@ -6,6 +6,7 @@
 #include <set>
 
 #include "fs/server/reply_log.h"
+#include "tests/cache/small_disk.h"
 #include "tests/fs/server_harness.h"
 
 using namespace rushfs::testing;
@@ -359,6 +360,56 @@ TEST_CASE("a client with many unanswered calls does not have the reply file writ
   }
   CHECK(files::file_size(path) > 15 << 20);
   CHECK(files_seen.size() <= 3);
+}
+
+namespace {
+
+/// Answers so many calls of the client with 2,000 bytes each.
+void answer_calls(ReplyLog& log, const ClientTag& client, std::uint64_t count) {
+  const Buffer reply(2000);
+  log.attach(client, 1);
+  for (std::uint64_t number = 1; number <= count; ++number) {
+    Responder respond = [](Buffer) {};
+    REQUIRE(log.begin(client, {number, 1}, respond).state == ReplyLog::State::fresh);
+    log.file()->answer(log.name(client, number), reply);
+    log.finish(client, number, reply);
+  }
+}
+
+std::uint64_t remembered(const files::path& path, const ClientTag& client) {
+  ReplyLog log(path);
+  for (std::uint64_t number = 1;; ++number) {
+    Responder respond = [](Buffer) {};
+    if (log.begin(client, {number, 1}, respond).state != ReplyLog::State::former) return number - 1;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a reply file that cannot be written anew on a full disk is kept") {
+  const rushfs::cache::SmallDisk disk(12);
+  if (!disk.mounted()) return;
+  const files::path path = disk.path() / "footage.replies";
+  const ClientTag client;
+  SECTION("at the start") {
+    {
+      ReplyLog log(path);
+      answer_calls(log, client, 100);
+    }
+    std::ofstream(disk.path() / "filler") << std::string(16 << 20, 'x');
+    CHECK(remembered(path, client) == 100);
+    files::remove(disk.path() / "filler");
+    CHECK(remembered(path, client) == 100);
+  }
+  SECTION("when it has grown") {
+    {
+      ReplyLog log(path);
+      answer_calls(log, client, 4500);
+    }
+    CHECK(files::file_size(path) > 8 << 20);
+    CHECK(remembered(path, client) == 4500);
+  }
+  CHECK(!files::exists(disk.path() / "footage.replies.new"));
 }
 
 TEST_CASE("a torn or damaged reply file is read up to the damage") {
