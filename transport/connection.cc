@@ -171,7 +171,7 @@ void Connection::violate(std::string_view sentence, TimePoint now) {
   end({CloseCode::protocol_violation, false, "the peer sent " + std::string(sentence)}, now);
 }
 
-std::optional<TimePoint> Connection::deadline(TimePoint now) {
+std::optional<TimePoint> Connection::deadline() {
   if (state_ == State::finished) return std::nullopt;
   if (!is_open()) return finish_at_;
   std::optional<TimePoint> earliest;
@@ -187,7 +187,7 @@ std::optional<TimePoint> Connection::deadline(TimePoint now) {
   keep_earlier(earliest, received_.ack_deadline());
   keep_earlier(earliest, path_validation_.deadline());
   keep_earlier(earliest, exchange_->deadline());
-  keep_earlier(earliest, recovery_->deadline(has_data(), now));
+  keep_earlier(earliest, recovery_->deadline(has_data()));
   return earliest;
 }
 
@@ -232,10 +232,10 @@ void Connection::tick_liveness(TimePoint now) {
 }
 
 void Connection::tick_recovery(TimePoint now) {
-  const auto due = recovery_->deadline(false, now);
+  const auto due = recovery_->deadline(false);
   if (!due || *due > now) return;
   recovery_->on_timer(now, outcome_);
-  act_on_outcome(now);
+  act_on_outcome();
 }
 
 std::optional<EventBody> Connection::poll(TimePoint now) {
@@ -314,7 +314,7 @@ SendLimit Connection::send_limit(const PathReport& path) const {
 PathReport Connection::report(TimePoint now) const {
   PathReport report;
   if (recovery_) {
-    report = recovery_->report(now);
+    report = recovery_->report();
     report.limit = limits_.largest(now);
   }
   if (now - peer_sending_since_ < kPeerSendingLife) report.peer = peer_sending_;

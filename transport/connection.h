@@ -75,7 +75,7 @@ class Connection {
   /// peer forgot us.
   bool receive_stateless_reset(std::span<const std::uint8_t> datagram, TimePoint now);
   bool transmit(TransmitBatch& batch, TimePoint now);
-  std::optional<TimePoint> deadline(TimePoint now);
+  std::optional<TimePoint> deadline();
   void tick(TimePoint now);
 
   // The application.
@@ -132,7 +132,6 @@ class Connection {
   void apply_rate();
   SendLimit send_limit(const PathReport& path) const;
   Duration probe_timeout() const;
-  Duration idle_timeout() const { return idle_timeout_; }
   bool is_open() const { return state_ == State::handshaking || state_ == State::connected; }
 
   // connection_receive.cc
@@ -141,7 +140,7 @@ class Connection {
   Violation on_frame(const Frame& frame, const Address& from, TimePoint now);
   Violation on_ack(const AckFrame& frame, TimePoint now);
   void on_path_proven(const Address& address, TimePoint now);
-  void act_on_outcome(TimePoint now);
+  void act_on_outcome();
   void on_frame_acknowledged(const SentFrame& frame);
   void on_frame_lost(const SentFrame& frame);
   void on_packet_while_closing();

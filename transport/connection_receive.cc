@@ -197,13 +197,13 @@ Violation Connection::on_ack(const AckFrame& frame, TimePoint now) {
     largest_acknowledged_ = largest;
     protection_->on_acknowledged(largest, probe_timeout(), now);
   }
-  act_on_outcome(now);
+  act_on_outcome();
   exchange_->set_round_trip(recovery_->round_trip().smoothed());
   exchange_->set_repeat_spacing(recovery_->repeat_spacing());
   return std::nullopt;
 }
 
-void Connection::act_on_outcome(TimePoint) {
+void Connection::act_on_outcome() {
   for (const SentFrame& frame : outcome_.acknowledged) on_frame_acknowledged(frame);
   for (const SentFrame& frame : outcome_.lost) on_frame_lost(frame);
 }

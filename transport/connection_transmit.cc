@@ -32,7 +32,7 @@ static_assert(data_header_length(1) + kMinElicitingPayload + kTagLength > kState
 
 bool Connection::transmit(TransmitBatch& batch, TimePoint now) {
   const bool sent = transmit_next(batch, now);
-  if (state_ == State::connected) limits_.note(send_limit(recovery_->report(now)), now);
+  if (state_ == State::connected) limits_.note(send_limit(recovery_->report()), now);
   return sent;
 }
 
@@ -152,7 +152,7 @@ Connection::Content Connection::next_content(TimePoint now) {
     const bool urgent = handshake_done_owed_ || ping_owed_ || exchange_->next_is_urgent();
     if (urgent && recovery_->may_send(true, now)) return Content::data;
   } else if (recovery_->may_send(false, now)) {
-    recovery_->on_nothing_to_send(exchange_->is_held_back(), now);
+    recovery_->on_nothing_to_send(exchange_->is_held_back());
   }
   return received_.ack_due(now) ? Content::acknowledgement : Content::nothing;
 }
@@ -222,7 +222,7 @@ void Connection::write_ack(FrameWriter& writer, TimePoint now) {
   const auto ranges = received_.ack_ranges(kMaxAckRanges);
   if (ranges.empty() || !writer.ack(received_.ack_delay(now), ranges)) return;
   sent_scratch_.push_back({.kind = SentFrame::Kind::ack, .id = ranges.front().last});
-  received_.on_ack_sent(now);
+  received_.on_ack_sent();
 }
 
 // A probe repeats the oldest content that is on its way, which may be what the peer waits for.

@@ -143,7 +143,7 @@ void Endpoint::Implementation::refresh_timers() {
     Entry* entry = find({handle});
     if (entry == nullptr) continue;
     entry->in_stale = false;
-    const auto deadline = entry->connection.deadline(now_);
+    const auto deadline = entry->connection.deadline();
     if (deadline == entry->timer) continue;
     if (entry->timer) timers_.erase({*entry->timer, handle});
     if (deadline) timers_.insert({*deadline, handle});

@@ -160,7 +160,7 @@ int search(PathMtu& mtu, std::uint64_t limit, TimePoint now) {
   int probes = 0;
   while (const auto size = mtu.probe(now)) {
     REQUIRE(++probes < 100);
-    mtu.on_probe_sent(*size, now);
+    mtu.on_probe_sent();
     CHECK_FALSE(mtu.probe(now));  // one at a time
     if (size->count <= limit)
       mtu.on_probe_acknowledged(*size, now);

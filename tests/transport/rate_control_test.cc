@@ -177,7 +177,7 @@ TEST_CASE("a bursty application keeps the bandwidth it once found") {
   CHECK(before > 70_Mbps);
   simulation.run_until(62s);  // between two bursts
   CHECK(simulation.recovery(0).control().bandwidth() > 70_Mbps);
-  CHECK(simulation.recovery(0).report(TimePoint{}).limit == SendLimit::application);
+  CHECK(simulation.recovery(0).report().limit == SendLimit::application);
 }
 
 TEST_CASE("small bursts do not wear the bandwidth down") {
@@ -217,5 +217,5 @@ TEST_CASE("a target is kept and a slow application does not need one") {
   const double rate = static_cast<double>(simulation.result(0).goodput_bytes) * 8 / 10;
   CHECK(rate > 27e6);
   CHECK(rate < 30.5e6);
-  CHECK(simulation.recovery(0).report(TimePoint{}).limit == SendLimit::target_rate);
+  CHECK(simulation.recovery(0).report().limit == SendLimit::target_rate);
 }

@@ -258,12 +258,12 @@ void Simulation::Implementation::pump(std::uint32_t index) {
   if (now < flow.options.start) return;
   while (flow.sender.may_send(now)) {
     if (!send_one(flow, index)) {
-      flow.sender.on_nothing_to_send(now);
+      flow.sender.on_nothing_to_send();
       break;
     }
   }
   const bool has_data = !flow.again.empty() || flow.next_offset < flow.offered;
-  if (const auto due = flow.sender.deadline(has_data, now)) {
+  if (const auto due = flow.sender.deadline(has_data)) {
     const TimePoint at = after_pause(std::max(*due, now + std::chrono::microseconds(1)));
     if (at < flow.wake || flow.wake <= now) {
       flow.wake = at;
@@ -371,7 +371,7 @@ void Simulation::Implementation::maybe_acknowledge(std::uint32_t index) {
       const TimePoint at = after_pause(delayed(now + link.round_trip / 2, flow.backward));
       schedule(at, Event::Kind::ack, index, {.number = first_ack_ + acks_.size() - 1});
     }
-    flow.received.on_ack_sent(now);
+    flow.received.on_ack_sent();
   }
   if (const auto deadline = flow.received.ack_deadline()) {
     if (*deadline < flow.ack_timer) {
@@ -425,8 +425,7 @@ void Simulation::set_burst(std::size_t index, std::uint64_t bytes, Duration inte
 FlowResult Simulation::result(std::size_t index) const {
   const Flow& flow = *implementation_->flows[index];
   FlowResult result = flow.total;
-  const std::uint64_t spurious =
-      flow.sender.recovery().report(implementation_->now).packets_spurious;
+  const std::uint64_t spurious = flow.sender.recovery().report().packets_spurious;
   result.packets_spurious = spurious - flow.marked.packets_spurious;
   result.goodput_bytes -= flow.marked.goodput_bytes;
   result.wire_bytes -= flow.marked.wire_bytes;
@@ -439,8 +438,7 @@ FlowResult Simulation::result(std::size_t index) const {
 void Simulation::mark() {
   for (auto& flow : implementation_->flows) {
     flow->marked = flow->total;
-    flow->marked.packets_spurious =
-        flow->sender.recovery().report(implementation_->now).packets_spurious;
+    flow->marked.packets_spurious = flow->sender.recovery().report().packets_spurious;
   }
   implementation_->queue_sum = 0;
   implementation_->queue_count = 0;

@@ -38,7 +38,7 @@ double cost_of_a_packet(std::uint64_t in_flight) {
     if (arrived % 20 != 7) received.on_received(arrived, true, kRoundTrip, now);
     if (received.ack_due(now)) {
       REQUIRE(recovery.on_ack(received.ack_ranges(256), 0ms, now, outcome));
-      received.on_ack_sent(now);
+      received.on_ack_sent();
       if (arrived % 100 == 0) received.on_ack_acknowledged(arrived > 5000 ? arrived - 5000 : 0);
     }
   }

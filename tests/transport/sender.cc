@@ -41,8 +41,8 @@ void Sender::on_sent(Bytes size, const SentFrame& frame, TimePoint now) {
   pacer_.on_sent(size, now);
 }
 
-void Sender::on_nothing_to_send(TimePoint now) {
-  if (!rival_) return recovery_.on_nothing_to_send(false, now);
+void Sender::on_nothing_to_send() {
+  if (!rival_) return recovery_.on_nothing_to_send(false);
   rival_->on_application_limited(loss_.packets().bytes_in_flight());
 }
 
@@ -76,8 +76,8 @@ void Sender::tell_rival(const LossOutcome& outcome, Duration ack_delay, TimePoin
   pacer_.set_round_trip(round_trip_.minimum());
 }
 
-std::optional<TimePoint> Sender::deadline(bool has_data, TimePoint now) const {
-  if (!rival_) return recovery_.deadline(has_data, now);
+std::optional<TimePoint> Sender::deadline(bool has_data) const {
+  if (!rival_) return recovery_.deadline(has_data);
   std::optional<TimePoint> due = loss_.deadline(round_trip_);
   const bool open = loss_.packets().bytes_in_flight() + kRivalDatagram.count <= rival_->window();
   if (has_data && open) due = due ? std::min(*due, pacer_.next_send()) : pacer_.next_send();

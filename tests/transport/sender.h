@@ -18,13 +18,13 @@ class Sender {
   bool may_send(TimePoint now) const;
   std::optional<Bytes> path_mtu_probe(TimePoint now) const;
   void on_sent(Bytes size, const SentFrame& frame, TimePoint now);
-  void on_nothing_to_send(TimePoint now);
+  void on_nothing_to_send();
   int probes_owed() const;
   std::span<const SentFrame> frames_to_probe() const;
   bool on_ack(std::span<const NumberRange> ranges, Duration delay, TimePoint now,
               LossOutcome& outcome);
   void on_timer(TimePoint now, LossOutcome& outcome);
-  std::optional<TimePoint> deadline(bool has_data, TimePoint now) const;
+  std::optional<TimePoint> deadline(bool has_data) const;
   void on_first_round_trip(Duration sample, TimePoint now);
   bool knows_round_trip() const;
 

@@ -117,7 +117,7 @@ class Exchange {
 
   bool has_control() const { return !control_.empty() || receive_credit_.has_news(); }
   void write_control(FrameWriter& writer, std::vector<SentFrame>& sent);
-  Violation on_request_part(const MessageFrame& frame, TimePoint now);
+  Violation on_request_part(const MessageFrame& frame);
   Violation start_request(const MessageFrame& frame);
   Violation on_reply_part(const MessageFrame& frame, TimePoint now);
   Violation mark_complete(RequestId id);

@@ -6,13 +6,13 @@ namespace rushfs::transport {
 Violation Exchange::on_message(const MessageFrame& frame, TimePoint now) {
   if (frame.kind == MessageKind::request) {
     if (is_ours(frame.id)) return "a request under a number that is ours to give";
-    return on_request_part(frame, now);
+    return on_request_part(frame);
   }
   if (!is_ours(frame.id)) return "a reply to a request of its own";
   return on_reply_part(frame, now);
 }
 
-Violation Exchange::on_request_part(const MessageFrame& frame, TimePoint) {
+Violation Exchange::on_request_part(const MessageFrame& frame) {
   auto found = answering_.find(frame.id.value);
   if (found == answering_.end()) {
     if (peers_of(frame.id).complete.contains(count_of(frame.id))) return std::nullopt;

@@ -45,7 +45,7 @@ std::optional<Bytes> PathMtu::probe(TimePoint now) const {
   return Bytes{candidate_};
 }
 
-void PathMtu::on_probe_sent(Bytes, TimePoint) {
+void PathMtu::on_probe_sent() {
   in_flight_ = true;
 }
 

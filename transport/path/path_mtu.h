@@ -24,7 +24,7 @@ class PathMtu {
   Bytes datagram_size() const { return {current_}; }
   /// The size to probe now, if a probe is due.
   std::optional<Bytes> probe(TimePoint now) const;
-  void on_probe_sent(Bytes size, TimePoint now);
+  void on_probe_sent();
   void on_probe_acknowledged(Bytes size, TimePoint now);
   void on_probe_lost(Bytes size, TimePoint now);
 

@@ -8,7 +8,7 @@
 //            excess loss shows
 //   refill   1.0 for a round trip, with all in flight that up may have
 //   up       1.25, bounds lifted, while more is delivered and neither queue nor excess loss shows
-//   down     0.9 until the queue of up is gone, then cruise
+//   down     0.8 until the queue of up is gone, then cruise
 //   dip      0.5 for long enough to see the empty path and the loss that is not ours; all who share
 //            a queue dip together
 //

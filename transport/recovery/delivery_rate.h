@@ -33,7 +33,6 @@ class DeliveryRate {
                     TimePoint now);
   /// Nothing to send: samples of what is now in flight say less than the path can do.
   void on_application_limited(std::uint64_t bytes_in_flight);
-  bool application_limited() const { return limited_until_ != 0; }
   std::uint64_t delivered() const { return delivered_; }
 
  private:

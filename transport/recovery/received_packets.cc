@@ -106,7 +106,7 @@ Duration ReceivedPackets::ack_delay(TimePoint now) const {
   return now - largest_time_;
 }
 
-void ReceivedPackets::on_ack_sent(TimePoint) {
+void ReceivedPackets::on_ack_sent() {
   deadline_.reset();
   news_ = false;
   eliciting_since_ack_ = 0;

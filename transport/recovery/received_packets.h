@@ -50,7 +50,7 @@ class ReceivedPackets {
   /// How long the highest number has been here: the ACK frame's delay.
   Duration ack_delay(TimePoint now) const;
   /// An ACK frame with ack_ranges() was sent.
-  void on_ack_sent(TimePoint now);
+  void on_ack_sent();
   /// True if an otherwise empty ACK packet should carry a ping, so that it is itself acknowledged
   /// and old ranges can be forgotten: once per round trip while there are gaps.
   bool wants_ping(Duration smoothed_round_trip, TimePoint now) const;

@@ -69,10 +69,10 @@ void Recovery::on_sent(Bytes wire_size, bool ack_eliciting, std::span<const Sent
   contrast_.on_sent(packet.epoch, control_.phase());
   delivery_.on_sent(packet.snapshot, before, packet.wire_size, now);
   pacer_.on_sent(wire_size, now);
-  if (packet.path_mtu_probe) mtu_.on_probe_sent(wire_size, now);
+  if (packet.path_mtu_probe) mtu_.on_probe_sent();
 }
 
-void Recovery::on_nothing_to_send(bool by_credit, TimePoint) {
+void Recovery::on_nothing_to_send(bool by_credit) {
   if (loss_.packets().bytes_in_flight() + mtu_.datagram_size().count > control_.window()) return;
   limit_ = by_credit ? SendLimit::receiver_credit : SendLimit::application;
   delivery_.on_application_limited(loss_.packets().bytes_in_flight());
@@ -139,7 +139,7 @@ std::optional<Duration> Recovery::repeat_spacing() const {
   return std::max(round_trip_.smoothed() / 16, kMinRepeatSpacing);
 }
 
-std::optional<TimePoint> Recovery::deadline(bool has_data, TimePoint) const {
+std::optional<TimePoint> Recovery::deadline(bool has_data) const {
   std::optional<TimePoint> due = loss_.deadline(round_trip_);
   const bool window_open =
       loss_.packets().bytes_in_flight() + mtu_.datagram_size().count <= control_.window();
@@ -174,7 +174,7 @@ void Recovery::set_limits(const RateLimits& limits) {
   apply_rates();
 }
 
-PathReport Recovery::report(TimePoint) const {
+PathReport Recovery::report() const {
   PathReport report;
   report.smoothed_round_trip = round_trip_.smoothed();
   report.minimum_round_trip = round_trip_.minimum();

@@ -59,7 +59,7 @@ class Recovery {
                TimePoint now);
   /// Nothing more to send although may_send() allows it; `by_credit` if there is data that the
   /// receiver's credit holds back. Rate samples taken meanwhile say little of the path.
-  void on_nothing_to_send(bool by_credit, TimePoint now);
+  void on_nothing_to_send(bool by_credit);
   /// Ack-eliciting packets to send now whatever the window: new data if there is, else what
   /// frames_to_probe() says, else a ping.
   int probes_owed() const { return loss_.probes_owed(); }
@@ -77,7 +77,7 @@ class Recovery {
   /// Call at deadline(). Clears and fills `outcome`.
   void on_timer(TimePoint now, LossOutcome& outcome);
   /// When on_timer() or the next may_send() is due. `has_data`: something waits to be sent.
-  std::optional<TimePoint> deadline(bool has_data, TimePoint now) const;
+  std::optional<TimePoint> deadline(bool has_data) const;
 
   /// Sends failed with EMSGSIZE: datagrams of this size do not leave the host.
   void on_datagram_too_large(Bytes size, TimePoint now);
@@ -95,7 +95,7 @@ class Recovery {
   std::uint64_t bytes_in_flight() const { return loss_.packets().bytes_in_flight(); }
   const RateControl& control() const { return control_; }
   /// All but what Connection fills in.
-  PathReport report(TimePoint now) const;
+  PathReport report() const;
 
  private:
   void account(const LossOutcome& outcome, Duration ack_delay, TimePoint now);

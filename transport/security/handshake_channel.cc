@@ -147,7 +147,7 @@ void HandshakeChannel::write_frames(FrameWriter& writer, std::vector<SentFrame>&
     const auto ranges = received_.ack_ranges(kMaxAckRanges);
     if (!ranges.empty() && writer.ack(received_.ack_delay(now), ranges)) {
       sent.push_back({.kind = SentFrame::Kind::ack, .id = ranges.front().last});
-      received_.on_ack_sent(now);
+      received_.on_ack_sent();
     }
   }
   write_stream(writer, sent);
