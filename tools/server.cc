@@ -129,7 +129,7 @@ Server::Server(const ServerConfig& config)
       [this](const transport::PublicKey& key, const std::string& name) {
         return clients_.grant(key, name);
       },
-      static_cast<fs::ConnectionOutput&>(*this));
+      static_cast<fs::ConnectionOutput&>(*this), home_);
   open_exports(config, *identity);
   open_socket(config, identity);
   keys_watch_ = std::make_unique<FileWatch>(file_loop_, keys_file_, [this] { reload_keys(); });

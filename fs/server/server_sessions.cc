@@ -41,6 +41,8 @@ ClientTag tag_of(const PublicKey& key, const ClientId& client) {
 /// Requests of one connection under way: twice what a client may have open, as those it cancelled
 /// still wait for their turn. Some 64 MiB.
 constexpr std::size_t kMostUnderWay = 65536;
+/// Measures of one connection that wait for their turn: twice what `rushfs bench` asks for.
+constexpr std::size_t kMostMeasures = 1024;
 
 }  // namespace
 
@@ -55,10 +57,14 @@ struct ServerSessions::Connection {
   std::string hostname, subpath;
   std::size_t under_way = 0;
   std::unordered_map<std::uint64_t, CancelFlag> revocable;  // requests under way
+  std::deque<std::pair<RequestId, std::uint32_t>> measures;  // with the bytes to be answered
 };
 
-ServerSessions::ServerSessions(ExportJudge judge, ConnectionOutput& output)
-    : judge_(std::move(judge)), output_(output), alive_(std::make_shared<bool>(true)) {}
+ServerSessions::ServerSessions(ExportJudge judge, ConnectionOutput& output, Loop& home)
+    : judge_(std::move(judge)),
+      output_(output),
+      home_(home),
+      alive_(std::make_shared<bool>(true)) {}
 
 ServerSessions::~ServerSessions() {
   *alive_ = false;
@@ -124,9 +130,7 @@ void ServerSessions::on_request(ConnectionHandle handle, RequestId id, Priority 
   }
   auto& request = std::get<Request>(decoded);
   if (const auto* hello = std::get_if<Attach>(&request)) return attach(handle, id, *hello, now);
-  if (const auto* measure = std::get_if<Measure>(&request)) {
-    return answer(handle, id, encode_reply(MeasureReply{Buffer(measure->reply_bytes)}));
-  }
+  if (const auto* asked = std::get_if<Measure>(&request)) return measure(handle, id, *asked);
   if (connection.served == nullptr) return answer(handle, id, encode_error(EACCES));
   RequestContext context;
   context.client = connection.client;
@@ -150,6 +154,33 @@ void ServerSessions::done(ConnectionHandle handle, RequestId id, Buffer body) {
   if (connection == connections_.end()) return;
   --connection->second->under_way;
   answer(handle, id, std::move(body));
+}
+
+void ServerSessions::measure(ConnectionHandle handle, RequestId id, const Measure& request) {
+  auto& waiting = connections_.at(handle)->measures;
+  if (waiting.size() >= kMostMeasures) return answer(handle, id, encode_error(EAGAIN));
+  waiting.emplace_back(id, request.reply_bytes);
+  if (waiting.size() > 1) return;
+  measuring_.push_back(handle);
+  if (measuring_.size() == 1) answer_measure_later();
+}
+
+/// One in each turn of the loop, for they are long; the connections take turns.
+void ServerSessions::answer_measure_later() {
+  home_.post([this, alive = alive_] {
+    if (!*alive) return;
+    const ConnectionHandle handle = measuring_.front();
+    measuring_.pop_front();
+    std::optional<std::pair<RequestId, std::uint32_t>> next;
+    if (const auto found = connections_.find(handle); found != connections_.end()) {
+      auto& waiting = found->second->measures;
+      next = waiting.front();
+      waiting.pop_front();
+      if (!waiting.empty()) measuring_.push_back(handle);
+    }
+    if (!measuring_.empty()) answer_measure_later();  // before others may ask again
+    if (next) answer(handle, next->first, encode_reply(MeasureReply{Buffer(next->second)}));
+  });
 }
 
 void ServerSessions::attach(ConnectionHandle handle, RequestId id, const Attach& request,

@@ -5,6 +5,7 @@
 // Owner: the server's file loop, together with the exports.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -38,8 +39,8 @@ using ExportJudge = std::function<std::optional<ExportGrant>(const transport::Pu
 
 class ServerSessions {
  public:
-  /// `output` outlives this.
-  ServerSessions(ExportJudge judge, ConnectionOutput& output);
+  /// `output` outlives this; `home` is the file loop.
+  ServerSessions(ExportJudge judge, ConnectionOutput& output, Loop& home);
   ~ServerSessions();
 
   /// Exports may be added at any time; they outlive this, or are used no more.
@@ -69,16 +70,20 @@ class ServerSessions {
   struct Connection;
   void attach(transport::ConnectionHandle, transport::RequestId, const Attach&,
               transport::TimePoint now);
+  void measure(transport::ConnectionHandle, transport::RequestId, const Measure&);
+  void answer_measure_later();
   void answer(transport::ConnectionHandle, transport::RequestId, Buffer body);
   void done(transport::ConnectionHandle, transport::RequestId, Buffer body);
   void close(transport::ConnectionHandle, transport::CloseCode code, const std::string& why);
 
   ExportJudge judge_;
   ConnectionOutput& output_;
+  Loop& home_;
   std::map<std::string, Export*> exports_;
   std::map<transport::ConnectionHandle, std::shared_ptr<Connection>> connections_;
   // Who is attached, or attaching.
   std::map<std::pair<Export*, ClientTag>, transport::ConnectionHandle> by_client_;
+  std::deque<transport::ConnectionHandle> measuring_;  // have Measures that wait for their turn
   std::shared_ptr<bool> alive_;  // answers that arrive after our end find this false
 };
 

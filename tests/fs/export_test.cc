@@ -21,6 +21,33 @@ TEST_CASE("who is not attached gets nothing") {
   CHECK(stranger.call(Measure{100, {}})->data.size() == 100);
 }
 
+TEST_CASE("what is only measured is answered by turns, and of each client not too much") {
+  Studio studio;
+  const Measure request{1000, {}};
+  std::vector<rushfs::transport::RequestId> asked;
+  while (asked.size() < 1025) asked.push_back(studio.anna.send(request));
+  const auto bens = studio.ben.send(request);
+  CHECK(!studio.anna.answer<Measure>(asked[0]));
+  CHECK(error_of(*studio.anna.answer<Measure>(asked.back())) == EAGAIN);
+  REQUIRE(studio.server.run_one_at_home());
+  CHECK(studio.anna.answer<Measure>(asked[0])->value().data.size() == 1000);
+  CHECK(!studio.ben.answer<Measure>(bens));
+  REQUIRE(studio.server.run_one_at_home());
+  CHECK(studio.ben.answer<Measure>(bens)->has_value());
+  CHECK(!studio.anna.answer<Measure>(asked[1]));
+  SECTION("all") {
+    while (studio.server.run_one_at_home()) {
+    }
+    CHECK(studio.anna.answer<Measure>(asked[1023])->has_value());
+  }
+  SECTION("but for who is gone") {
+    studio.anna.disconnect();
+    studio.server.settle();
+    CHECK(!studio.anna.answer<Measure>(asked[1]));
+    CHECK(studio.ben.call(request).has_value());
+  }
+}
+
 TEST_CASE("a client of another protocol version is told so") {
   Studio studio;
   TestClient stranger(9);

@@ -83,7 +83,7 @@ TEST_CASE("clients that create, write, rename, read and remove at once do not di
                   rushfs::transport::Clock::now());
     ServerSessions sessions(
         [](const rushfs::transport::PublicKey&, const std::string&) { return ExportGrant{}; },
-        replies);
+        replies, home);
     sessions.add(served);
     rushfs::transport::TimePoint now{std::chrono::hours(1)};
     std::uint64_t next = 0;

@@ -54,7 +54,7 @@ class ServerHarness : public ConnectionOutput {
   ServerHarness(const std::filesystem::path& root, const std::filesystem::path& state,
                 HarnessOptions options = {})
       : sessions_([](const transport::PublicKey&, const std::string&) { return ExportGrant{}; },
-                  *this) {
+                  *this, home_) {
     static std::uint64_t instance = 1;
     ExportOptions export_options;
     export_options.name = "footage";
@@ -96,6 +96,7 @@ class ServerHarness : public ConnectionOutput {
     while (home_.run_one()) {
     }
   }
+  bool run_one_at_home() { return home_.run_one(); }
   /// The next job of the workers, for the test to run it when it likes.
   Loop::Job take_from_workers() { return workers_.take(); }
   std::size_t with_workers() const { return workers_.waiting(); }
