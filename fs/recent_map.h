@@ -46,6 +46,8 @@ class RecentMap {
     order_.clear();
   }
   std::size_t size() const { return order_.size(); }
+  /// Does not count as a use.
+  bool contains(const Key& key) const { return index_.contains(key); }
   /// From the most recent on: pairs of key and value.
   const std::list<std::pair<Key, Value>>& all() const { return order_; }
 

@@ -80,7 +80,8 @@ KeptOpen KeptOpen::within(std::size_t descriptors) {
   const std::size_t all = kept.descriptors();
   if (descriptors >= all) return kept;
   constexpr std::size_t kLeast = 8;  // less would open and close the same files all the time
-  for (std::size_t* each : {&kept.nodes, &kept.reading, &kept.writing, &kept.held}) {
+  for (std::size_t* each :
+       {&kept.nodes, &kept.reading, &kept.writing, &kept.unsynced, &kept.held}) {
     *each = std::max(kLeast, *each * descriptors / all);
   }
   return kept;
@@ -246,6 +247,8 @@ void Export::Implementation::tick(TimePoint now) {
   drop(held_.expire(now));
   locks_.tick(now);
   close_idle();
+  sync_oldest();
+  admit();
   look_at_disk();  // for what is mounted in it no event comes
   sweep();
 }

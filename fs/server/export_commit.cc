@@ -161,7 +161,7 @@ void Export::Implementation::sync_batch(Priority priority, std::vector<SyncWante
     // Now, for who moves it meanwhile has its new name synced.
     const bool name = names_synced_.insert(wanted.node).second;
     auto job = job_on({wanted.node});
-    const bool written = unsynced_.erase(wanted.node) != 0;
+    const bool written = hand_over(unsynced_, writing_, wanted.node);
     parts->push_back({std::move(wanted), name, written, calls_.clock(), std::move(job)});
   }
   run(
@@ -173,7 +173,10 @@ void Export::Implementation::sync_batch(Priority priority, std::vector<SyncWante
         for (Part& part : *parts) {
           syncing_.erase(part.wanted.node);
           if (replaced) part.tried = false, part.outcome = errno_code(EIO);
-          if (part.written && !part.tried && !replaced) unsynced_.insert(part.wanted.node);
+          if (part.written && !part.tried && store_ && !replaced) {
+            const bool gone = part.outcome.error() == errno_code(ESTALE);
+            still_unsynced(part.wanted.node, part.job->writing, gone);
+          }
           if (part.name && !(part.tried && part.synced)) names_synced_.erase(part.wanted.node);
           if (part.tried && part.synced) {
             synced(part.wanted);
@@ -189,6 +192,9 @@ void Export::Implementation::sync_batch(Priority priority, std::vector<SyncWante
           }
         }
         start_syncs();
+        // Or else the same would fail the same way, again and again; tick() asks for more.
+        if (std::ranges::any_of(*parts, &Part::tried)) sync_oldest();
+        admit();
       });
 }
 
@@ -196,25 +202,6 @@ void Export::Implementation::synced(const SyncWanted& wanted) {
   for (const auto& answer : wanted.answers) {
     const auto client = clients_.find(answer.client);
     if (client != clients_.end()) client->second.order.settled(wanted.node, answer.through);
-  }
-}
-
-void Export::Implementation::keep_writing(const NodeId& node, FileRef file) {
-  const auto closed = writing_.put(node, {std::move(file), now_});
-  if (closed && unsynced_.erase(*closed) != 0) lost(*closed, EIO);  // who knows
-}
-
-void Export::Implementation::close_idle() {
-  std::vector<NodeId> idle;
-  for (const auto& [node, open] : writing_.all()) {
-    if (now_ - open.used >= kIdleWriteFile) idle.push_back(node);
-  }
-  for (const NodeId& node : idle) {
-    if (unsynced_.contains(node)) {
-      sync_later(node, Priority::behind, true, {{}, 0, [](Buffer) {}});
-    } else if (!syncing_.contains(node)) {
-      writing_.erase(node);
-    }
   }
 }
 

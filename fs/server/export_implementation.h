@@ -1,13 +1,15 @@
 // The inside of Export, shared by its source files: export.cc (clients, leases), export_jobs.cc
 // (nodes and workers), export_reads.cc, export_extended.cc, export_names.cc, export_queue.cc,
-// export_commit.cc.
+// export_commit.cc, export_writing.cc.
 //
 // Owned by Export alone. What waits for a worker, a gate or a turn holds `this`: either a member
 // keeps it, or WorkQueue drops it when we are gone.
 #pragma once
 
 #include <deque>
+#include <limits>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -31,10 +33,11 @@ using transport::TimePoint;
 struct KeptOpen {
   std::size_t nodes = 4096;
   std::size_t reading = 1024;
-  std::size_t writing = 8192;  // open until they were synced
-  std::size_t held = 4096;     // by clients
+  std::size_t writing = 8192;   // all of it on stable storage
+  std::size_t unsynced = 8192;  // but for what is being synced; then writes are held back
+  std::size_t held = 4096;      // by clients
 
-  std::size_t descriptors() const { return nodes + 2 * reading + 2 * writing + held; }
+  std::size_t descriptors() const { return nodes + 2 * reading + writing + unsynced + held; }
   /// Less of each where the process may not have so many.
   static KeptOpen within(std::size_t descriptors);
 };
@@ -122,6 +125,7 @@ class Export::Implementation {
     FileRef file;
     TimePoint used;
   };
+  using OpenFiles = RecentMap<NodeId, OpenForWriting>;
 
   // Jobs: export_jobs.cc.
   using Work = absl::AnyInvocable<void(const Store&, Job&) &&>;
@@ -198,7 +202,7 @@ class Export::Implementation {
   void answer_applied(const NodeId& node, QueuedOperation operation);
   void pump(const ClientTag& tag, const NodeId& node);
   void apply(const ClientTag& tag, const NodeId& node, std::vector<QueuedOperation> run,
-             std::uint64_t pass);
+             std::uint64_t pass, bool one_more);
   void commit(const ClientTag& tag, Priority priority, const Commit& request, Responder respond);
   void sync_later(const NodeId& node, Priority priority, bool data_only,
                   SyncWanted::Answer answer);
@@ -209,7 +213,17 @@ class Export::Implementation {
   void synced(const SyncWanted& wanted);
   void lost(const NodeId& node, int error);
   int loss_told(const ClientTag& client, const NodeId& node, int error);
+
+  // Files open for writing: export_writing.cc.
+  static bool hand_over(OpenFiles& from, OpenFiles& to, const NodeId& node);
   void keep_writing(const NodeId& node, FileRef file);
+  void now_unsynced(const NodeId& node);
+  void still_unsynced(const NodeId& node, FileRef file, bool gone);
+  void sync_unasked(const NodeId& node);
+  void sync_oldest();
+  bool room_for_unsynced() const;
+  void hold_back(const ClientTag& tag, Loop::Job job);
+  void admit();
   void close_idle();
 
   // What clients were told: export_notices.cc.
@@ -250,10 +264,13 @@ class Export::Implementation {
   const KeptOpen kept_open_ = KeptOpen::within(options_.descriptors);
   RecentMap<NodeId, NodeRef> nodes_{kept_open_.nodes};
   RecentMap<NodeId, FileRef> reading_{kept_open_.reading};
-  RecentMap<NodeId, OpenForWriting> writing_{kept_open_.writing};
-  // Of these, written to since they were last synced. The kernel tells of a failed write whoever
-  // had the file open then, so they are not closed before.
-  std::unordered_set<NodeId> unsynced_;
+  OpenFiles writing_{kept_open_.writing};
+  OpenFiles unsynced_{std::numeric_limits<std::size_t>::max()};  // written to since the last sync
+  std::size_t coming_ = 0;         // files that what is being carried out may add to these
+  std::size_t unasked_syncs_ = 0;  // wanted by nobody but us
+  std::map<std::uint64_t, std::deque<Loop::Job>> held_back_;  // by key; none is empty
+  std::set<std::pair<ClientTag, NodeId>> runs_held_back_;     // of these
+  std::uint64_t admitted_last_ = 0;                           // the key
   RecentMap<NodeId, std::pair<NodeId, std::string>> names_{kMaxRememberedNames};
   // Searches for nodes without a known path: one at a time, for all that wait.
   std::vector<std::pair<NodeId, Loop::Job>> to_search_;

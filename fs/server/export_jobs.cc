@@ -47,7 +47,9 @@ std::shared_ptr<Job> Export::Implementation::job_on(const std::vector<NodeId>& n
   }
   if (!nodes.empty()) {
     if (FileRef* open = reading_.find(nodes[0])) job->reading = *open;
-    if (OpenForWriting* open = writing_.find(nodes[0])) {
+    OpenForWriting* open = unsynced_.find(nodes[0]);
+    if (open == nullptr) open = writing_.find(nodes[0]);
+    if (open != nullptr) {
       open->used = now_;
       job->writing = open->file;
     }

@@ -30,6 +30,7 @@ bool holds_what_it_makes(const Request& request) {
 struct Export::Implementation::Naming {
   RequestContext context;
   NameCall call;
+  bool one_more = false;  // file that may become unsynced
   std::uint64_t pass = 0;
   std::shared_ptr<Job> job;
   CallName name;
@@ -90,6 +91,12 @@ void Export::Implementation::names_answer_again(std::shared_ptr<Naming> naming) 
 }
 
 void Export::Implementation::names_begin(std::shared_ptr<Naming> naming) {
+  const Request& request = naming->call.request;
+  naming->one_more = needs_file(request) && !unsynced_.contains(needed_nodes(request)[0]);
+  if (naming->one_more && !room_for_unsynced()) {
+    return hold_back(naming->context.client, [this, naming] { names_begin(naming); });
+  }
+  if (naming->one_more) ++coming_;
   gates_.enter(needed_nodes(naming->call.request), [this, naming](std::uint64_t pass) {
     naming->pass = pass;
     for (const NodeId& node : needed_nodes(naming->call.request)) {
@@ -164,6 +171,7 @@ void Export::Implementation::names_act(std::shared_ptr<Naming> naming) {
 void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
   NameCall& call = naming->call;
   NameOutcome& outcome = naming->outcome;
+  if (naming->one_more) --coming_;
   if (outcome.changed) {
     for (const Found& found : outcome.found) {
       nodes_.put(found.node->id(), found.node);
@@ -171,8 +179,8 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
     }
     if (outcome.file) keep_writing(outcome.found[0].node->id(), outcome.file);
     if (needs_file(call.request)) {
-      unsynced_.insert(call.nodes[0]->id());
       calls_.changed(naming->context.client, call.nodes[0]->id());
+      now_unsynced(call.nodes[0]->id());
     }
     if (holds_what_it_makes(call.request)) {
       const NodeRef& made = outcome.found[0].node;
@@ -197,6 +205,7 @@ void Export::Implementation::names_end(std::shared_ptr<Naming> naming) {
   for (const NodeId& node : needed_nodes(call.request)) promises_.settled(node);
   gates_.leave(naming->pass);
   names_answer(*naming);
+  admit();
 }
 
 void Export::Implementation::names_answer(const Naming& naming) {

@@ -219,15 +219,26 @@ void Export::Implementation::answer_applied(const NodeId& node, QueuedOperation 
 void Export::Implementation::pump(const ClientTag& tag, const NodeId& node) {
   const auto client = clients_.find(tag);
   if (client == clients_.end()) return;
+  const bool one_more = !unsynced_.contains(node);
+  if (one_more && !room_for_unsynced()) {
+    if (!runs_held_back_.emplace(tag, node).second) return;
+    return hold_back(tag, [this, tag, node] {
+      runs_held_back_.erase({tag, node});
+      pump(tag, node);
+    });
+  }
   auto run = client->second.order.next(node);
   if (run.empty()) return;
-  gates_.enter({node}, [this, tag, node, run = std::move(run)](std::uint64_t pass) mutable {
-    apply(tag, node, std::move(run), pass);
-  });
+  if (one_more) ++coming_;
+  gates_.enter({node},
+               [this, tag, node, one_more, run = std::move(run)](std::uint64_t pass) mutable {
+                 apply(tag, node, std::move(run), pass, one_more);
+               });
 }
 
 void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
-                                   std::vector<QueuedOperation> operations, std::uint64_t pass) {
+                                   std::vector<QueuedOperation> operations, std::uint64_t pass,
+                                   bool one_more) {
   auto batch = std::make_shared<std::vector<QueuedOperation>>(std::move(operations));
   auto applied = std::make_shared<Applied>();
   const auto parts = parts_changed(*batch);
@@ -235,7 +246,8 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
   run(
       {Priority::behind, tag.key()}, job_on({node}),
       [batch, applied](const Store& store, Job& job) { apply_run(store, job, *batch, *applied); },
-      [this, tag, node, pass, batch, applied, parts, before = options_.instance](Job& job) {
+      [this, tag, node, pass, one_more, batch, applied, parts,
+       before = options_.instance](Job& job) {
         const bool replaced = before != options_.instance;  // meanwhile: it was another disk
         if (job.error == 0 && parts && !applied->failed) {
           promises_.changed(node, tag, *parts, applied->after);
@@ -244,7 +256,9 @@ void Export::Implementation::apply(const ClientTag& tag, const NodeId& node,
         }
         promises_.settled(node);
         gates_.leave(pass);
-        if (applied->through != 0 && job.writing && !replaced) unsynced_.insert(node);
+        if (one_more) --coming_;
+        if (applied->through != 0 && job.writing && !replaced) now_unsynced(node);
+        admit();
         promise(tag, job);
         if (job.error != 0) {
           applied->failed = true;

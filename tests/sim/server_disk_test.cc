@@ -1,6 +1,7 @@
 // Disks of a server that do what few do. fsync(2) fails once, and what it was to write is lost:
 // docs/file-protocol.md, "Queued changes", 6. It has extended attributes that no client's kernel
 // knows.
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "tests/fs/server_harness.h"
@@ -290,4 +291,90 @@ TEST_CASE("of the system's own attributes only POSIX ACLs may be set") {
   CHECK(set("system.nfs4_acl") == EOPNOTSUPP);
   REQUIRE(world.close(file.opened.handle));
   REQUIRE(world.drain());
+}
+
+namespace {
+
+/// Many small files on a server that may keep few open.
+struct Untar {
+  static constexpr std::uint64_t kFiles = 200;
+  LoopTime time{};
+  MemoryDisk disk{time};
+  testing::TemporaryFolder state;
+  testing::ServerHarness server{
+      {}, state.path(), {.descriptors = 1, .store = open_memory_store(disk)}};
+  testing::TestClient client{1};
+  std::vector<NodeId> made;
+  std::vector<transport::RequestId> writes;
+
+  Untar() {
+    client.connect_and_attach(server);
+    for (std::uint64_t i = 0; i < kFiles; ++i) {
+      made.push_back(client.call(client.create(std::to_string(i)))->entry.node);
+    }
+  }
+  void write_all() {
+    for (std::uint64_t i = 0; i < kFiles; ++i) {
+      writes.push_back(client.send(client.write(made[i], i + 1, 0, 0, "frames")));
+    }
+  }
+  std::size_t unsynced() const {
+    const auto& names = disk.root()->names;
+    return static_cast<std::size_t>(std::ranges::count_if(names, [](const auto& name) {
+      const MemoryDisk::File& file = *name.second.file;
+      return file.bytes && !file.bytes->empty() && file.bytes != file.on_platter;
+    }));
+  }
+  std::size_t lost() {
+    std::size_t count = 0;
+    for (std::uint64_t i = 0; i < kFiles; ++i) {
+      count += client.call(Commit{made[i], i + 1, false}).has_value() ? 0 : 1;
+    }
+    return count;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("more files are written than the server keeps open: none is declared lost") {
+  Untar untar;
+  untar.write_all();
+  untar.server.settle();
+  CHECK(untar.lost() == 0);
+}
+
+TEST_CASE("a disk that syncs slower than files are written holds the writes back") {
+  Untar untar;
+  untar.write_all();
+  std::size_t most = 0;
+  std::vector<Loop::Job> jobs;  // the newest is done first: a sync when nothing else can be
+  while (true) {
+    untar.server.settle_home();
+    while (untar.server.with_workers() > 0) jobs.push_back(untar.server.take_from_workers());
+    if (jobs.empty()) break;
+    auto job = std::move(jobs.back());
+    jobs.pop_back();
+    std::move(job)();
+    most = std::max(most, untar.unsynced());
+  }
+  CHECK(most < 30);
+  for (const auto id : untar.writes) REQUIRE(untar.client.answer<Write>(id).has_value());
+  CHECK(untar.lost() == 0);
+}
+
+TEST_CASE("a call that writes to a file is held back too, and then carried out") {
+  Untar untar;
+  std::vector<transport::RequestId> asked;
+  for (const NodeId& node : untar.made) {
+    SetAttributes longer;
+    longer.order = untar.client.number();
+    longer.node = node;
+    longer.size = 100;
+    asked.push_back(untar.client.send(longer));
+  }
+  untar.server.settle();
+  for (const auto id : asked) REQUIRE(untar.client.answer<SetAttributes>(id)->has_value());
+  for (const NodeId& node : untar.made) {
+    REQUIRE(untar.client.call(Commit{node, 0, false}).has_value());
+  }
 }
