@@ -142,19 +142,6 @@ std::optional<Buffer> BlockCache::read(std::string_view node, std::uint64_t vers
   return bytes;
 }
 
-std::optional<std::size_t> BlockCache::read_into(std::string_view node, std::uint64_t version,
-                                                 std::uint64_t index, std::span<std::uint8_t> out) {
-  assert(out.size() >= kBlockBytes);
-  BlockIndex::Block* block = state_->find(node, version, index);
-  if (block == nullptr) {
-    ++state_->stats.misses;
-    return std::nullopt;
-  }
-  const std::size_t length = block->length_bytes;
-  if (!state_->load(*block, out.first(length))) return std::nullopt;
-  return length;
-}
-
 std::vector<std::uint64_t> BlockCache::blocks_of(std::string_view node,
                                                  std::uint64_t version) const {
   std::vector<std::uint64_t> numbers;

@@ -50,10 +50,6 @@ class BlockCache {
 
   // The block as it was put under this version, or nothing. The last block of a file may be short.
   std::optional<Buffer> read(std::string_view node, std::uint64_t version, std::uint64_t index);
-  // As read(), without zeroing memory first: copies into `out` (at least kBlockBytes long) and
-  // returns the block's length.
-  std::optional<std::size_t> read_into(std::string_view node, std::uint64_t version,
-                                       std::uint64_t index, std::span<std::uint8_t> out);
   // The numbers of the blocks that are there, in no order. Not verified, and not counted as a use.
   std::vector<std::uint64_t> blocks_of(std::string_view node, std::uint64_t version) const;
 

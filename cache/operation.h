@@ -20,8 +20,7 @@ enum class OperationKind : std::uint8_t {
   change = 3,          // leaves content and size alone
   zero = 4,            // a range becomes zeros; the size stays
   extend = 5,          // the file becomes at least so long
-  append = 6,          // a write where we believe the end to be
-  first_namespace = 16
+  append = 6           // a write where we believe the end to be
 };
 inline bool carries_data(OperationKind kind) {
   return kind == OperationKind::write || kind == OperationKind::append;

@@ -46,9 +46,10 @@ Result<std::uint64_t> WriteQueue::append_write(const Origin& origin, std::uint64
   if (offset_bytes > kMaximumFileBytes - data.size()) return error_from_errno(EFBIG);
   std::uint64_t queued = state_->index.data_bytes();
   if (const QueuedNode* other = state_->index.find(origin.instead_of)) queued -= other->data_bytes;
-  if (queued > 0 && queued + data.size() > state_->options.budget_bytes) {
-    return error_from_errno(EDQUOT);
-  }
+  const Options& limits = state_->options;
+  const bool many = state_->index.operations().size() >= limits.most_operations;
+  const bool much = queued > 0 && queued + data.size() > limits.budget_bytes;
+  if (much || (many && origin.instead_of.empty())) return error_from_errno(EDQUOT);
   QueuedOperation operation;
   operation.kind = kind;
   operation.offset_bytes = offset_bytes;
@@ -77,14 +78,6 @@ Result<std::uint64_t> WriteQueue::append_change(const Origin& origin, OperationK
   if (kind == OperationKind::zero) operation.offset_bytes = begin_bytes;
   if (kind != OperationKind::change) operation.size_bytes = end_bytes;
   return state_->append(origin, std::move(operation), encoded);
-}
-
-Result<std::uint64_t> WriteQueue::append_namespace(const Origin& origin, OperationKind kind,
-                                                   std::span<const std::uint8_t> payload) {
-  assert(kind >= OperationKind::first_namespace && payload.size() <= kMaximumPayloadBytes);
-  QueuedOperation operation;
-  operation.kind = kind;
-  return state_->append(origin, std::move(operation), payload);
 }
 
 Result<void> WriteQueue::commit() {

@@ -5,7 +5,8 @@
 // commit() has returned success. Sequence numbers are reserved durably before they are handed out,
 // so one that was ever sent to a server is never used again, even if its append was lost.
 // Errors are errno values: ENOSPC (disk full) and EIO leave the queue as it was before the call;
-// EDQUOT means that the budget is used up: wait for completions and try again.
+// EDQUOT means that there are as many bytes or operations as may be: wait for completions and try
+// again.
 // Layout on disk: docs/disk-format.md.
 #pragma once
 
@@ -48,6 +49,7 @@ class WriteQueue {
   struct Options {
     std::filesystem::path folder;    // created when missing; belongs to this object alone
     std::uint64_t budget_bytes = 0;  // of queued data; a single write always fits an empty queue
+    std::uint64_t most_operations = 1 << 20;  // with data; each takes some 350 bytes of memory
   };
   using Id = std::array<std::uint8_t, 16>;
 
@@ -77,9 +79,6 @@ class WriteQueue {
   Result<std::uint64_t> append_change(const Origin& origin, OperationKind kind,
                                       std::span<const std::uint8_t> encoded,
                                       std::uint64_t begin_bytes = 0, std::uint64_t end_bytes = 0);
-  // `kind` is OperationKind::first_namespace or above.
-  Result<std::uint64_t> append_namespace(const Origin& origin, OperationKind kind,
-                                         std::span<const std::uint8_t> payload);
   // Makes everything that was appended, completed, parked or discarded so far durable. On error
   // nothing is lost: it all stays in memory and the next commit tries again.
   Result<void> commit();

@@ -48,7 +48,7 @@ TEST_CASE("operations are given out in the order they were appended, each naming
   const std::uint64_t a1 = *queue.append_write({"a", "/film/a.mov", kNoon}, 10, data);
   const std::uint64_t b1 = *queue.append_attributes(from("b"), Buffer{9, 8}, std::nullopt);
   const std::uint64_t a2 = *queue.append_attributes(from("a"), Buffer{7}, 4000);
-  const std::uint64_t b2 = *queue.append_namespace(from("b"), OperationKind{17}, Buffer{5});
+  const std::uint64_t b2 = *queue.append_change(from("b"), OperationKind::change, Buffer{5}, 0, 0);
   CHECK(a1 < b1);
   CHECK(b1 < a2);
   CHECK(a2 < b2);
@@ -64,7 +64,7 @@ TEST_CASE("operations are given out in the order they were appended, each naming
   CHECK(all[2].after == a1);
   CHECK(all[2].size_bytes == 4000);
   CHECK(all[3].after == b1);
-  CHECK(all[3].kind == OperationKind{17});
+  CHECK(all[3].kind == OperationKind::change);
   CHECK(sequences_of(queue.next(b1, 1 << 20)) == std::vector<std::uint64_t>{a2, b2});
   queue.complete("a", a1);
   CHECK_FALSE(queue.load(std::vector<std::uint64_t>{a2})[0].after);
@@ -284,6 +284,19 @@ TEST_CASE("over its budget the queue says so, and takes more when something has 
   CHECK(queue.append_write(from("a"), 0, Buffer(9'000)));
   CHECK(queue.append_write(from("a"), 0, Buffer(1'001)).error().value() == EDQUOT);
   CHECK(queue.append_write(from("a"), 0, Buffer(1'000)));
+}
+
+TEST_CASE("of however small writes the queue takes so many that they fit memory") {
+  const TemporaryFolder folder;
+  WriteQueue queue({folder.path(), kPlenty, 3});
+  for (int i = 0; i < 3; ++i) CHECK(queue.append_write(from("log"), i, Buffer(1)));
+  CHECK(queue.append_write(from("log"), 3, Buffer(1)).error().value() == EDQUOT);
+  CHECK(queue.append_attributes(from("log"), Buffer{1}, {}));
+  Origin moved = from("copy");
+  moved.instead_of = "log";
+  CHECK(queue.append_write(moved, 0, Buffer(1)));
+  queue.complete("log", *queue.pending("log").last_sequence);
+  CHECK(queue.append_write(from("log"), 3, Buffer(1)));
 }
 
 TEST_CASE("a refused operation holds back its file only, in view, also after a restart") {
