@@ -188,7 +188,7 @@ void ChangeLog::take_in(Appended result) {
                             bytes);
   const auto& inode = *change.inode;
   if (inode.abandoned && inode.appending == 0 && !inode.rescuing) {
-    writeback_.removed(change.inode->node);
+    writeback_.give_up(change.inode->node);
   }
   change.reply.ok();
 }

@@ -33,7 +33,7 @@ struct LinkStatus {
 struct ParkedOperation {
   std::uint64_t operation = 0;
   std::string file;    // last known name
-  std::string what;    // "write of 1048576 bytes at 0"
+  std::string what;    // "the server refused it: Permission denied"
   int error = 0;       // errno
 };
 

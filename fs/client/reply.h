@@ -46,14 +46,14 @@ class Reply {
 };
 
 /// One answer to several things asked for at once: when all have arrived, and whoever asked for
-/// them too. An error of one is an error of all.
+/// them too. An error of one is one of all: the first.
 class JointReply {
  public:
   JointReply(Reply<void> reply, std::size_t parts)
       : reply_(std::move(reply)), waiting_(parts + 1) {}
 
   void arrive(Result<void> one) {
-    if (!one) result_ = one;
+    if (result_) result_ = one;
     if (--waiting_ == 0) reply_(result_);
   }
 

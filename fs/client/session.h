@@ -92,7 +92,6 @@ class Session : public Remote {
 
   LinkStatus status() const;
   bool attached() const override { return state_ == State::ready; }
-  std::uint64_t calls_made() const { return next_call_ - 1; }
   /// Calls somebody waited for: at most so many round trips were spent.
   std::uint64_t waits() const { return waits_; }
   /// What the server told unasked, and the changes that were in it.

@@ -169,7 +169,7 @@ void Volume::missing(const NodeId& node) { conflicts_.missing(inodes_.get(node))
 void Volume::wait_all(Reply<void> reply) {
   log_.flush([this, reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
-    writeback_.wait_all([reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+    writeback_.wait_all(std::move(reply));
   });
 }
 
@@ -192,16 +192,14 @@ void Volume::wait_file(std::string path, Reply<void> reply) {
     if (inode->directory()) return wait_all(std::move(reply));
     log_.flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
       if (!result) return reply.fail(result.error());
-      writeback_.wait(inode->node,
-                      [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+      writeback_.wait(inode->node, std::move(reply));
     });
   };
   questions_.find_path(std::move(path), std::move(found));
 }
 
 void Volume::discard_parked(std::uint64_t operation, Reply<void> reply) {
-  writeback_.discard_parked(
-      operation, [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+  writeback_.discard_parked(operation, std::move(reply));
 }
 
 }  // namespace rushfs::fs

@@ -196,8 +196,7 @@ void Volume::sync_directory(NodeNumber node, Reply<void> reply) {
   const auto inode = inodes_.find(node);
   if (!inode) return reply.fail(ESTALE);
   if (nothing_to_sync(*inode)) return reply.ok();
-  writeback_.sync(inode->node,
-                  [reply = std::move(reply)](Result<void> done) mutable { reply(done); });
+  writeback_.sync(inode->node, std::move(reply));
 }
 
 void Volume::release(HandleNumber number) {

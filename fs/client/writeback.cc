@@ -112,17 +112,6 @@ void Writeback::drop_if_idle(const NodeId& id) {
   }
 }
 
-void Writeback::removed(const NodeId& id) {
-  const auto found = nodes_.find(id);
-  if (found == nodes_.end()) return;
-  give_up(id);
-}
-
-bool Writeback::anything_queued(const NodeId& id) const {
-  const auto found = nodes_.find(id);
-  return found != nodes_.end() && found->second.operations > 0;
-}
-
 void Writeback::give_up(const NodeId& id) {
   auto found = nodes_.find(id);
   if (found == nodes_.end()) return;
@@ -141,7 +130,7 @@ void Writeback::give_up(const NodeId& id) {
                           if (--discarding_[id] == 0) discarding_.erase(id);
                         });
   listener_.discarded(id);
-  for (auto& waiter : waiters) std::move(waiter.done)(Result<void>());
+  for (auto& waiter : waiters) waiter.done.ok();
 }
 
 void Writeback::move(const NodeId& from, const NodeId& to) {
@@ -228,14 +217,14 @@ void Writeback::retry_now() {
       });
 }
 
-void Writeback::discard_parked(std::uint64_t sequence, Done done) {
+void Writeback::discard_parked(std::uint64_t sequence, Reply<void> done) {
   for (const auto& parked : parked_) {
     if (parked.sequence != sequence) continue;
     spdlog::warn("giving up what was written to '{}', as asked", parked.display_name);
     give_up(NodeId{parked.node});
-    return std::move(done)(Result<void>());
+    return done.ok();
   }
-  std::move(done)(Result<void>(errno_code(ENOENT)));
+  done.fail(ENOENT);
 }
 
 void Writeback::stop() {
@@ -244,7 +233,7 @@ void Writeback::stop() {
     for (auto& waiter : node.waiters) waiters.push_back(std::move(waiter));
     node.waiters.clear();
   }
-  for (auto& waiter : waiters) std::move(waiter.done)(Result<void>(errno_code(ENOTCONN)));
+  for (auto& waiter : waiters) waiter.done.fail(ENOTCONN);
 }
 
 void Writeback::tick(bool connected) {

@@ -20,6 +20,7 @@
 
 #include "fs/client/client_parts.h"
 #include "fs/client/mount_status.h"
+#include "fs/client/reply.h"
 #include "fs/protocol/messages.h"
 
 namespace rushfs::fs {
@@ -53,7 +54,7 @@ class WritebackListener {
   virtual void applied(const NodeId&, const AppliedOperation&) = 0;
   /// `operations` more of the node are on stable storage and forgotten by the queue.
   virtual void completed(const NodeId&, std::uint64_t operations) = 0;
-  /// The file is gone and we removed it: all its operations were forgotten.
+  /// All its operations were forgotten: it is gone, a person gave them up, or another has them now.
   virtual void discarded(const NodeId&) = 0;
   /// The server has no such file any more: what is queued waits for resume(), refuse() or move().
   virtual void missing(const NodeId&) = 0;
@@ -63,8 +64,6 @@ class WritebackListener {
 
 class Writeback {
  public:
-  using Done = absl::AnyInvocable<void(Result<void>) &&>;
-
   /// `timeout`: how long sync() waits while nothing is heard of the server.
   Writeback(const ClientParts& parts, WritebackListener& listener, transport::Duration timeout);
 
@@ -80,8 +79,6 @@ class Writeback {
   void closed(const NodeId&);
   /// Somebody has.
   void opened(const NodeId&);
-  /// We removed the file's last name and nobody has it open: what is queued is of no use.
-  void removed(const NodeId&);
 
   /// Nothing is sent, or sent again, before the next attached().
   void hold_back();
@@ -90,11 +87,10 @@ class Writeback {
 
   /// For fsync(): `done` when what was appended is on stable storage. Its operations overtake those
   /// of other files. Errors: what the server says (the operations stay queued), or ETIMEDOUT.
-  void sync(const NodeId&, Done done);
+  void sync(const NodeId&, Reply<void> done);
   /// For `rushfs wait`: as sync(), without haste, and patient where retrying may help.
-  void wait(const NodeId&, Done done);
-  void wait_all(Done done);
-  bool anything_queued(const NodeId&) const;
+  void wait(const NodeId&, Reply<void> done);
+  void wait_all(Reply<void> done);
 
   /// What the path holds; 0: not known yet.
   void set_path(std::uint64_t bytes);
@@ -113,13 +109,14 @@ class Writeback {
   void resume(const NodeId&);
   /// It stays so for now, for this reason: whoever waits for stable storage is told.
   void cannot_resume(const NodeId&, int error);
-  /// Forgets what is queued for the node: it is of no use.
+  /// Forgets what is queued for the node: it is of no use, as where we removed its last name and
+  /// nobody has it open.
   void give_up(const NodeId&);
   /// The same: it is queued for another node now. Who waits for it waits for that.
   void move(const NodeId& from, const NodeId& to);
 
   void retry_now();
-  void discard_parked(std::uint64_t operation, Done done);
+  void discard_parked(std::uint64_t operation, Reply<void> done);
 
   void tick(bool connected);
   /// Whoever waits is told ENOTCONN.
@@ -140,7 +137,7 @@ class Writeback {
     std::uint64_t through = 0;
     bool urgent = false;
     transport::TimePoint since{};
-    Done done;
+    Reply<void> done;
   };
   struct Node {
     std::string name;
@@ -206,7 +203,7 @@ class Writeback {
   bool may_grow(const Batch&, const cache::Operation&) const;
   void compute_floor();
 
-  // Sending and answers (writeback.cc).
+  // Sending and answers (writeback_send.cc).
   void send(Batch batch);
   void send_request(Batch& batch, Sent& sent, const QueuePosition& position,
                     Priority priority);
@@ -217,6 +214,8 @@ class Writeback {
   void park(const NodeId&, Node&, int error);
   void hold(Node&, std::uint64_t from, int error);
   void parked(const NodeId&, std::uint64_t sequence, int error);
+
+  // Stable storage (writeback_commit.cc).
   void consider_commit(const NodeId&, Node&);
   void send_commit(const NodeId&, Node&);
   void told_of_loss(const NodeId&);

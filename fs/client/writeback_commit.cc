@@ -106,12 +106,12 @@ void Writeback::retire(const NodeId& id, Node& node) {
     parts_.queue_loop.run(
         [&queue = parts_.queue, id, through] { queue.complete(id.bytes, through); });
     listener_.completed(id, operations);
-    std::vector<Waiter> ready;
+    std::vector<Waiter> ready, waiting;
     for (auto& waiter : node.waiters) {
-      if (waiter.through <= through) ready.push_back(std::move(waiter));
+      (waiter.through <= through ? ready : waiting).push_back(std::move(waiter));
     }
-    std::erase_if(node.waiters, [&](const Waiter& waiter) { return waiter.through <= through; });
-    for (auto& waiter : ready) std::move(waiter.done)(Result<void>());
+    node.waiters = std::move(waiting);
+    for (auto& waiter : ready) waiter.done.ok();
   }
   // The waiters may have changed the table.
   const auto found = nodes_.find(id);
@@ -126,7 +126,7 @@ void Writeback::wake(Node& node, boost::system::error_code error, bool only_urge
     (only_urgent && !waiter.urgent ? waiting : woken).push_back(std::move(waiter));
   }
   node.waiters = std::move(waiting);
-  for (auto& waiter : woken) std::move(waiter.done)(Result<void>(error));
+  for (auto& waiter : woken) waiter.done.fail(error);
 }
 
 // Nothing is heard of the server: fsync() ends, what is queued stays.
@@ -137,7 +137,7 @@ void Writeback::end_late_waits(Node& node) {
     (over ? late : others).push_back(std::move(waiter));
   }
   node.waiters = std::move(others);
-  for (auto& waiter : late) std::move(waiter.done)(Result<void>(errno_code(ETIMEDOUT)));
+  for (auto& waiter : late) waiter.done.fail(ETIMEDOUT);
 }
 
 void Writeback::settle(const NodeId& id, Node& node, bool connected) {
@@ -161,20 +161,16 @@ void Writeback::settle(const NodeId& id, Node& node, bool connected) {
   }
 }
 
-void Writeback::sync(const NodeId& id, Done done) {
+void Writeback::sync(const NodeId& id, Reply<void> done) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end() || found->second.operations == 0) {
     // Its name, or what others see of it, may still not be on stable storage.
     ask(parts_.remote, Priority::demand, Commit{id, 0, false},
         [this, id, done = std::move(done)](Result<Answer<CommitReply>> reply) mutable {
-          if (reply) return std::move(done)(Result<void>());
-          if (reply.error() != errno_code(ENOTRECOVERABLE)) {
-            return std::move(done)(Result<void>(reply.error()));
-          }
+          if (reply) return done.ok();
+          if (reply.error() != errno_code(ENOTRECOVERABLE)) return done.fail(reply.error());
           listener_.lost(id);  // we say that we know, asking again
-          sync(id, [done = std::move(done)](Result<void>) mutable {
-            std::move(done)(Result<void>(errno_code(EIO)));
-          });
+          sync(id, [done = std::move(done)](Result<void>) mutable { done.fail(EIO); });
         });
     return;
   }
@@ -184,7 +180,7 @@ void Writeback::sync(const NodeId& id, Done done) {
     for (const auto& parked : parked_) {
       if (parked.node == id.bytes && parked.error != 0) error = parked.error;
     }
-    return std::move(done)(Result<void>(errno_code(error)));
+    return done.fail(error);
   }
   node.waiters.push_back({node.last, true, parts_.time.now, std::move(done)});
   urgent_.insert(id);
@@ -192,40 +188,24 @@ void Writeback::sync(const NodeId& id, Done done) {
   pump();
 }
 
-void Writeback::wait(const NodeId& id, Done done) {
+void Writeback::wait(const NodeId& id, Reply<void> done) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end() || found->second.operations == 0) {
-    return std::move(done)(Result<void>());
+    return done.ok();
   }
   Node& node = found->second;
-  if (node.parked_from) return std::move(done)(Result<void>(errno_code(EIO)));
+  if (node.parked_from) return done.fail(EIO);
   node.waiters.push_back({node.last, false, parts_.time.now, std::move(done)});
   consider_commit(id, node);
   hurry();
 }
 
-void Writeback::wait_all(Done done) {
-  struct Barrier {
-    std::size_t remaining = 1;
-    boost::system::error_code error;
-    Done done;
-    void arrive(Result<void> result) {
-      if (!result && !error) error = result.error();
-      if (--remaining > 0) return;
-      std::move(done)(error ? Result<void>(error) : Result<void>());
-    }
-  };
-  auto barrier = std::make_shared<Barrier>();
-  barrier->done = std::move(done);
+void Writeback::wait_all(Reply<void> done) {
   std::vector<NodeId> waited_for;
-  for (const auto& [id, node] : nodes_) {
-    if (node.operations > 0) waited_for.push_back(id);
-  }
-  for (const auto& id : waited_for) {
-    ++barrier->remaining;
-    wait(id, [barrier](Result<void> result) { barrier->arrive(std::move(result)); });
-  }
-  barrier->arrive(Result<void>());
+  each_queued([&](const NodeId& id) { waited_for.push_back(id); });
+  const auto joint = std::make_shared<JointReply>(std::move(done), waited_for.size());
+  for (const auto& id : waited_for) wait(id, [joint](Result<void> one) { joint->arrive(one); });
+  joint->arrive({});
 }
 
 }  // namespace rushfs::fs

@@ -258,7 +258,7 @@ TEST_CASE("a file that was removed and that nobody has open is not sent any more
   story.append("scratch", 0, "one");
   int error = kWaiting;
   story.writeback->wait({"scratch"}, note(error));
-  story.writeback->removed({"scratch"});
+  story.writeback->give_up({"scratch"});
   CHECK(story.given_up == 1);
   CHECK(story.remote.calls.empty());
   CHECK(story.queue->stats().operations == 0);
