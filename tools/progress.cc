@@ -40,7 +40,7 @@ std::string progress_line(transport::Bytes done, transport::Bytes total, transpo
   return "[" + std::string(filled, '#') + std::string(bar - filled, '.') + "]" + text;
 }
 
-Progress::Progress(bool wanted) : visible_(wanted && isatty(STDERR_FILENO) == 1) {}
+Progress::Progress() : visible_(isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
   if (drawn_) std::fputc('\n', stderr);

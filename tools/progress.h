@@ -15,14 +15,13 @@ std::string progress_line(transport::Bytes done, transport::Bytes total, transpo
 
 class Progress {
  public:
-  explicit Progress(bool wanted = true);
+  Progress();
   ~Progress();  // leaves the cursor on a fresh line
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
   /// Draws the bar with the rate seen since the first call; `note` replaces it when not empty.
   void show(transport::Bytes done, transport::Bytes total, const std::string& note = {});
-  bool visible() const { return visible_; }
 
  private:
   bool visible_;

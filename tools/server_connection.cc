@@ -93,7 +93,6 @@ ConnectOutcome ServerConnection::connect(const std::vector<transport::Address>& 
     for (const auto& [token, attempt] : attempts_) failed += attempt.failure ? 1 : 0;
     return connection_.has_value() || failed == addresses.size();
   };
-  boost::asio::steady_timer next_address(loop_);
   std::size_t started = 0;
   while (!settled() && transport::Clock::now() < end && !nobody_listens()) {
     if (started < addresses.size()) {

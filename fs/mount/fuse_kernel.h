@@ -1,5 +1,5 @@
 // Inside of FuseSession: requests of the kernel under way and the replies to them. Included by
-// fs/fuse_*.cc only.
+// fs/mount/fuse_*.cc only.
 #pragma once
 
 #define FUSE_USE_VERSION 314

@@ -3,7 +3,7 @@
 //
 // Runs on the file loop: the session's descriptor is non-blocking and read until it is empty, so
 // that kernel requests, answers of the server and results of the disk loops share one thread.
-// Kernel notifications leave on a thread of their own: the kernel may block them until a request
+// Kernel notifications leave on two threads of their own: the kernel may block them until a request
 // we have in hand is answered.
 #pragma once
 

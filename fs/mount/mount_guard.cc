@@ -4,19 +4,17 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
 #include <string>
-#include <system_error>
+
+#include "fs/descriptor.h"
 
 namespace rushfs::fs {
 namespace {
 
 constexpr int kMountDied = SIGUSR1;
-constexpr int kChannel = 3;
 
 /// The root of fusectl, wherever it is mounted, or not at all.
 Descriptor connections() {
@@ -35,7 +33,7 @@ Descriptor abort_file(unsigned device_minor) {
   return Descriptor(root ? openat(root.get(), name.c_str(), O_WRONLY | O_CLOEXEC) : -1);
 }
 
-[[noreturn]] void guard(pid_t mount) {
+[[noreturn]] void guard(pid_t mount, int channel) {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_BLOCK, &all, nullptr);
@@ -44,7 +42,7 @@ Descriptor abort_file(unsigned device_minor) {
   // The terminal's signals are for the mount.
   setsid();
   unsigned device_minor = 0;
-  if (recv(kChannel, &device_minor, sizeof device_minor, 0) != sizeof device_minor) _exit(0);
+  if (recv(channel, &device_minor, sizeof device_minor, 0) != sizeof device_minor) _exit(0);
   const Descriptor file = abort_file(device_minor);
   if (!file) _exit(0);
   sigset_t death;
@@ -59,37 +57,12 @@ Descriptor abort_file(unsigned device_minor) {
 
 }  // namespace
 
-MountGuard::MountGuard() {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    throw std::system_error(errno, std::generic_category(), "a channel to the guard process");
-  }
-  channel_ = Descriptor(ends[0]);
-  const pid_t mount = getpid();
-  process_ = fork();
-  if (process_ == 0) {
-    // Whatever else is open belongs to the mount: a lock held twice would outlive it.
-    if (ends[1] != kChannel) dup2(ends[1], kChannel);
-    close_range(kChannel + 1, ~0U, 0);
-    close_range(0, kChannel - 1, 0);
-    guard(mount);
-  }
-  const int error = errno;
-  ::close(ends[1]);
-  if (process_ < 0) {
-    throw std::system_error(error, std::generic_category(), "starting the guard process");
-  }
-}
-
-MountGuard::~MountGuard() {
-  kill(process_, SIGKILL);
-  while (waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
-  }
-}
+MountGuard::MountGuard()
+    : process_("guard", [mount = getpid()](int channel) { guard(mount, channel); }) {}
 
 void MountGuard::watch(unsigned device_minor) {
   // Where it is gone, the mount does without.
-  (void)send(channel_.get(), &device_minor, sizeof device_minor, MSG_NOSIGNAL);
+  (void)send(process_.channel(), &device_minor, sizeof device_minor, MSG_NOSIGNAL);
 }
 
 }  // namespace rushfs::fs

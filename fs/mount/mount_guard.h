@@ -6,28 +6,20 @@
 // It needs root, or /sys/fs/fuse/connections, as systemd mounts it; without, it does nothing.
 #pragma once
 
-#include <sys/types.h>
-
-#include "fs/descriptor.h"
+#include "fs/mount/helper_process.h"
 
 namespace rushfs::fs {
 
 class MountGuard {
  public:
   /// Forks: to be made before the first thread is, by the thread that lives as long as the mount.
-  /// Throws std::system_error.
+  /// Throws std::system_error. Its end means that the mount has ended as it should.
   MountGuard();
-  /// The mount has ended as it should.
-  ~MountGuard();
-  MountGuard(const MountGuard&) = delete;
-  MountGuard& operator=(const MountGuard&) = delete;
-
   /// `device_minor`: of the mount, once it is there; its connection's number.
   void watch(unsigned device_minor);
 
  private:
-  Descriptor channel_;
-  pid_t process_ = 0;
+  HelperProcess process_;
 };
 
 }  // namespace rushfs::fs

@@ -12,7 +12,8 @@
 
 namespace rushfs::fs {
 
-/// Makes the folder, for its owner alone. Throws std::filesystem::filesystem_error.
+/// Makes the folder, for its owner alone. Throws std::system_error, or std::runtime_error where it
+/// belongs to somebody else.
 void make_cache_folder(const std::filesystem::path& cache_directory);
 /// What waits for one export must never be sent to another. Throws std::runtime_error when
 /// something is queued for one of another name.

@@ -6,13 +6,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <system_error>
 
 #include "fs/protocol/wire.h"
 
@@ -165,32 +163,7 @@ std::optional<ReplayOrder> decode_replay_order(const char* bytes, std::size_t le
   return order;
 }
 
-ReplayProcess::ReplayProcess(const std::string& mount_point) {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    throw std::system_error(errno, std::generic_category(), "a channel to the replay process");
-  }
-  channel_ = Descriptor(ends[0]);
-  process_ = fork();
-  if (process_ == 0) {
-    // Whatever else is open belongs to the mount: a lock held twice would outlive it.
-    if (ends[1] != 3) dup2(ends[1], 3);
-    close_range(4, ~0U, 0);
-    close_range(0, 2, 0);
-    serve(3, mount_point);
-  }
-  const int error = errno;
-  ::close(ends[1]);
-  if (process_ < 0) {
-    throw std::system_error(error, std::generic_category(), "starting the replay process");
-  }
-}
-
-ReplayProcess::~ReplayProcess() {
-  channel_ = Descriptor();
-  kill(process_, SIGKILL);
-  while (waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
-  }
-}
+ReplayProcess::ReplayProcess(const std::string& mount_point)
+    : process_("replay", [mount_point](int channel) { serve(channel, mount_point); }) {}
 
 }  // namespace rushfs::fs

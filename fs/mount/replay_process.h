@@ -6,14 +6,12 @@
 // beneath the mount's root, on the mount's device. It ends when the other end of its channel does.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "fs/descriptor.h"
+#include "fs/mount/helper_process.h"
 
 namespace rushfs::fs {
 
@@ -35,18 +33,13 @@ class ReplayProcess {
  public:
   /// Forks: to be made before the first thread is. Throws std::system_error.
   explicit ReplayProcess(const std::string& mount_point);
-  /// Waits for its end, which follows at once.
-  ~ReplayProcess();
-  ReplayProcess(const ReplayProcess&) = delete;
-  ReplayProcess& operator=(const ReplayProcess&) = delete;
 
-  pid_t number() const { return process_; }
+  pid_t number() const { return process_.number(); }
   /// Takes orders and answers each with the errno it ended with, a std::int32_t; 0: done.
-  int channel() const { return channel_.get(); }
+  int channel() const { return process_.channel(); }
 
  private:
-  Descriptor channel_;
-  pid_t process_ = 0;
+  HelperProcess process_;
 };
 
 }  // namespace rushfs::fs

@@ -1,6 +1,6 @@
 // Messages about what goes beyond names, bytes and the classic attributes: extended attributes,
 // space and holes, copies within the server, appending, files without a name, file flags.
-// Operations 32 to 43 of docs/file-protocol.md. Included through fs/protocol/messages.h.
+// Operations 32 to 40 of docs/file-protocol.md. Included through fs/protocol/messages.h.
 #pragma once
 
 #include <cstdint>

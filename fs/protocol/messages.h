@@ -319,7 +319,7 @@ struct Measure {
 
 // ---- Bytes --------------------------------------------------------------------------------------
 
-/// Any request; the order of the alternatives is not on the wire (Operation is).
+/// Any request; the order of the alternatives is not on the wire.
 using Request = std::variant<Attach, Detach, Lookup, GetAttributes, Readlink, ReadDirectory, StatFs,
                              Open, Release, Read, Write, Commit, SetAttributes, Create,
                              MakeDirectory, MakeNode, Symlink, Link, Unlink, RemoveDirectory,
