@@ -16,6 +16,9 @@ constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
 // Path volumes: a queue of one at most, for that is what a link's buffer often holds, and what it
 // drops at the end of startup a short transfer waits for.
 constexpr double kStartupWindow = 1.9;
+// But at least so much beside one: at either end a thread may have to wait for its processor, for
+// longer than a short path takes.
+constexpr double kHostDelay = 0.002;  // s
 constexpr double kDrainGain = 0.5;
 constexpr double kGrowthOfStartup = 1.25;
 constexpr double kGrowthOfProbe = 1.1;
@@ -276,7 +279,9 @@ void RateControl::update_window() {
                             ? 0
                             : seconds(queue) + seconds(queue_.jitter()) +
                                   seconds(ack_delay_for(base));
-  window_ = wire * (seconds(base) * factor + beside) + burst;
+  double time = seconds(base) * factor + beside;
+  if (phase_ == RatePhase::startup) time = std::max(time, seconds(base) + kHostDelay);
+  window_ = wire * time + burst;
   if (startup_.over() && !goes_at_target() && !competing()) {
     const bool probing = phase_ == RatePhase::up || phase_ == RatePhase::refill;
     window_ = std::min(window_, inflight_limit_ * (probing ? 1 : kHeadroom));
