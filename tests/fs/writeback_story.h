@@ -114,7 +114,7 @@ struct WritebackStory : WritebackListener {
 
 inline constexpr int kWaiting = -1;
 
-inline Writeback::Done note(int& error) {
+inline Reply<void> note(int& error) {
   return [&error](Result<void> result) { error = result ? 0 : result.error().value(); };
 }
 
