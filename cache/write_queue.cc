@@ -115,6 +115,16 @@ PendingNode WriteQueue::pending(std::string_view node) const {
   return nothing;
 }
 
+bool WriteQueue::only_appends(std::string_view node) const {
+  const QueuedNode* queued = state_->index.find(node);
+  if (queued == nullptr) return true;
+  return std::ranges::all_of(queued->sequences, [this](std::uint64_t sequence) {
+    const QueuedOperation& operation = *state_->index.find(sequence);
+    const bool attributes = !carries_data(operation.kind) && !operation.size_bytes;
+    return operation.usable && (operation.kind == OperationKind::append || attributes);
+  });
+}
+
 std::vector<PendingNode> WriteQueue::nodes() const {
   std::vector<PendingNode> nodes;
   nodes.reserve(state_->index.nodes().size());

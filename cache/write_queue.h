@@ -89,6 +89,8 @@ class WriteQueue {
   Result<std::vector<Piece>> read(std::string_view node, std::uint64_t offset_bytes,
                                   std::uint64_t length_bytes);
   PendingNode pending(std::string_view node) const;
+  // What is queued for the node changes its content at its end only, wherever that is.
+  bool only_appends(std::string_view node) const;
   // Every node with queued operations; for start-up and status.
   std::vector<PendingNode> nodes() const;
   // The range as read() would give it, without the bytes.

@@ -114,9 +114,28 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
                  !(gone || (changed && data)))) {
     return resume(inode);
   }
+  if (!begun && !gone) {
+    return unless_only_appended(inode, [this, inode, base, theirs] { meet(inode, base, theirs); });
+  }
   // It had no name when ours were made, and whoever had it open ended with the mount before.
-  if (!begun && gone && base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
-  Meeting meeting{inode, base, gone ? std::nullopt : theirs};
+  if (!begun && base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
+  meet(inode, base, gone ? std::nullopt : theirs);
+}
+
+// What goes to the end of a file goes to the end of theirs, as where both are connected.
+void Conflicts::unless_only_appended(const InodeRef& inode, std::function<void()> meet) {
+  ++inode->changes_in_flight;  // as in attached()
+  parts_.queue_loop.run(
+      [&queue = parts_.queue, node = inode->node.bytes] { return queue.only_appends(node); },
+      [this, inode, round = check_round_, meet = std::move(meet)](bool appended) {
+        --inode->changes_in_flight;
+        if (round == check_round_) appended ? resume(inode) : meet();
+      });
+}
+
+void Conflicts::meet(const InodeRef& inode, const Attributes& base,
+                     const std::optional<Attributes>& theirs) {
+  Meeting meeting{inode, base, theirs};
   if (!theirs && known_.name_may_be_lost(*inode)) {
     meeting.name = ConflictFile::Name::own;
     meeting.base.size = meeting.base.blocks = 0;  // all of it is queued

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -67,6 +68,8 @@ class Conflicts {
   /// `gone`: it has no name, or is not there at all.
   void judge(const InodeRef& inode, const Attributes& base, const std::optional<Attributes>& theirs,
              bool gone);
+  void unless_only_appended(const InodeRef& inode, std::function<void()> meet);
+  void meet(const InodeRef& inode, const Attributes& base, const std::optional<Attributes>& theirs);
   void keep_apart(Meeting meeting);
   void given_up(const Meeting& meeting);
   void rescued(const InodeRef& inode, const std::optional<Attributes>& theirs, const Rescued& ours);

@@ -1,5 +1,7 @@
 #include "fs/client/locking.h"
 
+#include <spdlog/spdlog.h>
+
 #include <cerrno>
 
 namespace rushfs::fs {
@@ -244,6 +246,8 @@ void Locking::reclaim(std::function<void()> then) {
 }
 
 void Locking::lost(const InodeRef& inode) {
+  spdlog::warn("a lock of '{}' was lost while there was no link: who held it gets an error",
+               known_.inodes().path(*inode));
   handles_.each([&](HandleNumber, Handle& handle) {
     if (handle.inode == inode) handle.lost = true;
   });

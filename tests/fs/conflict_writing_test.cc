@@ -113,6 +113,21 @@ TEST_CASE("whatever we write and cut while two versions meet, ours has it") {
   story.check_copy();
 }
 
+TEST_CASE("we appended, they appended: both are in the file, with no copy") {
+  Story story({}, 10);
+  auto& world = story.world;
+  story.cut();
+  const auto opened = world.open("reel/clip.mov", {.write = true, .append = true}).value();
+  REQUIRE(world.write(opened.handle, 0, "ours1"));
+  put(story.file, std::string(10, 'o') + "theirs");
+  REQUIRE(world.write(opened.handle, 0, "ours2"));
+  REQUIRE(world.close(opened.handle));
+  story.come_back();
+  CHECK(get(story.file) == std::string(10, 'o') + "theirsours1ours2");
+  CHECK(world.read_file("reel/clip.mov").value() == get(story.file));
+  CHECK(story.copies(world.exported() / "reel").empty());
+}
+
 TEST_CASE("what waits for room in the queue while two versions meet goes to ours") {
   SlowMeeting story(3 << 20);
   auto& world = story.world;
