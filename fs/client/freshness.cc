@@ -73,9 +73,12 @@ Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
   inode.epoch = inode.own_epoch = epoch;
   const bool expected = change.before == inode.server.version ||
                         change.after.version == inode.server.version;
-  if (inode.known() && expected) return follow(inode, change.after, time);
-  if (overtaken(inode, change.after)) return Heard::changed;
-  return replace(inode, change.after, time);
+  Attributes after = change.after;
+  // Seen while the server took its last name away, it may still have that of what it keeps for us.
+  if (inode.unlinked) after.links = inode.server.links;
+  if (inode.known() && expected) return follow(inode, after, time);
+  if (overtaken(inode, after)) return Heard::changed;
+  return replace(inode, after, time);
 }
 
 void hear_told(Inode& inode, const Attributes& after, Moment when, const LoopTime& time) {

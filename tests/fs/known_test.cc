@@ -348,3 +348,21 @@ TEST_CASE("notices that will never come are not waited for, and nothing is belie
   CHECK(given);
   CHECK_FALSE(story.fresh());
 }
+
+TEST_CASE("a write of ours that was answered beside our removal of the name gives no name back") {
+  Story story;
+  story.hear(1);
+  Attributes removed = story.file->server;
+  removed.links = 0;
+  removed.version = {2};
+  story.known.renamed(*story.file, removed);
+  story.file->unlinked = true;
+  AppliedOperation write;
+  write.length = 1;
+  write.change = {{2}, removed};
+  write.change.after.links = 1;
+  write.change.after.version = {3};
+  story.known.changed(story.file, write);
+  CHECK(story.file->server.links == 0);
+  CHECK(story.file->server.version.value == 3);
+}
