@@ -108,18 +108,16 @@ void Conflicts::judge(const InodeRef& inode, const Attributes& base,
   const bool changed = other && !inode->base_unknown;
   const auto& size = inode->local.size;
   const bool data = size.set_size_bytes || size.write_end_bytes > 0 || inode->local.zeros;
+  if (rescuer_.begun(inode)) return meet(inode, base, gone ? std::nullopt : theirs);
+  const bool nothing = inode->unlinked || inode->local.operations == 0;
   const bool incomplete = rescuer_.copying_to(inode);
-  const bool begun = rescuer_.begun(inode);
-  if (!begun && (inode->unlinked || inode->local.operations == 0 || incomplete ||
-                 !(gone || (changed && data)))) {
-    return resume(inode);
-  }
-  if (!begun && !gone) {
+  if (nothing || incomplete || !(gone || (changed && data))) return resume(inode);
+  if (!gone) {
     return unless_only_appended(inode, [this, inode, base, theirs] { meet(inode, base, theirs); });
   }
   // It had no name when ours were made, and whoever had it open ended with the mount before.
-  if (!begun && base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
-  meet(inode, base, gone ? std::nullopt : theirs);
+  if (base.links == 0 && inode->opens == 0) return holds_.abandon(*inode);
+  meet(inode, base, std::nullopt);
 }
 
 // What goes to the end of a file goes to the end of theirs, as where both are connected.

@@ -58,6 +58,7 @@ void Watchers::attached() {
   std::vector<InodeRef> shown, files;
   known_.inodes().each([&](Inode& inode) {
     if (inode.lookups == 0 || !inode.known() || inode.unlinked) return;
+    if (inode.regular() && inode.opens > 0) return;  // Holds asks about it
     (inode.directory() ? shown : files).push_back(known_.inodes().find(inode.number));
   });
   shown.insert(shown.end(), files.begin(), files.end());

@@ -39,10 +39,7 @@ TEST_CASE("we wrote, cut off, and were killed; they wrote: both are kept") {
   story.world.start_client_unattached();
   put(story.file, "theirs");
   story.come_back();
-  CHECK(get(story.file) == "theirs");
-  const auto copies = story.copies(story.world.exported() / "reel");
-  REQUIRE(copies.size() == 1);
-  CHECK((copies.begin()->second == story.ours()));
+  story.check_both_kept();
 }
 
 TEST_CASE("we wrote, cut off, and ended while we asked what they did: both are kept") {
@@ -60,10 +57,7 @@ TEST_CASE("we wrote, cut off, and ended while we asked what they did: both are k
   world.restart_client();
   world.slow_answers.clear();
   story.come_back();
-  CHECK(get(story.file) == "theirs");
-  const auto copies = story.copies(world.exported() / "reel");
-  REQUIRE(copies.size() == 1);
-  CHECK((copies.begin()->second == story.ours()));
+  story.check_both_kept();
 }
 
 TEST_CASE("we wrote, they wrote, and the server cannot say so at first: both are kept") {
@@ -79,10 +73,7 @@ TEST_CASE("we wrote, they wrote, and the server cannot say so at first: both are
   };
   story.come_back();
   CHECK(refused > 3);
-  CHECK(get(story.file) == "theirs");
-  const auto copies = story.copies(world.exported() / "reel");
-  REQUIRE(copies.size() == 1);
-  CHECK((copies.begin()->second == story.ours()));
+  story.check_both_kept();
 }
 
 TEST_CASE("we wrote, cut off, and were killed twice; nobody else wrote: no copy") {

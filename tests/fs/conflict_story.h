@@ -49,6 +49,13 @@ struct Story {
     }
     return found;
   }
+  /// Theirs has the name, and ours is complete beside it.
+  void check_both_kept(const std::string& theirs = "theirs") const {
+    CHECK(get(file) == theirs);
+    const auto kept = copies(file.parent_path());
+    REQUIRE(kept.size() == 1);
+    CHECK((kept.begin()->second == ours()));
+  }
   std::string ours() const {
     std::string text(size, 'o');
     return text.replace(1000, 4, "OURS");

@@ -41,10 +41,7 @@ TEST_CASE("both wrote, and the link fell silent before we noticed: the same") {
   put(story.file, "theirs");
   story.cut();
   story.come_back();
-  CHECK(get(story.file) == "theirs");
-  const auto copies = story.copies(story.world.exported() / "reel");
-  REQUIRE(copies.size() == 1);
-  CHECK((copies.begin()->second == story.ours()));
+  story.check_both_kept();
 }
 
 TEST_CASE("we truncated and wrote anew, they wrote: both are kept") {
@@ -488,8 +485,5 @@ TEST_CASE("the link is lost for long while two versions meet: one copy, and it i
   world.run_for(200s);
   CHECK(world.volume().queue_status().retry_error == ETIMEDOUT);
   story.come_back();
-  CHECK(get(story.file) == "theirs");
-  const auto copies = story.copies(world.exported() / "reel");
-  REQUIRE(copies.size() == 1);
-  CHECK((copies.begin()->second == story.ours()));
+  story.check_both_kept();
 }
