@@ -6,7 +6,8 @@
 //        └──────────────┴───────▶ draining (the peer did, or nobody answers) ──▶ finished
 //
 // Pure; owner: Endpoint. connection.cc: life and timers; connection_receive.cc: what datagrams do;
-// connection_transmit.cc: what goes out. docs/protocol.md, "Connections".
+// connection_transmit.cc: what goes out; connection_report.cc: what is told of it.
+// docs/protocol.md, "Connections".
 #pragma once
 
 #include <cstdint>
@@ -130,7 +131,6 @@ class Connection {
   void tick_liveness(TimePoint now);
   void tick_recovery(TimePoint now);
   void apply_rate();
-  SendLimit send_limit(const PathReport& path) const;
   Duration probe_timeout() const;
   bool is_open() const { return state_ == State::handshaking || state_ == State::connected; }
 
@@ -145,6 +145,9 @@ class Connection {
   void on_frame_lost(const SentFrame& frame);
   void on_packet_while_closing();
   bool may_come_from(const Address& address) const;
+
+  // connection_report.cc
+  SendLimit send_limit(const PathReport& path) const;
 
   // connection_transmit.cc
   bool has_data();
