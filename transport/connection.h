@@ -10,6 +10,8 @@
 // docs/protocol.md, "Connections".
 #pragma once
 
+#include <absl/functional/function_ref.h>
+
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -159,15 +161,18 @@ class Connection {
   bool transmit_data(TransmitBatch& batch, TimePoint now);
   enum class Content : std::uint8_t { nothing, acknowledgement, data };
   Content next_content(TimePoint now);
-  std::size_t write_packet(std::span<std::uint8_t> space, Content content, TimePoint now);
+  void write_frames(FrameWriter& writer, Content content, TimePoint now);
   void write_data_frames(FrameWriter& writer, TimePoint now);
   void write_rates(FrameWriter& writer, TimePoint now);
   void write_ack(FrameWriter& writer, TimePoint now);
   void prepare_probe();
-  /// Seals what `writer` put behind the header into `space` and records it. The packet's size.
-  std::size_t finish_packet(std::span<std::uint8_t> space, std::size_t number_length,
-                            FrameWriter& writer, bool recorded, TimePoint now);
-  std::size_t next_number_length() const;
+  /// Makes a packet in `space` of the frames that `write` writes, and records it. Its size, 0 if
+  /// there are none.
+  std::size_t write_packet(std::span<std::uint8_t> space, TimePoint now,
+                           absl::FunctionRef<void(FrameWriter&)> write);
+  /// The same as the only packet of a batch, with at most `space` bytes. True.
+  bool transmit_alone(TransmitBatch& batch, std::size_t space, TimePoint now,
+                      absl::FunctionRef<void(FrameWriter&)> write);
   void skip_number_sometimes();
 
   ConnectionContext context_;

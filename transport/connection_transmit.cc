@@ -1,6 +1,7 @@
 // What a connection sends, and when.
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "transport/connection.h"
 #include "transport/security/stateless_reset.h"
@@ -65,60 +66,42 @@ bool Connection::transmit_closing(TransmitBatch& batch, TimePoint now) {
   if (!close_owed_) return false;
   close_owed_ = false;
   if (!protection_) return false;
-  batch.bytes.resize(kPathDatagram);
-  const std::size_t length = next_number_length();
-  const std::size_t header = data_header_length(length);
-  FrameWriter writer(std::span(batch.bytes).subspan(header, kPathDatagram - header - kTagLength));
-  writer.close(close_reason_.code, close_reason_.text);
-  const std::size_t size = finish_packet(batch.bytes, length, writer, false, now);
-  batch.bytes.resize(size);
-  batch.segment_size = static_cast<std::uint16_t>(size);
-  return true;
+  return transmit_alone(batch, kPathDatagram, now, [&](FrameWriter& writer) {
+    writer.close(close_reason_.code, close_reason_.text);
+  });
 }
 
 bool Connection::transmit_path(TransmitBatch& batch, TimePoint now) {
-  const auto challenge = path_validation_.due(now);
-  if (!challenge && !path_response_) return false;
-  batch.bytes.resize(kPathDatagram);
-  const std::size_t length = next_number_length();
-  const std::size_t header = data_header_length(length);
-  const std::size_t limit = challenge ? challenge->limit : kPathDatagram;
-  FrameWriter writer(std::span(batch.bytes).subspan(header, limit - header - kTagLength));
-  sent_scratch_.clear();
-  if (challenge) {
+  if (const auto challenge = path_validation_.due(now)) {
     batch.to = challenge->to;
-    writer.path_challenge(challenge->challenge);
-    sent_scratch_.push_back({.kind = SentFrame::Kind::path_challenge});
-  } else {
-    batch.to = path_response_->to;
-    writer.path_response(path_response_->data);
-    path_response_.reset();
-    sent_scratch_.push_back({.kind = SentFrame::Kind::path_response});
+    transmit_alone(batch, challenge->limit, now, [&](FrameWriter& writer) {
+      writer.path_challenge(challenge->challenge);
+      writer.fill();
+      sent_scratch_.push_back({.kind = SentFrame::Kind::path_challenge});
+    });
+    path_validation_.on_challenge_sent(batch.bytes.size(), probe_timeout(), now);
+    return true;
   }
-  writer.pad_to(writer.size() + writer.room());
-  const std::size_t size = finish_packet(batch.bytes, length, writer, true, now);
-  if (challenge) path_validation_.on_challenge_sent(size, probe_timeout(), now);
-  batch.bytes.resize(size);
-  batch.segment_size = static_cast<std::uint16_t>(size);
-  return true;
+  if (!path_response_) return false;
+  const PendingResponse response = *std::exchange(path_response_, std::nullopt);
+  batch.to = response.to;
+  return transmit_alone(batch, kPathDatagram, now, [&](FrameWriter& writer) {
+    writer.path_response(response.data);
+    writer.fill();
+    sent_scratch_.push_back({.kind = SentFrame::Kind::path_response});
+  });
 }
 
 bool Connection::transmit_path_mtu_probe(TransmitBatch& batch, TimePoint now) {
   if (!recovery_->may_send(false, now)) return false;
   const auto wanted = recovery_->path_mtu_probe(now);
   if (!wanted) return false;
-  batch.bytes.resize(wanted->count);
-  const std::size_t length = next_number_length();
-  const std::size_t header = data_header_length(length);
-  FrameWriter writer(std::span(batch.bytes).subspan(header, wanted->count - header - kTagLength));
-  writer.ping();
-  writer.pad_to(writer.size() + writer.room());
-  sent_scratch_.assign(1, {.kind = SentFrame::Kind::path_mtu_probe,
-                           .length = static_cast<std::uint32_t>(wanted->count)});
-  const std::size_t size = finish_packet(batch.bytes, length, writer, true, now);
-  assert(size == wanted->count);
-  batch.segment_size = static_cast<std::uint16_t>(size);
-  return true;
+  return transmit_alone(batch, wanted->count, now, [&](FrameWriter& writer) {
+    writer.ping();
+    writer.fill();
+    sent_scratch_.push_back({.kind = SentFrame::Kind::path_mtu_probe,
+                             .length = static_cast<std::uint32_t>(wanted->count)});
+  });
 }
 
 bool Connection::transmit_data(TransmitBatch& batch, TimePoint now) {
@@ -130,7 +113,8 @@ bool Connection::transmit_data(TransmitBatch& batch, TimePoint now) {
     if (content == Content::nothing) break;
     if (batch.bytes.size() < used + segment) batch.bytes.resize(used + segment);  // fills: costs
     const std::size_t size =
-        write_packet(std::span(batch.bytes).subspan(used, segment), content, now);
+        write_packet(std::span(batch.bytes).subspan(used, segment), now,
+                     [&](FrameWriter& writer) { write_frames(writer, content, now); });
     used += size;
     if (size < segment) break;
   }
@@ -157,24 +141,16 @@ Connection::Content Connection::next_content(TimePoint now) {
   return received_.ack_due(now) ? Content::acknowledgement : Content::nothing;
 }
 
-std::size_t Connection::write_packet(std::span<std::uint8_t> space, Content content,
-                                     TimePoint now) {
-  const std::size_t length = next_number_length();
-  const std::size_t header = data_header_length(length);
-  FrameWriter writer(space.subspan(header, space.size() - header - kTagLength));
-  sent_scratch_.clear();
+void Connection::write_frames(FrameWriter& writer, Content content, TimePoint now) {
   if (received_.ack_due(now)) write_ack(writer, now);
   if (content == Content::data) {
     write_data_frames(writer, now);
+    // What follows makes a batch of equal sizes worth some padding.
+    if (exchange_->has_data()) writer.fill();
   } else if (received_.wants_ping(recovery_->round_trip().smoothed(), now) && writer.ping()) {
     received_.on_ping_sent(now);
     sent_scratch_.push_back({.kind = SentFrame::Kind::ping});
   }
-  if (writer.size() == 0) return 0;
-  // What follows makes a batch of equal sizes worth some padding.
-  if (content == Content::data && exchange_->has_data())
-    writer.pad_to(writer.size() + writer.room());
-  return finish_packet(space, length, writer, true, now);
 }
 
 void Connection::write_data_frames(FrameWriter& writer, TimePoint now) {
@@ -231,26 +207,36 @@ void Connection::prepare_probe() {
   for (const SentFrame& frame : frames) on_frame_lost(frame);
 }
 
-std::size_t Connection::next_number_length() const {
-  return packet_number_length(protection_->next_packet_number(), largest_acknowledged_);
+bool Connection::transmit_alone(TransmitBatch& batch, std::size_t space, TimePoint now,
+                                absl::FunctionRef<void(FrameWriter&)> write) {
+  batch.bytes.resize(space);
+  batch.bytes.resize(write_packet(batch.bytes, now, write));
+  batch.segment_size = static_cast<std::uint16_t>(batch.bytes.size());
+  return true;
 }
 
-std::size_t Connection::finish_packet(std::span<std::uint8_t> space, std::size_t number_length,
-                                      FrameWriter& writer, bool recorded, TimePoint now) {
+std::size_t Connection::write_packet(std::span<std::uint8_t> space, TimePoint now,
+                                     absl::FunctionRef<void(FrameWriter&)> write) {
+  const std::size_t number_length =
+      packet_number_length(protection_->next_packet_number(), largest_acknowledged_);
+  const std::size_t header = data_header_length(number_length);
+  FrameWriter writer(space.subspan(header, space.size() - header - kTagLength));
+  sent_scratch_.clear();
+  write(writer);
+  if (writer.size() == 0) return 0;
   const bool ack_eliciting =
       std::any_of(sent_scratch_.begin(), sent_scratch_.end(), [](const SentFrame& frame) {
         return frame.kind != SentFrame::Kind::ack;
       });
   writer.pad_to(ack_eliciting ? kMinElicitingPayload : kMinPayload);
-  const std::size_t size = data_header_length(number_length) + writer.size() + kTagLength;
-  const std::span<std::uint8_t> packet = space.first(size);
+  const std::span<std::uint8_t> packet = space.first(header + writer.size() + kTagLength);
   const PacketLayout layout = write_data_header(packet, *peer_id_, number_length);
   const std::uint64_t number = protection_->seal(packet, layout, now);
-  if (!recorded) return size;
+  if (state_ == State::closing) return packet.size();  // nobody waits for what became of it
   assert(number == recovery_->next_number());
-  recovery_->on_sent(Bytes{size}, ack_eliciting, sent_scratch_, now);
+  recovery_->on_sent(Bytes{packet.size()}, ack_eliciting, sent_scratch_, now);
   skip_number_sometimes();
-  return size;
+  return packet.size();
 }
 
 void Connection::skip_number_sometimes() {

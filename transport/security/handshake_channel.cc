@@ -24,10 +24,6 @@ void HandshakeChannel::start_over() {
   to_send_.assign(1, {0, static_cast<std::uint32_t>(out_.size())});
 }
 
-bool HandshakeChannel::all_acknowledged() const {
-  return out_.empty() || acknowledged_.contains(0, out_.size() - 1);
-}
-
 void HandshakeChannel::on_round_trip_sample(Duration sample, TimePoint now) {
   round_trip_.update(sample, Duration::zero(), now);
 }
@@ -164,15 +160,14 @@ std::size_t HandshakeChannel::transmit(std::span<std::uint8_t> space,
                                        std::span<const std::uint8_t> token, TimePoint now) {
   if (!something_to_send(now)) return 0;
   const std::size_t header = handshake_header_length(token.size(), kPacketNumberLength);
-  const std::size_t room = kMinInitialDatagram - header - kTagLength;
-  FrameWriter writer(space.subspan(header, room));
+  FrameWriter writer(space.subspan(header, kMinInitialDatagram - header - kTagLength));
   std::vector<SentFrame> sent;
   write_frames(writer, sent, now);
   if (sent.empty()) return 0;
   const bool ack_eliciting = std::any_of(sent.begin(), sent.end(), [](const SentFrame& frame) {
     return frame.kind != SentFrame::Kind::ack && frame.kind != SentFrame::Kind::close;
   });
-  if (ack_eliciting) writer.pad_to(room);
+  if (ack_eliciting) writer.fill();
   const std::size_t size = header + writer.size() + kTagLength;
   const std::span<std::uint8_t> packet = space.first(size);
   const PacketLayout layout = write_handshake_header(packet, destination, source, token,

@@ -55,8 +55,6 @@ class HandshakeChannel {
   /// A round trip measured without packet numbers: our first packet and the retry it caused.
   void on_round_trip_sample(Duration sample, TimePoint now);
   const RoundTrip& round_trip() const { return round_trip_; }
-  /// Everything of our stream has arrived.
-  bool all_acknowledged() const;
 
  private:
   struct Part {

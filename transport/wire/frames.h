@@ -170,6 +170,8 @@ class FrameWriter {
 
   /// Fills up to `size` bytes in all with PADDING.
   void pad_to(std::size_t size);
+  /// Fills what is left with PADDING.
+  void fill() { pad_to(space_.size()); }
   bool ping();
   /// As many of the ranges (newest first) as fit; false if not even one does.
   bool ack(Duration delay, std::span<const NumberRange> ranges);
