@@ -213,8 +213,10 @@ TEST_CASE("frame garbage inside authentic packets never does more than close") {
     for (int i = 0; i < 100 && !puppet.closed; ++i) {
       std::vector<std::uint8_t> payload(4 + world.chance().below(1200));
       world.chance().fill(payload);
-      constexpr std::uint8_t kTypes[] = {0,    1,    2,    6,    0x1a, 0x1b,
-                                         0x1e, 0x30, 0x31, 0x32, 0x33, 0x34};
+      using namespace frame_type;
+      constexpr std::uint8_t kTypes[] = {  // all but CLOSE, which is not answered
+          kPadding, kPing, kAck, kHandshakeData, kPathChallenge, kPathResponse, kHandshakeDone,
+          kRequest, kReply, kCancel, kReset, kCredit, kRate, kSending};
       payload[0] = kTypes[world.chance().below(std::size(kTypes))];
       puppet.send_payload(payload);
     }

@@ -9,24 +9,6 @@
 namespace rushfs::transport {
 namespace {
 
-namespace frame_type {
-constexpr std::uint8_t kPadding = 0x00;
-constexpr std::uint8_t kPing = 0x01;
-constexpr std::uint8_t kAck = 0x02;
-constexpr std::uint8_t kHandshakeData = 0x06;
-constexpr std::uint8_t kPathChallenge = 0x1a;
-constexpr std::uint8_t kPathResponse = 0x1b;
-constexpr std::uint8_t kClose = 0x1c;
-constexpr std::uint8_t kHandshakeDone = 0x1e;
-constexpr std::uint8_t kRequest = 0x30;
-constexpr std::uint8_t kReply = 0x31;
-constexpr std::uint8_t kCancel = 0x32;
-constexpr std::uint8_t kReset = 0x33;
-constexpr std::uint8_t kCredit = 0x34;
-constexpr std::uint8_t kRate = 0x35;
-constexpr std::uint8_t kSending = 0x36;
-}  // namespace frame_type
-
 // A longer delay says nothing about the path; a correct peer acknowledges within milliseconds.
 constexpr std::uint64_t kMaxAckDelayMicroseconds = 1 << 20;
 

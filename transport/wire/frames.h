@@ -64,6 +64,25 @@ inline constexpr std::size_t kMaxCloseText = 256;
 /// What a server that forgot a connection shows instead of its keys: RFC 9000, section 10.3.
 using ResetToken = std::array<std::uint8_t, 16>;
 
+/// The first byte of each frame.
+namespace frame_type {
+inline constexpr std::uint8_t kPadding = 0x00;
+inline constexpr std::uint8_t kPing = 0x01;
+inline constexpr std::uint8_t kAck = 0x02;
+inline constexpr std::uint8_t kHandshakeData = 0x06;
+inline constexpr std::uint8_t kPathChallenge = 0x1a;
+inline constexpr std::uint8_t kPathResponse = 0x1b;
+inline constexpr std::uint8_t kClose = 0x1c;
+inline constexpr std::uint8_t kHandshakeDone = 0x1e;
+inline constexpr std::uint8_t kRequest = 0x30;
+inline constexpr std::uint8_t kReply = 0x31;
+inline constexpr std::uint8_t kCancel = 0x32;
+inline constexpr std::uint8_t kReset = 0x33;
+inline constexpr std::uint8_t kCredit = 0x34;
+inline constexpr std::uint8_t kRate = 0x35;
+inline constexpr std::uint8_t kSending = 0x36;
+}  // namespace frame_type
+
 struct PaddingFrame {};  // a run of zero bytes
 struct PingFrame {};
 struct AckFrame {
