@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "fs/server/server_sessions.h"
-#include "transport/security/trust.h"
+#include "transport/security/authorized_keys.h"
 
 namespace rushfs::tools {
 

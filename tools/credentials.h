@@ -8,7 +8,7 @@
 #include "tools/options.h"
 #include "transport/security/identity.h"
 #include "transport/security/key_judge.h"
-#include "transport/security/trust.h"
+#include "transport/security/known_hosts.h"
 #include "transport/udp/resolve.h"
 
 namespace rushfs::tools {

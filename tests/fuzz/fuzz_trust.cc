@@ -1,7 +1,8 @@
 // No text makes the parsers of trust files fail, and none gains a key that it does not spell out.
-#include "transport/security/trust.h"
-
 #include <cassert>
+
+#include "transport/security/authorized_keys.h"
+#include "transport/security/known_hosts.h"
 
 using namespace rushfs::transport;
 

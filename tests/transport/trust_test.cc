@@ -1,5 +1,3 @@
-#include "transport/security/trust.h"
-
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +6,8 @@
 #include <random>
 
 #include "tests/temporary_folder.h"
+#include "transport/security/authorized_keys.h"
+#include "transport/security/known_hosts.h"
 
 using namespace rushfs::transport;
 using rushfs::testing::TemporaryFolder;

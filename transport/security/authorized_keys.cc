@@ -1,90 +1,19 @@
-#include "transport/security/trust.h"
+#include "transport/security/authorized_keys.h"
 
 #include <arpa/inet.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <functional>
 #include <stdexcept>
-#include <utility>
 
 #include "transport/security/private_file.h"
 
 namespace rushfs::transport {
+
+using namespace trust_lines;
+
 namespace {
-
-constexpr std::string_view kKeyType = "ssh-ed25519";
-constexpr std::string_view kRevoked = "@revoked";
-constexpr std::string_view kBlank = " \t";
-
-/// Why a line cannot be used; caught by for_each_line() alone.
-struct LineError {
-  std::string reason;
-};
-
-std::string_view trim(std::string_view text) {
-  const auto first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
-/// Takes the next word off the front of a line.
-std::string_view next_word(std::string_view& line) {
-  line = trim(line);
-  const std::string_view word = line.substr(0, line.find_first_of(kBlank));
-  line = trim(line.substr(word.size()));
-  return word;
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
-void check_characters(std::string_view line) {
-  if (line.size() > kMaxTrustLine) throw LineError{"longer than 8192 bytes"};
-  const auto is_control = [](char c) {
-    return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
-  };
-  if (std::any_of(line.begin(), line.end(), is_control)) {
-    throw LineError{"contains control characters"};
-  }
-}
-
-/// Calls `take` with each line that is neither empty nor a comment, and collects what it throws.
-std::vector<BadLine> for_each_line(std::string_view text,
-                                   const std::function<void(std::string_view)>& take) {
-  std::vector<BadLine> bad;
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    line = trim(line);
-    if (line.empty() || line.front() == '#') continue;
-    try {
-      check_characters(line);
-      take(line);
-    } catch (const LineError& error) {
-      bad.push_back({number, error.reason});
-    }
-  }
-  return bad;
-}
-
-/// `ssh-ed25519 BASE64`, taken off the front of a line.
-PublicKey take_key(std::string_view& line) {
-  const std::string_view type = next_word(line);
-  if (type.empty()) throw LineError{"no key"};
-  if (type != kKeyType) throw LineError{"not an ssh-ed25519 key"};
-  const auto key = from_openssh_base64(next_word(line));
-  if (!key) throw LineError{"the key is damaged"};
-  return *key;
-}
 
 /// The length of the options in front of an authorized_keys line: up to the first blank outside
 /// quotes.
@@ -204,56 +133,6 @@ AuthorizedKey parse_authorized_key(std::string_view line) {
 }
 
 }  // namespace
-
-std::string host_port(std::string_view host, std::uint16_t port) {
-  const bool is_ipv6 = host.find(':') != std::string_view::npos && !host.starts_with('[');
-  return (is_ipv6 ? "[" + lower(host) + "]" : lower(host)) + ":" + std::to_string(port);
-}
-
-KnownHosts KnownHosts::parse(std::string_view text) {
-  KnownHosts hosts;
-  hosts.bad_lines_ = for_each_line(text, [&](std::string_view line) {
-    Entry entry;
-    std::string_view word = next_word(line);
-    entry.revoked = word == kRevoked;
-    if (entry.revoked) word = next_word(line);
-    const bool has_port = word.rfind(':') != std::string_view::npos && word.back() != ':';
-    if (!has_port && !(entry.revoked && word == "*")) throw LineError{"not a host:port"};
-    entry.host = lower(word);
-    entry.key = take_key(line);
-    hosts.entries_.push_back(std::move(entry));
-  });
-  return hosts;
-}
-
-KnownHosts KnownHosts::load(const std::filesystem::path& path) {
-  return parse(read_private_file(path, Privacy::trustable, kMaxTrustFile).value_or(""));
-}
-
-HostTrust KnownHosts::look_up(std::string_view host, const PublicKey& key) const {
-  const std::string name = lower(host);
-  HostTrust result = HostTrust::unknown;
-  for (const Entry& entry : entries_) {
-    if (entry.host != name && entry.host != "*") continue;
-    if (entry.revoked) {
-      if (entry.key == key) return HostTrust::revoked;
-    } else if (entry.key == key) {
-      result = HostTrust::known;
-    } else if (result == HostTrust::unknown) {
-      result = HostTrust::changed;
-    }
-  }
-  return result;
-}
-
-void KnownHosts::add(const std::filesystem::path& path, std::string_view host,
-                     const PublicKey& key) {
-  const std::string present =
-      read_private_file(path, Privacy::trustable, kMaxTrustFile).value_or("");
-  const bool is_cut = !present.empty() && present.back() != '\n';
-  append_private_file(path,
-                      (is_cut ? "\n" : "") + lower(host) + " " + to_openssh_line(key, "") + "\n");
-}
 
 bool AddressBlock::contains(const Address& address) const {
   for (unsigned bit = 0; bit < prefix; bit += 8) {
