@@ -1,24 +1,20 @@
 #include "tools/server.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/rand.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <csignal>
-#include <fstream>
 #include <variant>
 
 #include "fs/server/directory_store.h"
 #include "tools/credentials.h"
 #include "tools/error.h"
 #include "tools/process.h"
+#include "tools/server_secrets.h"
 
 namespace rushfs::tools {
 namespace {
@@ -44,61 +40,12 @@ SharedKeys load_keys(const std::filesystem::path& file) {
   return keys;
 }
 
-std::array<std::uint8_t, 32> keyed_digest(const transport::Identity& identity,
-                                          const std::string& text) {
-  std::array<std::uint8_t, 32> secret{}, digest{};
-  std::size_t size = secret.size();
-  unsigned digest_size = digest.size();
-  if (EVP_PKEY_get_raw_private_key(identity.private_key(), secret.data(), &size) != 1 ||
-      HMAC(EVP_sha256(), secret.data(), static_cast<int>(size),
-           reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(),
-           &digest_size) == nullptr) {
-    throw CommandError(ExitCode::failure, "OpenSSL cannot derive a key from the identity.");
-  }
-  return digest;
-}
-
-/// The same after a restart, another for each server and export: docs/file-protocol.md, "Node ids".
-std::array<std::uint8_t, 16> node_key(const transport::Identity& identity,
-                                      const std::string& name) {
-  const auto digest = keyed_digest(identity, "rushfs node ids of export " + name);
-  std::array<std::uint8_t, 16> key{};
-  std::copy_n(digest.begin(), key.size(), key.begin());
-  return key;
-}
-
-/// Random per start, but for the half that is of this boot of the machine.
-fs::InstanceId new_instance(const transport::Identity& identity) {
-  std::uint64_t number = 0;
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number) != 1) {
-    throw CommandError(ExitCode::failure, "The system has no randomness.");
-  }
-  std::string boot;
-  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
-  if (boot.empty()) return {number};
-  std::uint64_t memory = 0;
-  for (const auto byte : keyed_digest(identity, "boot " + boot)) memory = memory << 8 | byte;
-  return {memory << 32 | (number & 0xFFFFFFFF)};
-}
-
 bool preserves_identity(const ServerConfig& config) {
   const bool root = geteuid() == 0;
   if (config.identity_mapping == "preserve" && !root) {
     throw CommandError(ExitCode::failure, "identity_mapping = \"preserve\" needs root.");
   }
   return root && config.identity_mapping != "squash";
-}
-
-/// Where one export's answers are remembered: by server key, name and directory, so that two
-/// servers of one machine never share.
-std::filesystem::path state_folder(const ServerConfig& config, const ExportConfig& exported,
-                                   const transport::Identity& identity) {
-  const auto digest = keyed_digest(
-      identity, "state " + exported.name + '\0' +
-                    std::filesystem::absolute(exported.directory).lexically_normal().string());
-  std::uint64_t number = 0;
-  for (std::size_t i = 0; i < 8; ++i) number = number << 8 | digest[i];
-  return config.state / fmt::format("{}-{:016x}", exported.name, number);
 }
 
 /// One folder is the other, or in it.
