@@ -11,10 +11,10 @@
 #include "tools/command.h"
 #include "tools/credentials.h"
 #include "tools/error.h"
-#include "tools/explain.h"
 #include "tools/location.h"
 #include "tools/options.h"
 #include "tools/quantity.h"
+#include "tools/server_connection.h"
 
 namespace rushfs::tools {
 namespace {

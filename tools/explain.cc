@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "tools/quantity.h"
@@ -12,9 +11,6 @@ namespace {
 
 using transport::CloseCode;
 using transport::HostTrust;
-
-// Nobody waits longer than this for a first answer, whatever the deadline of file operations.
-constexpr auto kConnectPatience = std::chrono::seconds(10);
 
 std::string untrusted_server(const transport::HostPort& server, const transport::PublicKey& key,
                              HostTrust trust, const std::string& known_hosts) {
@@ -88,25 +84,6 @@ CommandError explain_failure(const transport::HostPort& server, const ConnectOut
                                              reason.by_peer ? "closed" : "failed",
                                              reason.text, static_cast<int>(reason.code))};
   }
-}
-
-std::vector<transport::Address> resolve_server(const transport::HostPort& server) {
-  try {
-    return transport::resolve_now(server);
-  } catch (const std::runtime_error& error) {
-    throw CommandError(ExitCode::unreachable, error.what());
-  }
-}
-
-transport::Address connect_or_explain(ServerConnection& connection,
-                                      const transport::HostPort& server,
-                                      const Credentials& credentials,
-                                      transport::Duration timeout) {
-  const auto patience = std::min<transport::Duration>(timeout, kConnectPatience);
-  const ConnectOutcome outcome =
-      connection.connect(resolve_server(server), credentials.expect(server), patience);
-  if (!outcome.address) throw explain_failure(server, outcome, credentials, key_comment());
-  return *outcome.address;
 }
 
 }  // namespace rushfs::tools

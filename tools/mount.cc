@@ -27,14 +27,15 @@
 #include "tools/log.h"
 #include "tools/mount_control.h"
 #include "tools/process.h"
+#include "tools/server_connection.h"
 
 namespace rushfs::tools {
 namespace {
 
 namespace file = std::filesystem;
 
-/// Nobody waits longer than this for a first answer, whatever the deadline of file operations.
-constexpr auto kConnectPatience = std::chrono::seconds(12);
+/// As kConnectPatience, and for the export after it.
+constexpr auto kAttachPatience = std::chrono::seconds(12);
 /// A mount that was taken down with umount(8) goes on for a moment, to put its cache away.
 constexpr auto kPutAwayPatience = std::chrono::seconds(10);
 constexpr auto kPutAwayPoll = std::chrono::milliseconds(20);
@@ -218,7 +219,7 @@ ExitCode mount(const Arguments& arguments) {
   const Credentials credentials = load_credentials(options.connect);
   const auto patience = std::min<std::chrono::milliseconds>(
       std::chrono::duration_cast<std::chrono::milliseconds>(options.connect.timeout),
-      kConnectPatience);
+      kAttachPatience);
   protect_process();
   run_mount(mount_config(location, mount_point, options, credentials),
             {location.server, credentials, patience}, arguments.foreground);

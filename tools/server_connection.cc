@@ -1,7 +1,10 @@
 #include "tools/server_connection.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
+
+#include "tools/explain.h"
 
 namespace rushfs::tools {
 namespace {
@@ -133,6 +136,25 @@ void ServerConnection::close() {
   driver_->shutdown({CloseCode::none, false, "done"}, [&done] { done = true; });
   closed_.reset();
   run_for(std::chrono::seconds(1), [&done] { return done; });
+}
+
+std::vector<transport::Address> resolve_server(const transport::HostPort& server) {
+  try {
+    return transport::resolve_now(server);
+  } catch (const std::runtime_error& error) {
+    throw CommandError(ExitCode::unreachable, error.what());
+  }
+}
+
+transport::Address connect_or_explain(ServerConnection& connection,
+                                      const transport::HostPort& server,
+                                      const Credentials& credentials,
+                                      transport::Duration timeout) {
+  const auto patience = std::min<transport::Duration>(timeout, kConnectPatience);
+  const ConnectOutcome outcome =
+      connection.connect(resolve_server(server), credentials.expect(server), patience);
+  if (!outcome.address) throw explain_failure(server, outcome, credentials, key_comment());
+  return *outcome.address;
 }
 
 }  // namespace rushfs::tools

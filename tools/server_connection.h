@@ -10,11 +10,19 @@
 #include <optional>
 #include <vector>
 
+#include "tools/credentials.h"
 #include "transport/path_report.h"
 #include "transport/security/identity.h"
+#include "transport/udp/resolve.h"
 #include "transport/udp/udp_driver.h"
 
 namespace rushfs::tools {
+
+/// Nobody waits longer than this for a first answer, whatever the deadline of file operations.
+inline constexpr auto kConnectPatience = std::chrono::seconds(10);
+
+/// Looks up the server's name. Throws CommandError (unreachable).
+std::vector<transport::Address> resolve_server(const transport::HostPort& server);
 
 /// What became of an attempt to connect.
 struct ConnectOutcome {
@@ -71,5 +79,12 @@ class ServerConnection {
   std::optional<transport::CloseReason> closed_;
   std::unique_ptr<transport::UdpDriver> driver_;
 };
+
+/// Connects with these keys within `timeout`, at most kConnectPatience, or throws what
+/// explain_failure() says.
+transport::Address connect_or_explain(ServerConnection& connection,
+                                      const transport::HostPort& server,
+                                      const Credentials& credentials,
+                                      transport::Duration timeout);
 
 }  // namespace rushfs::tools

@@ -11,6 +11,7 @@
 #include "tools/credentials.h"
 #include "tools/default_files.h"
 #include "tools/explain.h"
+#include "tools/server_connection.h"
 
 namespace rushfs::tools {
 namespace {
@@ -38,7 +39,7 @@ Credentials credentials_or_throwaway(const ConnectOptions& options) {
 transport::PublicKey key_of(const transport::HostPort& server, const Credentials& credentials,
                             transport::Duration timeout) {
   ServerConnection connection(credentials.identity, {});
-  const auto patience = std::min<transport::Duration>(timeout, std::chrono::seconds(10));
+  const auto patience = std::min<transport::Duration>(timeout, kConnectPatience);
   const ConnectOutcome outcome = connection.connect(
       resolve_server(server), [](const transport::PublicKey&) { return true; }, patience);
   if (outcome.address) connection.close();
