@@ -67,7 +67,8 @@ TEST_CASE("silence says for how long, and names the port that a firewall may blo
 }
 
 TEST_CASE("every close code has a sentence that names the server") {
-  for (int code = 0; code <= 11; ++code) {
+  constexpr int kLastCode = static_cast<int>(CloseCode::forgotten);
+  for (int code = 0; code <= kLastCode; ++code) {
     CHECK_THAT(explain(static_cast<CloseCode>(code)).what(), Catch::Contains("studio.example"));
   }
 }
