@@ -1,8 +1,9 @@
-// An open file descriptor with an owner.
+// An open file descriptor with an owner; a path to what is open.
 #pragma once
 
 #include <unistd.h>
 
+#include <string>
 #include <utility>
 
 namespace rushfs::fs {
@@ -26,5 +27,11 @@ class Descriptor {
  private:
   int fd_ = -1;
 };
+
+/// A path to what `fd` reaches, wherever it is now: for calls that take no descriptor, or none that
+/// is O_PATH. Needs /proc.
+inline std::string proc_path(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
 
 }  // namespace rushfs::fs

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <deque>
 
+#include "fs/protocol/names.h"
+
 namespace rushfs::fs {
 
 namespace {
@@ -191,7 +193,7 @@ bool Folders::serve_last_known(Directory& directory) {
 
 std::optional<NodeReference> Folders::enter(NodeNumber directory, const DirectoryEntry& entry,
                                            bool last_known) {
-  if (!entry.entry || entry.name == "." || entry.name == "..") return std::nullopt;
+  if (!entry.entry || is_dots(entry.name)) return std::nullopt;
   // What the page taught may be outdated since, or given up: then the kernel asks by name.
   const auto inode = known_.inodes().find(entry.entry->node);
   if (!inode || !inode->known() || known_.inodes().child(directory, entry.name) != inode) {

@@ -2,6 +2,7 @@
 #include <dirent.h>
 
 #include "fs/client/known.h"
+#include "fs/protocol/names.h"
 
 namespace rushfs::fs {
 
@@ -13,7 +14,7 @@ std::optional<InodeRef> Known::fresh_name(const Inode& directory, const std::str
     const auto inode = inodes_.child(directory.number, name);
     if (inode && fresh(*inode)) return inode;
   }
-  if (!fresh(directory) || name == "." || name == "..") return {};
+  if (!fresh(directory) || is_dots(name)) return {};
   if (known_absent(directory, name)) return InodeRef();
   if (!directory.listed()) return {};
   const DirectoryEntry* listed = directory.listing->find(name);
@@ -33,7 +34,7 @@ bool Known::known_absent(const Inode& directory, const std::string& name) const 
 }
 
 std::optional<InodeRef> Known::last_known_name(const Inode& directory, const std::string& name) {
-  if (name == "." || name == "..") return {};
+  if (is_dots(name)) return {};
   if (const auto child = inodes_.child(directory.number, name); child && child->known()) {
     return child;
   }

@@ -12,7 +12,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "fs/protocol/wire.h"
+#include "fs/protocol/names.h"
 
 namespace rushfs::fs {
 namespace {
@@ -64,11 +64,6 @@ Descriptor open_itself(int folder, const std::string& name) {
   return Descriptor(static_cast<int>(syscall(SYS_openat2, folder, name.c_str(), &how, sizeof how)));
 }
 
-/// Names it for calls that do not take an O_PATH descriptor.
-std::string path_of(const Descriptor& opened) {
-  return "/proc/self/fd/" + std::to_string(opened.get());
-}
-
 int change(int folder, const ReplayOrder& order) {
   const Descriptor found = open_itself(folder, order.name);
   struct stat status {};
@@ -77,13 +72,13 @@ int change(int folder, const ReplayOrder& order) {
     errno = ECANCELED;
     return -1;
   }
-  const Descriptor file(open(path_of(found).c_str(), O_WRONLY | O_CLOEXEC));
+  const Descriptor file(open(proc_path(found.get()).c_str(), O_WRONLY | O_CLOEXEC));
   return file ? ftruncate(file.get(), static_cast<off_t>(order.size)) : -1;
 }
 
 int change_attributes(int folder, const ReplayOrder& order) {
   const Descriptor found = open_itself(folder, order.name);
-  return found ? chmod(path_of(found).c_str(), order.mode & 07777) : -1;
+  return found ? chmod(proc_path(found.get()).c_str(), order.mode & 07777) : -1;
 }
 
 int carry_out(const std::string& mount_point, const ReplayOrder& order) {
@@ -156,10 +151,8 @@ std::optional<ReplayOrder> decode_replay_order(const char* bytes, std::size_t le
     at = end + 1;
   }
   // Names come from a server, and what is carried out here may be carried out as root.
-  if (wire::leads_away(order.name)) return std::nullopt;
-  if (order.what == ReplayOrder::What::rename && wire::leads_away(order.to_name)) {
-    return std::nullopt;
-  }
+  if (leads_away(order.name)) return std::nullopt;
+  if (order.what == ReplayOrder::What::rename && leads_away(order.to_name)) return std::nullopt;
   return order;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fs/protocol/message_fields.h"
+#include "fs/protocol/names.h"
 #include "fs/protocol/notices.h"
 
 namespace rushfs::fs::wire {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "fs/protocol/messages.h"
+#include "fs/protocol/names.h"
 #include "fs/protocol/noun_fields.h"
 
 namespace rushfs::fs::wire {

@@ -1,6 +1,6 @@
 // The byte layout primitives of the file protocol (docs/file-protocol.md, "Primitives"): a Writer
 // and a Reader with the same function for each, so that one description of a message serves both.
-// Private to messages.cc, but for leads_away().
+// Private to messages.cc.
 #pragma once
 
 #include <cstring>
@@ -8,22 +8,12 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <vector>
 
 #include "fs/protocol/message_types.h"
 
 namespace rushfs::fs::wire {
-
-inline bool is_dots(std::string_view name) {
-  return name == "." || name == "..";
-}
-/// Not the name of something in a folder: used as a path, it would lead elsewhere.
-inline bool leads_away(std::string_view name) {
-  return name.empty() || is_dots(name) || name.find('/') != name.npos ||
-         name.find('\0') != name.npos;
-}
 
 /// Appends to a buffer.
 class Writer {

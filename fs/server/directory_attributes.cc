@@ -1,7 +1,6 @@
 // What a file is like, and changing that.
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -69,11 +68,8 @@ Attributes DirectoryStore::describe(const struct statx& status,
 
 Result<Attributes> DirectoryStore::attributes(const Node& node) const {
   struct statx status;
-  constexpr unsigned kMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
-  if (::statx(reach(node), "", AT_EMPTY_PATH, kMask, &status) != 0) return last_error();
-  const auto device = makedev(status.stx_dev_major, status.stx_dev_minor);
-  const FileSystem& file_system = mounts_.of(reach(node), status.stx_mnt_id, device);
-  return describe(status, file_system, reach(node), "");
+  if (!status_of(reach(node), "", status)) return last_error();
+  return describe(status, mounts_.of(reach(node), status), reach(node), "");
 }
 
 bool DirectoryStore::has_name(const Node& node) const {

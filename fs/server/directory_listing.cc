@@ -2,12 +2,12 @@
 #include <dirent.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <memory>
 
+#include "fs/protocol/names.h"
 #include "fs/server/directory_node.h"
 
 namespace rushfs::fs {
@@ -32,10 +32,6 @@ struct RawEntry {
   char name[1];
 };
 
-bool is_dot(const char* name) {
-  return std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0;
-}
-
 }  // namespace
 
 Result<DirectoryEntry> DirectoryStore::list_entry(const ReadDirectory& request,
@@ -43,20 +39,18 @@ Result<DirectoryEntry> DirectoryStore::list_entry(const ReadDirectory& request,
                                                   std::uint64_t mount, const char* name) const {
   DirectoryEntry entry;
   entry.name = name;
-  if (!request.with_entries || is_dot(name)) return entry;
+  if (!request.with_entries || is_dots(name)) return entry;
   struct statx status;
-  constexpr unsigned kMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
-  if (::statx(fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, kMask, &status) != 0) {
+  if (!status_of(fd, name, status)) {
     if (errno == ENOENT) return last_error();
     return entry;
   }
-  const auto device = makedev(status.stx_dev_major, status.stx_dev_minor);
   if (mount != status.stx_mnt_id) {  // a mount point: seldom, and needs a descriptor
     auto other = lookup(directory, name);
     if (!other) return other.error();
     entry.entry = Entry{other->node->id(), other->attributes};
   } else {
-    const FileSystem& file_system = mounts_.of(fd, status.stx_mnt_id, device);
+    const FileSystem& file_system = mounts_.of(fd, status);
     auto id = identify(fd, name, file_system, status);
     if (!id) return id.error();
     entry.entry = Entry{std::move(*id), describe(status, file_system, fd, name)};
@@ -72,14 +66,10 @@ Result<ReadDirectoryReply> DirectoryStore::list(const ReadDirectory& request,
     return last_error();
   }
   ReadDirectoryReply reply;
-  auto attributes_now = attributes(directory);
-  if (!attributes_now) return attributes_now.error();
-  reply.directory = *attributes_now;
   struct statx status;
-  if (::statx(fd.get(), "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_INO, &status) != 0)
-    return last_error();
-  const auto device = makedev(status.stx_dev_major, status.stx_dev_minor);
-  const std::uint64_t salt = mounts_.of(fd.get(), status.stx_mnt_id, device).inode_salt;
+  if (!status_of(fd.get(), "", status)) return last_error();
+  const FileSystem& here = mounts_.of(fd.get(), status);
+  reply.directory = describe(status, here, fd.get(), "");
 
   constexpr std::size_t kBatch = 64 << 10;  // bytes per getdents64, about 1,000 entries
   const auto buffer = std::make_unique<char[]>(kBatch);
@@ -98,12 +88,12 @@ Result<ReadDirectoryReply> DirectoryStore::list(const ReadDirectory& request,
       const char* name = raw + offsetof(RawEntry, name);
       at += head.length;
       if (hidden(directory, name)) continue;
-      auto entry = list_entry(request, directory, fd.get(), status.stx_mnt_id, name);
+      auto entry = list_entry(request, directory, fd.get(), here.mount, name);
       if (!entry && entry.error() == errno_code(ENOENT)) continue;  // gone since
       if (!entry) return entry.error();
       entry->cookie = head.next;
       entry->type = head.type;
-      entry->inode = entry->entry ? entry->entry->attributes.inode : head.inode ^ salt;
+      entry->inode = entry->entry ? entry->entry->attributes.inode : head.inode ^ here.inode_salt;
       const bool above_the_root = is_root(directory) && std::strcmp(name, "..") == 0;
       if (above_the_root) entry->inode = reply.directory.inode;
       used += encoded_size(*entry);

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "fs/protocol/names.h"
 #include "fs/server/caller_scope.h"
 #include "fs/server/directory_node.h"
 #include "fs/server/squash.h"
@@ -25,7 +26,7 @@ Result<Found> DirectoryStore::lookup(const Node& directory, const std::string& n
   if (hidden(directory, name)) return errno_code(ENOENT);
   if (name == ".." && is_root(directory)) return root();
   Descriptor reached;
-  if (name == "." || name == "..") {
+  if (is_dots(name)) {
     reached =
         Descriptor(::openat(reach(directory), name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   } else {

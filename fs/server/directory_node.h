@@ -50,10 +50,9 @@ inline int reach(const Node& node) {
 inline int descriptor(StoreFile& file) {
   return static_cast<DirectoryFile&>(file).fd();
 }
-/// A path that opens what `fd` reaches, wherever it is now.
-inline std::string proc_path(int fd) {
-  return "/proc/self/fd/" + std::to_string(fd);
-}
+/// statx(2) of the file `name` in `at`, or of `at` itself if it is empty: all that its attributes,
+/// its node id and its file system are known by. False: errno.
+bool status_of(int at, const char* name, struct statx& status);
 /// What Attributes::traits says of the file `name` in `at`, or of `at` itself if it is empty.
 std::uint32_t traits_of(int at, const char* name);
 /// As openat(2). What is read leaves no access time, where the owner of this process may do so.

@@ -3,7 +3,6 @@
 #include "fs/server/directory_store.h"
 
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,15 +17,6 @@
 namespace rushfs::fs {
 namespace {
 
-constexpr unsigned kStatusMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
-
-bool status_of(int at, const char* name, struct statx& status) {
-  const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name == '\0' ? AT_EMPTY_PATH : 0);
-  return ::statx(at, name, flags, kStatusMask, &status) == 0;
-}
-std::uint64_t device_of(const struct statx& status) {
-  return makedev(status.stx_dev_major, status.stx_dev_minor);
-}
 bool same_place(const struct statx& a, const struct statx& b) {
   return a.stx_ino == b.stx_ino && a.stx_mnt_id == b.stx_mnt_id && device_of(a) == device_of(b);
 }
@@ -58,6 +48,12 @@ int open_by_handle(int mount, file_handle* handle) {
 }
 
 }  // namespace
+
+bool status_of(int at, const char* name, struct statx& status) {
+  constexpr unsigned kMask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
+  const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name == '\0' ? AT_EMPTY_PATH : 0);
+  return ::statx(at, name, flags, kMask, &status) == 0;
+}
 
 int open_beneath(int directory, const char* name, std::uint64_t flags, std::uint64_t mode) {
   struct open_how how {};
@@ -156,7 +152,7 @@ Result<NodeId> DirectoryStore::identify(int at, const char* name, const FileSyst
 Result<Found> DirectoryStore::found(Descriptor reach) const {
   struct statx status;
   if (!status_of(reach.get(), "", status)) return last_error();
-  const FileSystem& file_system = mounts_.of(reach.get(), status.stx_mnt_id, device_of(status));
+  const FileSystem& file_system = mounts_.of(reach.get(), status);
   auto id = identify(reach.get(), "", file_system, status);
   if (!id) return id.error();
   const Attributes attributes = describe(status, file_system, reach.get(), "");
@@ -197,8 +193,7 @@ Descriptor DirectoryStore::open_in_subvolume(const NodeIdentity& identity,
     Descriptor opened(open_by_handle(each->directory, handle));
     struct statx status;
     if (!opened || !status_of(opened.get(), "", status)) continue;
-    const std::uint64_t id = mounts_.of(opened.get(), status.stx_mnt_id, device_of(status)).id;
-    if (id == identity.file_system) return opened;
+    if (mounts_.of(opened.get(), status).id == identity.file_system) return opened;
   }
   return {};
 }

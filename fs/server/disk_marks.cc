@@ -4,7 +4,6 @@
 #include <sys/fanotify.h>
 
 #include <cerrno>
-#include <string>
 
 namespace rushfs::fs {
 namespace {
@@ -22,9 +21,8 @@ DiskMarks::DiskMarks() : group_(::fanotify_init(kClass, O_RDONLY | O_CLOEXEC)) {
 
 Result<void> DiskMarks::add(int fd) const {
   if (!group_) return errno_code(error_);
-  const std::string path = "/proc/self/fd/" + std::to_string(fd);
   const unsigned how = FAN_MARK_ADD | FAN_MARK_FILESYSTEM;
-  if (::fanotify_mark(group_.get(), how, kEvents, AT_FDCWD, path.c_str()) == 0) return {};
+  if (::fanotify_mark(group_.get(), how, kEvents, AT_FDCWD, proc_path(fd).c_str()) == 0) return {};
   return errno_code(errno);
 }
 

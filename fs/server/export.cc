@@ -5,6 +5,7 @@
 
 #include <cassert>
 
+#include "fs/protocol/names.h"
 #include "fs/server/export_implementation.h"
 
 namespace rushfs::fs {
@@ -24,7 +25,7 @@ Result<Found> walk_to(const Store& store, const std::string& subpath) {
     const std::string name = subpath.substr(from, slash - from);
     from = slash + 1;
     if (name.empty() || name == ".") continue;
-    if (bad_name(name) != 0 || name.size() > kMaxName) return errno_code(ENOENT);
+    if (leads_away(name) || name.size() > kMaxName) return errno_code(ENOENT);
     at = store.lookup(*at->node, name);
     if (at && at->node->type() == S_IFLNK) return errno_code(ELOOP);
     if (at && at->node->type() != S_IFDIR) return errno_code(ENOTDIR);

@@ -1,7 +1,6 @@
 #include "fs/server/mount_table.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -18,16 +17,8 @@
 namespace rushfs::fs {
 namespace {
 
-struct Place {
-  std::uint64_t mount = 0;
-  std::uint64_t device = 0;
-};
-bool place_of(int fd, Place& place) {
-  struct statx status;
-  if (::statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MNT_ID, &status) != 0) return false;
-  place.mount = status.stx_mnt_id;
-  place.device = makedev(status.stx_dev_major, status.stx_dev_minor);
-  return true;
+bool mount_of(int fd, struct statx& status) {
+  return ::statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MNT_ID, &status) == 0;
 }
 
 std::uint64_t lasting_id(int fd, std::uint64_t device) {
@@ -41,21 +32,24 @@ std::uint64_t lasting_id(int fd, std::uint64_t device) {
 
 }  // namespace
 
+std::uint64_t device_of(const struct statx& status) {
+  return makedev(status.stx_dev_major, status.stx_dev_minor);
+}
+
 std::string path_of(int fd) {
   std::array<char, PATH_MAX> text;
-  const std::string link = "/proc/self/fd/" + std::to_string(fd);
-  const ssize_t length = ::readlink(link.c_str(), text.data(), text.size());
+  const ssize_t length = ::readlink(proc_path(fd).c_str(), text.data(), text.size());
   if (length <= 0 || static_cast<std::size_t>(length) == text.size()) return {};
   return std::string(text.data(), static_cast<std::size_t>(length));
 }
 
 MountTable::MountTable(int root, const DiskMarks& marks) : root_(root), marks_(marks) {
-  Place place;
+  struct statx status;
   Descriptor directory(::openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!place_of(root, place) || !directory) {
+  if (!mount_of(root, status) || !directory) {
     throw std::system_error(errno, std::generic_category(), "cannot open " + path_of(root));
   }
-  own_ = add(root, place.mount, place.device, std::move(directory));
+  own_ = add(root, status, std::move(directory));
 }
 
 MountTable::~MountTable() {
@@ -66,21 +60,20 @@ MountTable::~MountTable() {
   }
 }
 
-const FileSystem* MountTable::find(std::uint64_t mount, std::uint64_t device) const {
+const FileSystem* MountTable::find(const struct statx& status) const {
   for (const FileSystem* each = first(); each != nullptr; each = each->next) {
-    if (each->mount == mount && each->device == device) return each;
+    if (each->mount == status.stx_mnt_id && each->device == device_of(status)) return each;
   }
   return nullptr;
 }
 
-const FileSystem* MountTable::add(int fd, std::uint64_t mount, std::uint64_t device,
-                                  Descriptor root) {
+const FileSystem* MountTable::add(int fd, const struct statx& status, Descriptor root) {
   auto fresh = std::make_unique<FileSystem>();
-  fresh->mount = mount;
-  fresh->device = device;
-  fresh->id = lasting_id(fd, device);
+  fresh->mount = status.stx_mnt_id;
+  fresh->device = device_of(status);
+  fresh->id = lasting_id(fd, fresh->device);
   fresh->root = std::move(root);
-  fresh->directory = fresh->root ? fresh->root.get() : directory_of(mount);
+  fresh->directory = fresh->root ? fresh->root.get() : directory_of(fresh->mount);
   fresh->watched = marks_.add(fd);
   if (own_ != nullptr && fresh->id != own_->id) {
     // The upper half tells file systems apart, the lower half carries the inode number's; the top
@@ -104,22 +97,22 @@ int MountTable::directory_of(std::uint64_t mount) const {
   return -1;
 }
 
-const FileSystem& MountTable::of(int fd, std::uint64_t mount, std::uint64_t device) {
-  if (const FileSystem* known = find(mount, device)) return *known;
+const FileSystem& MountTable::of(int fd, const struct statx& status) {
+  if (const FileSystem* known = find(status)) return *known;
   add_mounts();
-  if (const FileSystem* known = find(mount, device)) return *known;
-  return *add(fd, mount, device, Descriptor());
+  if (const FileSystem* known = find(status)) return *known;
+  return *add(fd, status, Descriptor());
 }
 
 void MountTable::add_mounts() {
   for (const MountInfo& info : mounts_beneath(path_of(root_))) {
     // O_PATH first: what is mounted may be a single device node, which must not be opened.
     const Descriptor reached(::open(info.point.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    Place place;
-    if (!reached || !place_of(reached.get(), place) || place.mount != info.mount) continue;
-    if (find(place.mount, place.device) != nullptr) continue;
+    struct statx status;
+    if (!reached || !mount_of(reached.get(), status) || status.stx_mnt_id != info.mount) continue;
+    if (find(status) != nullptr) continue;
     Descriptor directory(::openat(reached.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (directory) add(reached.get(), place.mount, place.device, std::move(directory));
+    if (directory) add(reached.get(), status, std::move(directory));
   }
 }
 

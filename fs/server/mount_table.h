@@ -3,6 +3,8 @@
 // removed, and never change: any thread may look while another adds.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -33,16 +35,16 @@ class MountTable {
   MountTable& operator=(const MountTable&) = delete;
 
   const FileSystem& own() const { return *own_; }
-  /// The file system that `fd` is on, added if it is new.
-  const FileSystem& of(int fd, std::uint64_t mount, std::uint64_t device);
+  /// The file system that `fd`, of which `status` is, is on; added if it is new.
+  const FileSystem& of(int fd, const struct statx& status);
   /// Those with this id are found by walking first()/next. More of them after add_mounts().
   const FileSystem* first() const { return first_.load(std::memory_order_acquire); }
   /// Adds all mounts beneath the root that are not known yet.
   void add_mounts();
 
  private:
-  const FileSystem* find(std::uint64_t mount, std::uint64_t device) const;
-  const FileSystem* add(int fd, std::uint64_t mount, std::uint64_t device, Descriptor root);
+  const FileSystem* find(const struct statx& status) const;
+  const FileSystem* add(int fd, const struct statx& status, Descriptor root);
   int directory_of(std::uint64_t mount) const;
 
   int root_;
@@ -51,6 +53,8 @@ class MountTable {
   std::atomic<const FileSystem*> first_{nullptr};
 };
 
+/// As st_dev of stat(2).
+std::uint64_t device_of(const struct statx& status);
 /// What /proc/self/fd says `fd` is called; empty if longer than a page.
 std::string path_of(int fd);
 

@@ -5,6 +5,7 @@
 
 #include <cassert>
 
+#include "fs/protocol/names.h"
 #include "fs/server/held_files.h"
 
 namespace rushfs::fs {
@@ -287,9 +288,7 @@ class Acting {
 
 int bad_name(const std::string& name) {
   if (name.empty()) return ENOENT;
-  if (name == "." || name == "..") return EINVAL;
-  if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos) return EINVAL;
-  return 0;
+  return leads_away(name) ? EINVAL : 0;
 }
 
 Result<Attributes> visible_attributes(const Store& store, const Node& node, bool orphan) {
