@@ -36,7 +36,7 @@ struct RawEntry {
 
 Result<DirectoryEntry> DirectoryStore::list_entry(const ReadDirectory& request,
                                                   const Node& directory, int fd,
-                                                  std::uint64_t mount, const char* name) const {
+                                                  const char* name) const {
   DirectoryEntry entry;
   entry.name = name;
   if (!request.with_entries || is_dots(name)) return entry;
@@ -45,15 +45,15 @@ Result<DirectoryEntry> DirectoryStore::list_entry(const ReadDirectory& request,
     if (errno == ENOENT) return last_error();
     return entry;
   }
-  if (mount != status.stx_mnt_id) {  // a mount point: seldom, and needs a descriptor
+  const FileSystem* file_system = mounts_.find(status);
+  if (file_system == nullptr) {  // seldom, and needs a descriptor
     auto other = lookup(directory, name);
     if (!other) return other.error();
     entry.entry = Entry{other->node->id(), other->attributes};
   } else {
-    const FileSystem& file_system = mounts_.of(fd, status);
-    auto id = identify(fd, name, file_system, status);
+    auto id = identify(fd, name, *file_system, status);
     if (!id) return id.error();
-    entry.entry = Entry{std::move(*id), describe(status, file_system, fd, name)};
+    entry.entry = Entry{std::move(*id), describe(status, *file_system, fd, name)};
   }
   return entry;
 }
@@ -88,7 +88,7 @@ Result<ReadDirectoryReply> DirectoryStore::list(const ReadDirectory& request,
       const char* name = raw + offsetof(RawEntry, name);
       at += head.length;
       if (hidden(directory, name)) continue;
-      auto entry = list_entry(request, directory, fd.get(), here.mount, name);
+      auto entry = list_entry(request, directory, fd.get(), name);
       if (!entry && entry.error() == errno_code(ENOENT)) continue;  // gone since
       if (!entry) return entry.error();
       entry->cookie = head.next;

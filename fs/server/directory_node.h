@@ -146,7 +146,7 @@ class DirectoryStore final : public Store {
   Attributes describe(const struct statx& status, const FileSystem& file_system, int at,
                       const char* name) const;
   Result<DirectoryEntry> list_entry(const ReadDirectory& request, const Node& directory, int fd,
-                                    std::uint64_t mount, const char* name) const;
+                                    const char* name) const;
   Result<void> change_link(const Node& node, int directory, const std::string& name) const;
   Descriptor orphan_folder(bool make) const;
 

@@ -37,13 +37,14 @@ class MountTable {
   const FileSystem& own() const { return *own_; }
   /// The file system that `fd`, of which `status` is, is on; added if it is new.
   const FileSystem& of(int fd, const struct statx& status);
+  /// Null: of() has not met it yet.
+  const FileSystem* find(const struct statx& status) const;
   /// Those with this id are found by walking first()/next. More of them after add_mounts().
   const FileSystem* first() const { return first_.load(std::memory_order_acquire); }
   /// Adds all mounts beneath the root that are not known yet.
   void add_mounts();
 
  private:
-  const FileSystem* find(const struct statx& status) const;
   const FileSystem* add(int fd, const struct statx& status, Descriptor root);
   int directory_of(std::uint64_t mount) const;
 

@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <set>
 
 #include "fs/server/directory_store.h"
 #include "tests/temporary_folder.h"
@@ -79,4 +80,25 @@ TEST_CASE("files in subvolumes are found by their ids, also after a restart") {
     CHECK(store->attributes(**again)->inode == inode);
     CHECK(store->resolve(gone, nullptr).error().value() == ESTALE);
   }
+}
+
+TEST_CASE("a listing tells of subvolumes what a lookup does") {
+  const TemporaryFolder folder;
+  const Btrfs disk(folder.path());
+  if (!disk.mounted) return;
+  REQUIRE(run("btrfs subvolume create " + (disk.point / "reel").string()));
+  REQUIRE(run("btrfs subvolume create " + (disk.point / "takes").string()));
+  const auto store = open_store(disk.point);
+  const NodeRef root = store->root()->node;
+  ReadDirectory request;
+  request.max_bytes = 1 << 20;
+  const auto all = store->list(request, *root);
+  std::set<std::uint64_t> inodes;
+  for (const DirectoryEntry& listed : all->entries) {
+    if (!listed.entry) continue;
+    inodes.insert(listed.inode);
+    const auto found = store->lookup(*root, listed.name);
+    CHECK(listed.entry == Entry{found->node->id(), found->attributes});
+  }
+  CHECK(inodes.size() == 2);
 }
