@@ -3,7 +3,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <cerrno>
 #include <cstring>
@@ -16,91 +15,53 @@ namespace {
 
 constexpr int kLargestErrno = 4095;  // MAX_ERRNO of Linux
 
-/// Numbers on the wire never change their meaning. From 128 on they are what a server says unasked.
+// Every request, once: its number and its name for people. SHARED: one that is OWN has its reply.
+// Numbers on the wire never change their meaning. From 128 on they are what a server says unasked.
+#define RUSHFS_REQUESTS(OWN, SHARED)   \
+  OWN(Attach, 1, "attach")             \
+  OWN(Detach, 2, "detach")             \
+  OWN(Lookup, 3, "lookup")             \
+  OWN(GetAttributes, 4, "getattr")     \
+  OWN(Readlink, 5, "readlink")         \
+  OWN(ReadDirectory, 6, "readdir")     \
+  OWN(StatFs, 7, "statfs")             \
+  OWN(Open, 8, "open")                 \
+  SHARED(Release, 9, "release")        \
+  OWN(Read, 10, "read")                \
+  OWN(Write, 11, "write")              \
+  OWN(Commit, 12, "commit")            \
+  OWN(SetAttributes, 13, "setattr")    \
+  OWN(Create, 14, "create")            \
+  SHARED(MakeDirectory, 15, "mkdir")   \
+  SHARED(MakeNode, 16, "mknod")        \
+  SHARED(Symlink, 17, "symlink")       \
+  SHARED(Link, 18, "link")             \
+  OWN(Unlink, 19, "unlink")            \
+  SHARED(RemoveDirectory, 20, "rmdir") \
+  OWN(Rename, 21, "rename")            \
+  OWN(Measure, 22, "measure")          \
+  OWN(ListXattrs, 32, "listxattrs")    \
+  OWN(GetXattr, 33, "getxattr")        \
+  SHARED(SetXattr, 34, "setxattr")     \
+  SHARED(Allocate, 35, "allocate")     \
+  OWN(DataRanges, 36, "dataranges")    \
+  OWN(CopyRange, 37, "copyrange")      \
+  OWN(Append, 38, "append")            \
+  SHARED(CreateUnnamed, 39, "tmpfile") \
+  OWN(FileFlags, 40, "fileflags")      \
+  SHARED(Touch, 41, "touch")           \
+  OWN(Lock, 44, "lock")                \
+  OWN(TestLock, 45, "testlock")        \
+  SHARED(CancelLock, 46, "cancellock")
+
 template <class R>
 constexpr std::uint8_t kOperation = 0;
-template <>
-constexpr std::uint8_t kOperation<Attach> = 1;
-template <>
-constexpr std::uint8_t kOperation<Detach> = 2;
-template <>
-constexpr std::uint8_t kOperation<Lookup> = 3;
-template <>
-constexpr std::uint8_t kOperation<GetAttributes> = 4;
-template <>
-constexpr std::uint8_t kOperation<Readlink> = 5;
-template <>
-constexpr std::uint8_t kOperation<ReadDirectory> = 6;
-template <>
-constexpr std::uint8_t kOperation<StatFs> = 7;
-template <>
-constexpr std::uint8_t kOperation<Open> = 8;
-template <>
-constexpr std::uint8_t kOperation<Release> = 9;
-template <>
-constexpr std::uint8_t kOperation<Read> = 10;
-template <>
-constexpr std::uint8_t kOperation<Write> = 11;
-template <>
-constexpr std::uint8_t kOperation<Commit> = 12;
-template <>
-constexpr std::uint8_t kOperation<SetAttributes> = 13;
-template <>
-constexpr std::uint8_t kOperation<Create> = 14;
-template <>
-constexpr std::uint8_t kOperation<MakeDirectory> = 15;
-template <>
-constexpr std::uint8_t kOperation<MakeNode> = 16;
-template <>
-constexpr std::uint8_t kOperation<Symlink> = 17;
-template <>
-constexpr std::uint8_t kOperation<Link> = 18;
-template <>
-constexpr std::uint8_t kOperation<Unlink> = 19;
-template <>
-constexpr std::uint8_t kOperation<RemoveDirectory> = 20;
-template <>
-constexpr std::uint8_t kOperation<Rename> = 21;
-template <>
-constexpr std::uint8_t kOperation<Measure> = 22;
-template <>
-constexpr std::uint8_t kOperation<ListXattrs> = 32;
-template <>
-constexpr std::uint8_t kOperation<GetXattr> = 33;
-template <>
-constexpr std::uint8_t kOperation<SetXattr> = 34;
-template <>
-constexpr std::uint8_t kOperation<Allocate> = 35;
-template <>
-constexpr std::uint8_t kOperation<DataRanges> = 36;
-template <>
-constexpr std::uint8_t kOperation<CopyRange> = 37;
-template <>
-constexpr std::uint8_t kOperation<Append> = 38;
-template <>
-constexpr std::uint8_t kOperation<CreateUnnamed> = 39;
-template <>
-constexpr std::uint8_t kOperation<FileFlags> = 40;
-template <>
-constexpr std::uint8_t kOperation<Touch> = 41;
-template <>
-constexpr std::uint8_t kOperation<Lock> = 44;
-template <>
-constexpr std::uint8_t kOperation<TestLock> = 45;
-template <>
-constexpr std::uint8_t kOperation<CancelLock> = 46;
-template <>
-constexpr std::uint8_t kOperation<Notice> = 128;
-
-constexpr std::array<const char*, 47> kNames = {
-    "?",        "attach",   "detach",     "lookup",    "getattr", "readlink",
-    "readdir",  "statfs",   "open",       "release",   "read",    "write",
-    "commit",   "setattr",  "create",     "mkdir",     "mknod",   "symlink",
-    "link",     "unlink",   "rmdir",      "rename",    "measure", "?",
-    "?",        "?",        "?",          "?",         "?",       "?",
-    "?",        "?",        "listxattrs", "getxattr",  "setxattr", "allocate",
-    "dataranges", "copyrange", "append",  "tmpfile",   "fileflags",
-    "touch",    "?",        "?",          "lock",      "testlock", "cancellock"};
+#define RUSHFS_NUMBER(R, number, name) \
+  template <>                          \
+  constexpr std::uint8_t kOperation<R> = number;
+RUSHFS_REQUESTS(RUSHFS_NUMBER, RUSHFS_NUMBER)
+#undef RUSHFS_NUMBER
+constexpr std::uint8_t kNotice = 128;
 
 template <class R>
 std::variant<Request, DecodeError> decode_as(std::span<const std::uint8_t> body) {
@@ -198,14 +159,14 @@ NodeTag tag_of(const NodeId& node) {
 }
 
 Buffer encode(const Notice& notice) {
-  Buffer out{kOperation<Notice>};
+  Buffer out{kNotice};
   wire::Writer writer(out);
   wire::fields(writer, notice);
   return out;
 }
 
 std::optional<Notice> decode_notice(std::span<const std::uint8_t> message) {
-  if (message.empty() || message[0] != kOperation<Notice>) return std::nullopt;
+  if (message.empty() || message[0] != kNotice) return std::nullopt;
   Notice notice;
   wire::Reader reader(message.subspan(1));
   wire::fields(reader, notice);
@@ -214,7 +175,15 @@ std::optional<Notice> decode_notice(std::span<const std::uint8_t> message) {
 }
 
 const char* operation_name(std::span<const std::uint8_t> message) {
-  return message.empty() || message[0] >= kNames.size() ? kNames[0] : kNames[message[0]];
+  switch (message.empty() ? 0 : message[0]) {
+#define RUSHFS_NAME(R, number, name) \
+  case number:                       \
+    return name;
+    RUSHFS_REQUESTS(RUSHFS_NAME, RUSHFS_NAME)
+#undef RUSHFS_NAME
+    default:
+      return "?";
+  }
 }
 
 ReadReplyDraft begin_read_reply(std::uint32_t length) {
@@ -253,50 +222,14 @@ void add_untold(Buffer& reply, const Untold& untold) {
   wire::fields(writer, untold);
 }
 
-// Every request and reply, once.
-#define RUSHFS_MESSAGE(R)                                  \
+#define RUSHFS_SHARED(R, number, name) template Buffer encode<R>(const R&);
+#define RUSHFS_OWN(R, number, name)                        \
   template Buffer encode<R>(const R&);                     \
   template Buffer encode_reply<R::Reply>(const R::Reply&); \
-  template boost::system::result<R::Reply> decode_reply<R::Reply>(std::span<const std::uint8_t>)
-#define RUSHFS_MESSAGE_SHARED_REPLY(R) template Buffer encode<R>(const R&)
-
-RUSHFS_MESSAGE(Attach);
-RUSHFS_MESSAGE(Detach);
-RUSHFS_MESSAGE(Lookup);
-RUSHFS_MESSAGE(GetAttributes);
-RUSHFS_MESSAGE(Readlink);
-RUSHFS_MESSAGE(ReadDirectory);
-RUSHFS_MESSAGE(StatFs);
-RUSHFS_MESSAGE(Open);
-RUSHFS_MESSAGE_SHARED_REPLY(Release);
-RUSHFS_MESSAGE(Read);
-RUSHFS_MESSAGE(Write);
-RUSHFS_MESSAGE(Commit);
-RUSHFS_MESSAGE(SetAttributes);
-RUSHFS_MESSAGE(Create);
-RUSHFS_MESSAGE_SHARED_REPLY(MakeDirectory);
-RUSHFS_MESSAGE_SHARED_REPLY(MakeNode);
-RUSHFS_MESSAGE_SHARED_REPLY(Symlink);
-RUSHFS_MESSAGE_SHARED_REPLY(Link);
-RUSHFS_MESSAGE(Unlink);
-RUSHFS_MESSAGE_SHARED_REPLY(RemoveDirectory);
-RUSHFS_MESSAGE(Rename);
-RUSHFS_MESSAGE(Measure);
-RUSHFS_MESSAGE(ListXattrs);
-RUSHFS_MESSAGE(GetXattr);
-RUSHFS_MESSAGE_SHARED_REPLY(SetXattr);
-RUSHFS_MESSAGE_SHARED_REPLY(Allocate);
-RUSHFS_MESSAGE(DataRanges);
-RUSHFS_MESSAGE(CopyRange);
-RUSHFS_MESSAGE(Append);
-RUSHFS_MESSAGE_SHARED_REPLY(CreateUnnamed);
-RUSHFS_MESSAGE(FileFlags);
-RUSHFS_MESSAGE_SHARED_REPLY(Touch);
-RUSHFS_MESSAGE(Lock);
-RUSHFS_MESSAGE(TestLock);
-RUSHFS_MESSAGE_SHARED_REPLY(CancelLock);
-
-#undef RUSHFS_MESSAGE
-#undef RUSHFS_MESSAGE_SHARED_REPLY
+  template boost::system::result<R::Reply> decode_reply<R::Reply>(std::span<const std::uint8_t>);
+RUSHFS_REQUESTS(RUSHFS_OWN, RUSHFS_SHARED)
+#undef RUSHFS_SHARED
+#undef RUSHFS_OWN
+#undef RUSHFS_REQUESTS
 
 }  // namespace rushfs::fs
