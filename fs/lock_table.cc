@@ -23,13 +23,17 @@ std::size_t LockTable::OwnerHash::operator()(const LockOwner& owner) const {
   return static_cast<std::size_t>(tag ^ (owner.number * 0x9E3779B97F4A7C15ULL));
 }
 
+bool LockTable::conflicts(const Held& held, const LockRequest& request) {
+  if (request.span.type == LockType::none || held.owner == request.owner) return false;
+  const bool exclusive =
+      held.span.type == LockType::exclusive || request.span.type == LockType::exclusive;
+  return exclusive && overlap(held.span, request.span);
+}
+
 const LockTable::Held* LockTable::conflict(const Node& node, const LockRequest& request) {
-  if (request.span.type == LockType::none) return nullptr;
   const Held* first = nullptr;
   for (const Held& held : node.held) {
-    const bool exclusive =
-        held.span.type == LockType::exclusive || request.span.type == LockType::exclusive;
-    if (held.owner == request.owner || !exclusive || !overlap(held.span, request.span)) continue;
+    if (!conflicts(held, request)) continue;
     if (first == nullptr || held.span.first < first->span.first) first = &held;
   }
   return first;
@@ -41,20 +45,26 @@ std::optional<LockTable::Held> LockTable::conflict(const LockRequest& request) c
   return held != nullptr ? std::optional<Held>(*held) : std::nullopt;
 }
 
-bool LockTable::holds(const LockRequest& request) const {
-  const auto node = nodes_.find(request.node);
-  if (node == nodes_.end()) return false;
-  return std::any_of(node->second.held.begin(), node->second.held.end(), [&](const Held& held) {
-    return held.owner == request.owner && held.span.kind == request.span.kind &&
-           held.span.type == request.span.type && held.span.first <= request.span.first &&
-           held.span.last >= request.span.last;
+template <class Matches>
+bool LockTable::any_held(const NodeId& id, const LockOwner& owner, Matches matches) const {
+  const auto node = nodes_.find(id);
+  return node != nodes_.end() && std::ranges::any_of(node->second.held, [&](const Held& held) {
+    return held.owner == owner && matches(held.span);
   });
 }
 
-bool LockTable::has(const LockRequest& request) const {
+bool LockTable::holds_exactly(const LockRequest& request) const {
+  const LockSpan& asked = request.span;
+  return any_held(request.node, request.owner, [&](const LockSpan& held) {
+    return held.kind == asked.kind && held.type == asked.type && held.first <= asked.first &&
+           held.last >= asked.last;
+  });
+}
+
+bool LockTable::holds_at_least(const LockRequest& request) const {
   LockRequest stronger = request;
   stronger.span.type = LockType::exclusive;
-  return holds(request) || holds(stronger);
+  return holds_exactly(request) || holds_exactly(stronger);
 }
 
 void LockTable::count(const ClientTag& client, long change) {
@@ -161,7 +171,7 @@ LockTable::Outcome LockTable::set(const LockRequest& request) {
   if (request.span.kind == LockKind::whole && request.span.type != LockType::none) {
     LockRequest nothing = request;
     nothing.span.type = LockType::none;
-    if (!holds(request)) gave_up = apply(node, nothing);
+    if (!holds_exactly(request)) gave_up = apply(node, nothing);
   }
   Outcome outcome = Outcome::granted;
   if (conflict(node, request) != nullptr) {
@@ -201,9 +211,7 @@ bool LockTable::would_deadlock(const LockRequest& request) const {
     if (node == nodes_.end()) continue;
     for (const Held& held : node->second.held) {
       if (++searched > kMaxSearched) return false;
-      const bool exclusive =
-          held.span.type == LockType::exclusive || waits.span.type == LockType::exclusive;
-      if (held.owner == waits.owner || !exclusive || !overlap(held.span, waits.span)) continue;
+      if (!conflicts(held, waits)) continue;
       if (held.owner == request.owner) return true;
       const auto waiting = waits_.find(held.owner);
       if (waiting == waits_.end() || !seen.insert(held.owner).second) continue;
@@ -223,36 +231,27 @@ LockTable::Outcome LockTable::set_or_wait(const LockRequest& request, std::uint6
   return Outcome::conflict;
 }
 
-bool LockTable::cancel(const ClientTag& client, std::uint64_t ticket) {
-  for (auto& [id, node] : nodes_) {
-    const auto waiting =
-        std::find_if(node.waiting.begin(), node.waiting.end(), [&](const Waiting& each) {
-          return each.request.owner.client == client && each.ticket == ticket;
-        });
-    if (waiting == node.waiting.end()) continue;
-    const LockRequest ended = waiting->request;
-    node.waiting.erase(waiting);
-    end_wait(ended);
-    if (node.held.empty() && node.waiting.empty()) nodes_.erase(id);
-    return true;
-  }
-  return false;
+bool LockTable::cancel(const LockRequest& request, std::uint64_t ticket) {
+  const auto found = nodes_.find(request.node);
+  if (found == nodes_.end()) return false;
+  Node& node = found->second;
+  const auto waiting = std::ranges::find_if(node.waiting, [&](const Waiting& each) {
+    return each.request == request && each.ticket == ticket;
+  });
+  if (waiting == node.waiting.end()) return false;
+  node.waiting.erase(waiting);
+  end_wait(request);
+  if (node.held.empty() && node.waiting.empty()) nodes_.erase(found);
+  return true;
 }
 
 bool LockTable::owns(const NodeId& id, const LockOwner& owner, LockKind kind) const {
-  const auto node = nodes_.find(id);
-  if (node == nodes_.end()) return false;
-  return std::any_of(
-      node->second.held.begin(), node->second.held.end(),
-      [&](const Held& held) { return held.owner == owner && held.span.kind == kind; });
+  return any_held(id, owner, [&](const LockSpan& held) { return held.kind == kind; });
 }
 
 bool LockTable::excludes(const LockRequest& request) const {
-  const auto node = nodes_.find(request.node);
-  if (node == nodes_.end()) return false;
-  return std::any_of(node->second.held.begin(), node->second.held.end(), [&](const Held& held) {
-    return held.owner == request.owner && held.span.type == LockType::exclusive &&
-           overlap(held.span, request.span);
+  return any_held(request.node, request.owner, [&](const LockSpan& held) {
+    return held.type == LockType::exclusive && overlap(held, request.span);
   });
 }
 

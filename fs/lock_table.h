@@ -57,12 +57,12 @@ class LockTable {
   void give_up(LockRequest request);
   /// As set(), but instead of a conflict the request waits under its ticket: see granted().
   Outcome set_or_wait(const LockRequest& request, std::uint64_t ticket);
-  /// False: it does not wait (any more).
-  bool cancel(const ClientTag& client, std::uint64_t ticket);
+  /// False: the request does not wait under this ticket (any more).
+  bool cancel(const LockRequest& request, std::uint64_t ticket);
   /// The owner has it all already.
-  bool holds(const LockRequest& request) const;
+  bool holds_exactly(const LockRequest& request) const;
   /// That, or an exclusive one where a shared one is asked for.
-  bool has(const LockRequest& request) const;
+  bool holds_at_least(const LockRequest& request) const;
   struct Held {
     LockOwner owner;
     std::uint32_t process = 0;
@@ -104,7 +104,12 @@ class LockTable {
     std::deque<Waiting> waiting;
     bool full() const { return held.size() + waiting.size() >= kMaxPerFile; }
   };
+  /// The two cannot be held at once.
+  static bool conflicts(const Held& held, const LockRequest& request);
   static const Held* conflict(const Node& node, const LockRequest& request);
+  /// The owner has a lock of the file that matches.
+  template <class Matches>
+  bool any_held(const NodeId& id, const LockOwner& owner, Matches matches) const;
   /// The owner has a lock that goes on at both sides of what he gives up.
   static bool cuts(const Node& node, const LockRequest& request);
   /// True: the owner has let go of something, so that others may get in now.

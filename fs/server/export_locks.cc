@@ -40,8 +40,8 @@ void ExportLocks::lock(RequestContext context, const Lock& lock, Responder respo
   }
   const bool grace = context.now < grace_end_;
   if (lock.reclaim) {
-    const bool had =
-        table_.has(request) || (grace && table_.set(request) == LockTable::Outcome::granted);
+    const bool had = table_.holds_at_least(request) ||
+                     (grace && table_.set(request) == LockTable::Outcome::granted);
     if (!had) return std::move(respond)(encode_error(ENOLCK));
     return granted_(context, request, std::move(respond));
   }
@@ -79,7 +79,7 @@ void ExportLocks::test(const RequestContext& context, const TestLock& test,
 
 void ExportLocks::cancel(const ClientTag& client, std::uint64_t ticket) {
   const auto waiter = waiting_.find({client, ticket});
-  if (waiter != waiting_.end() && table_.cancel(client, ticket)) {
+  if (waiter != waiting_.end() && table_.cancel(request_of(client, waiter->second.lock), ticket)) {
     std::move(waiter->second.respond)(encode_error(EINTR));
     waiting_.erase(waiter);
   }

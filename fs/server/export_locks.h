@@ -27,7 +27,7 @@ class ExportLocks {
   /// Its connection is gone: it asks again on the next. What it holds stays.
   void stop_waiting(const ClientTag& client);
   void release(const ClientTag& client);
-  /// Nobody has any, and until `grace` ends nobody gets one but who says that he had it before.
+  /// Nobody has any, and until `grace_end` nobody gets one but who says that he had it before.
   void restart(transport::TimePoint grace_end);
   void tick(transport::TimePoint now);
 

@@ -42,11 +42,11 @@ TEST_CASE("who has a range for himself has it shared as well, and not the other 
   LockTable table;
   table.set(ask(anna, LockType::exclusive, 0, 9));
   table.set(ask(anna, LockType::shared, 10, 19));
-  CHECK(table.has(ask(anna, LockType::shared, 2, 5)));
-  CHECK(!table.holds(ask(anna, LockType::shared, 2, 5)));
-  CHECK(table.has(ask(anna, LockType::shared, 12, 15)));
-  CHECK(!table.has(ask(anna, LockType::exclusive, 12, 15)));
-  CHECK(!table.has(ask(ben, LockType::shared, 2, 5)));
+  CHECK(table.holds_at_least(ask(anna, LockType::shared, 2, 5)));
+  CHECK(!table.holds_exactly(ask(anna, LockType::shared, 2, 5)));
+  CHECK(table.holds_at_least(ask(anna, LockType::shared, 12, 15)));
+  CHECK(!table.holds_at_least(ask(anna, LockType::exclusive, 12, 15)));
+  CHECK(!table.holds_at_least(ask(ben, LockType::shared, 2, 5)));
 }
 
 TEST_CASE("an owner's ranges are cut, changed and joined") {
@@ -60,7 +60,7 @@ TEST_CASE("an owner's ranges are cut, changed and joined") {
   CHECK(table.set(ask(ben, LockType::shared, 69, 70)) == Outcome::conflict);
   table.set(ask(ben, LockType::none));
   table.set(ask(anna, LockType::exclusive, 30, 80));
-  CHECK(table.holds(ask(anna, LockType::exclusive, 0, 99)));
+  CHECK(table.holds_exactly(ask(anna, LockType::exclusive, 0, 99)));
   table.set(ask(anna, LockType::none));
   CHECK(table.empty());
 }
@@ -96,9 +96,11 @@ TEST_CASE("who waits is granted in order when the lock is free") {
 TEST_CASE("a wait that is given up is forgotten") {
   LockTable table;
   table.set(ask(anna, LockType::exclusive));
-  table.set_or_wait(ask(ben, LockType::exclusive), 11);
-  CHECK(table.cancel(ben.client, 11));
-  CHECK(!table.cancel(ben.client, 11));
+  const LockRequest wanted = ask(ben, LockType::exclusive);
+  table.set_or_wait(wanted, 11);
+  CHECK(!table.cancel(wanted, 12));
+  CHECK(table.cancel(wanted, 11));
+  CHECK(!table.cancel(wanted, 11));
   table.set(ask(anna, LockType::none));
   CHECK(table.granted().empty());
   CHECK(table.empty());
@@ -167,7 +169,7 @@ TEST_CASE("cutting a lock in pieces does not fill a file beyond its limit") {
     REQUIRE(++cut < 2 * LockTable::kMaxPerFile);
   }
   CHECK(table.all().size() <= LockTable::kMaxPerFile);
-  CHECK(table.holds(ask(anna, LockType::exclusive, 2 * cut + 1, 2 * cut + 1)));
+  CHECK(table.holds_exactly(ask(anna, LockType::exclusive, 2 * cut + 1, 2 * cut + 1)));
   table.give_up(ask(anna, LockType::exclusive, 2 * cut + 1, 2 * cut + 1));  // unheard of
   CHECK(table.set(ask(ben, LockType::exclusive, 2 * cut + 1, 2 * cut + 1)) == Outcome::too_many);
   CHECK(table.set(ask(anna, LockType::none, 0, 0)) == Outcome::granted);
