@@ -2,16 +2,6 @@
 #include "fs/server/export_implementation.h"
 
 namespace rushfs::fs {
-namespace {
-
-template <class T>
-bool failed(Job& job, const Result<T>& result) {
-  if (result) return false;
-  job.reply = encode_error(result.error().value());
-  return true;
-}
-
-}  // namespace
 
 // The attributes are asked for first: if the file changes meanwhile, what is told with the older
 // version is not taken for that of the newer.

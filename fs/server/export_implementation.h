@@ -78,6 +78,14 @@ struct Job {
   std::vector<NodePlace> names;  // where nodes are
 };
 
+/// On a worker: then the error is the answer.
+template <class T>
+bool failed(Job& job, const Result<T>& result) {
+  if (result) return false;
+  job.reply = encode_error(result.error().value());
+  return true;
+}
+
 inline Turn turn_of(const RequestContext& context) {
   return {context.priority, context.client.key()};
 }

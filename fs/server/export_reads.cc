@@ -4,17 +4,11 @@
 #include <algorithm>
 
 #include "cache/zeros.h"
+#include "fs/protocol/names.h"
 #include "fs/server/export_implementation.h"
 
 namespace rushfs::fs {
 namespace {
-
-template <class T>
-bool failed(Job& job, const Result<T>& result) {
-  if (result) return false;
-  job.reply = encode_error(result.error().value());
-  return true;
-}
 
 /// On a worker: job.reading, opened if need be. False: job.reply is the error.
 bool open_for_reading(const Store& store, Job& job) {
@@ -126,7 +120,7 @@ void Export::Implementation::on(RequestContext context, Touch& request, Buffer,
 void Export::Implementation::on(RequestContext context, Lookup& request, Buffer,
                                 Responder respond) {
   if (request.name == ".." && request.directory == context.root) request.name.pop_back();
-  const bool dots = request.name == "." || request.name == "..";
+  const bool dots = is_dots(request.name);
   if (const int error = bad_name(request.name); error != 0 && !dots) {
     return std::move(respond)(encode_error(error));
   }
@@ -135,10 +129,8 @@ void Export::Implementation::on(RequestContext context, Lookup& request, Buffer,
       context, directory,
       [request = std::move(request), dots](const Store& store, Job& job) {
         auto found = store.lookup(*job.nodes[0], request.name);
-        if (!found && found.error() != errno_code(ENOENT)) {
-          job.reply = encode_error(found.error().value());
-          return;
-        }
+        const bool absent = !found && found.error() == errno_code(ENOENT);
+        if (!absent && failed(job, found)) return;
         auto now = visible_attributes(store, *job.nodes[0], false);
         if (failed(job, now)) return;
         LookupReply reply{std::nullopt, *now};
