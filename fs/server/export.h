@@ -1,6 +1,6 @@
 // One exported tree: answers the requests of its clients. Keeps what outlives a connection: the
 // answers to calls that must happen once (ReplyLog), the order of queued writes (WriteOrder), files
-// that are held open (OpenFiles), and the nodes in use; runs system calls on workers.
+// that are held open (HeldFiles), and the nodes in use; runs system calls on workers.
 //
 // Owner: the server's file loop (`home`). Nothing here blocks; workers get shared, immutable nodes
 // and bring results back.

@@ -107,7 +107,7 @@ class Store {
   virtual const NodeId& root_id() const = 0;
 
   /// The node of an id. `path`: where it was last seen, for stores that cannot open by id. ESTALE:
-  /// gone, not beneath the root, or not an id of ours. `kept`: may be without a name.
+  /// gone, not beneath the root, or not an id of ours.
   virtual Result<NodeRef> resolve(const NodeId& id, const NamePath* path) const = 0;
   /// resolve() needs paths.
   virtual bool needs_paths() const = 0;
