@@ -110,8 +110,8 @@ struct Inode {
                                           // the name yet
   std::shared_ptr<Inode> made_again;      // the server has lost it: what it is now
   bool base_kept = false;                 // the queue has it: nothing queued was ever sent
-  bool kernel_pages = false;              // the kernel may have some in its cache
-  std::optional<KernelPages> known_pages;  // kept from the first lock to the last close
+  bool kernel_has_pages = false;          // the kernel may have some in its cache
+  std::optional<KernelPages> kernel_page_bytes;  // from the first lock to the last close
   bool kernel_pages_stale = false;        // changed by somebody else since the last open
   std::uint32_t changes_in_flight = 0;    // sent by us, not answered
   std::uint64_t epoch = 0;                // of the last change that was answered or noticed

@@ -37,7 +37,7 @@ class KernelSide {
   /// Not without need: attributes on their way to the kernel meanwhile, a new size among them, have
   /// no effect there.
   void drop_pages(Inode& inode) {
-    if (std::exchange(inode.kernel_pages, false)) invalidate(inode.number);
+    if (std::exchange(inode.kernel_has_pages, false)) invalidate(inode.number);
   }
   /// Attributes, and these pages.
   void invalidate(NodeNumber node, const Spans& pages = Spans::everything()) {

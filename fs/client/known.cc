@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "fs/protocol/names.h"
+
 namespace rushfs::fs {
 
 // While changes of ours wait, ours is the view; asking could not make it newer, unless others may
@@ -57,7 +59,7 @@ void Known::noticed(Inode& inode) {
     inode.kernel_pages_stale = true;
     reader_.discard(inode);
   }
-  inode.kernel_pages = false;
+  inode.kernel_has_pages = false;
   kernel_.invalidate(inode.number);
 }
 
@@ -193,7 +195,7 @@ InodeRef Known::learn(const Entry& entry, NodeNumber parent, const std::string& 
                       std::uint64_t sent_epoch) {
   auto inode = inodes_.get(entry.node);
   learn(*inode, entry.attributes, sent_epoch);
-  if (name != "." && name != ".." && inode->number != kRootNode) {
+  if (!is_dots(name) && inode->number != kRootNode) {
     const auto folder = inodes_.find(parent);
     // A page of a listing may be from before a change of ours.
     const std::uint64_t* changed_at = recently_named_.find(name_key(parent, name));

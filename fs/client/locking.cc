@@ -53,8 +53,8 @@ void Locking::acquire(const InodeRef& inode, HandleNumber number, const LockAsk&
   // Programs that lock may change neighbouring bytes through mappings at once. Pages that the
   // kernel has by now nobody remembers.
   const bool may_change = inode->writers > 0 || wanted.span.type == LockType::exclusive;
-  if (!inode->known_pages && may_change) {
-    inode->known_pages.emplace();
+  if (!inode->kernel_page_bytes && may_change) {
+    inode->kernel_page_bytes.emplace();
     kernel_.drop_pages(*inode);
   }
   locks_.acquire(

@@ -35,7 +35,7 @@ void Volume::set_attributes(NodeNumber node, AttributeChange change, Reply<Attri
     inode->read_at.reset();
     inode->read_untold = false;
   }
-  if (inode->known_pages && change.size) inode->known_pages->cut(*change.size);
+  if (inode->kernel_page_bytes && change.size) inode->kernel_page_bytes->cut(*change.size);
   const bool through_queue =
       inode->regular() && (inode->writers > 0 || inode->local.operations > 0 ||
                            !parts_.remote.reachable());

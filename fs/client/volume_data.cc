@@ -15,14 +15,14 @@ void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t lengt
   reader_.read(inode, (*handle)->stream, offset, length,
                [this, inode, offset, length, pages, untouched,
                 reply = std::move(reply)](Result<Slices> slices) mutable {
-                 inode->kernel_pages = true;
+                 inode->kernel_has_pages = true;
                  if (slices && !untouched) access_times_.read(*inode);
                  if (slices) {
                    std::vector<std::span<const std::uint8_t>> parts;
                    for (const auto& slice : *slices) parts.push_back(slice.bytes);
                    for (const auto& part : parts) bytes_read_ += part.size();
-                   if (inode->known_pages && pages) {
-                     inode->known_pages->given(offset, length, parts);
+                   if (inode->kernel_page_bytes && pages) {
+                     inode->kernel_page_bytes->given(offset, length, parts);
                    }
                  }
                  reply(std::move(slices));
@@ -32,8 +32,9 @@ void Volume::read(HandleNumber number, std::uint64_t offset, std::uint64_t lengt
 /// The kernel tells whole pages; the rest of them may have been changed by others meanwhile.
 void Volume::write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data,
                           Reply<void> reply) {
-  if (!inode->known_pages) return log_.write(inode, offset, std::move(data), std::move(reply));
-  const auto ranges = inode->known_pages->changed(
+  auto& known = inode->kernel_page_bytes;
+  if (!known) return log_.write(inode, offset, std::move(data), std::move(reply));
+  const auto ranges = known->changed(
       offset, data, [&](std::uint64_t byte) { return locking_.exclusive_until(inode, byte); });
   const auto joint = std::make_shared<JointReply>(std::move(reply), ranges.size());
   for (const auto& [at, bytes] : ranges) {
@@ -54,7 +55,7 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
   if (int error = 0; through != Through::mapping && refuses_change(handle.inode, error)) {
     return reply.fail(error);
   }
-  handle.inode->kernel_pages = true;
+  handle.inode->kernel_has_pages = true;
   bytes_written_ += length;
   const bool sync = handle.flags.sync;
   auto done = [this, number, inode = handle.inode, length, sync,
@@ -71,8 +72,8 @@ void Volume::write(HandleNumber number, std::uint64_t offset, Buffer data,
   if (through == Through::mapping) {
     return write_mapped(handle.inode, offset, std::move(data), std::move(done));
   }
-  if (handle.inode->known_pages && through == Through::pages && handle.uses_pages()) {
-    handle.inode->known_pages->written(offset, data);
+  if (handle.inode->kernel_page_bytes && through == Through::pages && handle.uses_pages()) {
+    handle.inode->kernel_page_bytes->written(offset, data);
   }
   // Of what does not go through its pages the kernel takes no such bits away.
   const bool drops = handle.flags.drop_set_id && !handle.uses_pages();

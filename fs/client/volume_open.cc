@@ -19,8 +19,8 @@ std::optional<std::uint32_t> without_set_id(std::uint32_t mode) {
 // it gives them up; a long file's are worth more than its access time.
 bool Volume::must_see_reads(const Inode& inode, const OpenFlags& flags) const {
   constexpr std::uint64_t kSoonReadAgain = cache::kBlockBytes;
-  return flags.read && !flags.untouched && inode.kernel_pages && inode.size() <= kSoonReadAgain &&
-         access_times_.due(inode);
+  return flags.read && !flags.untouched && inode.kernel_has_pages &&
+         inode.size() <= kSoonReadAgain && access_times_.due(inode);
 }
 
 Opened Volume::add_handle(const InodeRef& inode, OpenFlags flags) {
@@ -211,7 +211,7 @@ void Volume::release(HandleNumber number) {
   }
   access_times_.tell(inode);
   if (inode->opens > 0) return;
-  inode->known_pages.reset();
+  inode->kernel_page_bytes.reset();
   inode->closed_at = parts_.time.now;
   // Its space is wanted back; unless others may have given it a name since.
   if (inode->unlinked && !inode->suspect) return holds_.let_go(inode);

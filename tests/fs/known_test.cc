@@ -86,7 +86,7 @@ TEST_CASE("an answer to a question asked before a notice is not believed") {
   Story story;
   story.known.promise(true);
   story.hear(1);
-  story.file->kernel_pages = true;
+  story.file->kernel_has_pages = true;
   const auto epoch = story.known.epoch();
   story.notice();
   CHECK(story.kernel.invalidated == 1);
