@@ -256,7 +256,6 @@ WriteQueueStats WriteQueue::stats() const {
   WriteQueueStats stats;
   stats.operations = index.operations().size();
   stats.data_bytes = index.data_bytes();
-  stats.budget_bytes = state_->options.budget_bytes;
   stats.parked_operations = index.parked().size();
   stats.damaged_operations = state_->damaged;
   stats.uncommitted_operations = index.unstored_operations();

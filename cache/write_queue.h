@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,7 +38,6 @@ inline constexpr std::size_t kMostAtOnce = 8192;
 struct WriteQueueStats {
   std::uint64_t operations = 0;  // queued, parked ones included
   std::uint64_t data_bytes = 0;
-  std::uint64_t budget_bytes = 0;
   std::uint64_t parked_operations = 0;   // failed or damaged (not those waiting behind them)
   std::uint64_t damaged_operations = 0;  // found by checksum since this object was made
   std::uint64_t uncommitted_operations = 0;
@@ -47,8 +47,9 @@ struct WriteQueueStats {
 class WriteQueue {
  public:
   struct Options {
-    std::filesystem::path folder;    // created when missing; belongs to this object alone
-    std::uint64_t budget_bytes = 0;  // of queued data; a single write always fits an empty queue
+    std::filesystem::path folder;  // created when missing; belongs to this object alone
+    // Of queued data; a single write always fits an empty queue.
+    std::uint64_t budget_bytes = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t most_operations = 1 << 20;  // with data; each takes some 350 bytes of memory
   };
   using Id = std::array<std::uint8_t, 16>;

@@ -41,9 +41,6 @@ constexpr std::uint64_t kRefusalsBelieved = 3;
 /// How long a farewell may take, one datagram; and what was written just before it.
 constexpr auto kFarewell = 500ms;
 
-/// A queue without a limit of its own is limited by the disk alone.
-constexpr std::uint64_t kUnlimited = 1ULL << 62;
-
 }  // namespace
 
 class Mount::Implementation {
@@ -82,7 +79,6 @@ class Mount::Implementation {
   LoopTime time_;
   cache::WriteQueue queue_;  // refused before blocks of another format are given up
   cache::BlockCache blocks_;
-  std::uint64_t queue_capacity_;
 
   AsioLoop file_loop_{file_context, [this] { refresh(); }};
   asio::io_context network_context_;
@@ -111,10 +107,8 @@ Mount::Implementation::Implementation(MountConfig config)
     : config_(std::move(config)),
       replay_(config_.tell_watchers ? new ReplayProcess(config_.mount_point) : nullptr),
       queue_((make_cache_folder(config_.cache_directory),
-              cache::WriteQueue::Options{config_.cache_directory / "queue",
-                                         config_.queue_size ? config_.queue_size : kUnlimited})),
+              cache::WriteQueue::Options{config_.cache_directory / "queue"})),
       blocks_({config_.cache_directory / "blocks", config_.cache_size}),
-      queue_capacity_(config_.queue_size),
       carrier_(config_.servers, judge()) {
   claim_cache_folder(config_.cache_directory, config_.export_name, queue_.stats().operations > 0);
   cache_.bytes = blocks_.stats().used_bytes;
@@ -342,7 +336,6 @@ MountStatus Mount::Implementation::status() const {
   status.mount_point = config_.mount_point;
   status.link = session->status();
   status.queue = volume->queue_status();
-  status.queue.capacity = queue_capacity_;
   status.cache = volume->cache_status();
   status.cache.bytes = cache_.bytes;
   status.cache.budget = cache_.budget;

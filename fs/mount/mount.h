@@ -46,7 +46,6 @@ struct MountConfig {
 
   std::filesystem::path cache_directory;    // this mount's own: made when missing, mode 0700
   std::uint64_t cache_size = 10ULL << 30;   // bytes of blocks that were read
-  std::uint64_t queue_size = 0;             // most bytes waiting to be sent; 0: what the disk has
   std::chrono::seconds timeout{60};         // of one operation: then ETIMEDOUT
 
   bool allow_other = false;
