@@ -163,7 +163,8 @@ std::vector<Writeback::Suspended> Writeback::suspend_all() {
     Suspended waiting{id, std::nullopt, !node.sent.empty(), node.error != 0};
     if (first < node.sent.size()) waiting.in_flight = node.sent[first].sequences.front();
     take_back(id, node, first);
-    node.retry_at = transport::TimePoint::max();
+    node.retry_at.reset();
+    node.suspended = true;
     node.missing = false;
     suspended.push_back(std::move(waiting));
   }
@@ -172,8 +173,7 @@ std::vector<Writeback::Suspended> Writeback::suspend_all() {
 
 void Writeback::resume(const NodeId& id) {
   const auto found = nodes_.find(id);
-  if (found == nodes_.end() || found->second.retry_at != transport::TimePoint::max()) return;
-  found->second.retry_at.reset();
+  if (found == nodes_.end() || !std::exchange(found->second.suspended, false)) return;
   if (may_choose(found->second)) chosen_.insert(id);
   consider_commit(id, found->second);
   pump();
@@ -192,10 +192,9 @@ void Writeback::set_path(std::uint64_t bytes) {
 
 void Writeback::retry_now() {
   for (auto& [id, node] : nodes_) {
-    if (node.retry_at && node.retry_at != transport::TimePoint::max()) {
-      node.retry_at = parts_.time.now;
-      node.backoff = {};
-    }
+    if (!node.retry_at) continue;
+    node.retry_at = parts_.time.now;
+    node.backoff = {};
   }
   parts_.queue_loop.run(
       [&queue = parts_.queue] {
@@ -261,7 +260,7 @@ QueueStatus Writeback::status() const {
   for (const auto& [id, node] : nodes_) {
     if (node.operations > 0) ++status.files;
     for (const auto& sent : node.sent) status.bytes_sent += sent.answered ? sent.bytes : 0;
-    if (node.retry_at) status.retry_error = node.error;
+    if (node.waits()) status.retry_error = node.error;
   }
   for (const auto& parked : parked_) {
     status.parked.push_back(

@@ -159,7 +159,8 @@ class Writeback {
     bool missing = false;              // so the listener was told since the server last took some
     int error = 0;                     // the server's last refusal
     transport::Duration backoff{};
-    std::optional<transport::TimePoint> retry_at;  // none: not waiting; max: until resume()
+    std::optional<transport::TimePoint> retry_at;  // nothing is sent before then
+    bool suspended = false;            // nor before resume()
     transport::TimePoint active{};     // when something was last sent
     std::vector<Waiter> waiters;
 
@@ -170,6 +171,7 @@ class Writeback {
     void note_unsent(std::uint64_t sequence);
     bool append_under_way() const;
     void hold_from(std::uint64_t sequence);
+    bool waits() const { return suspended || retry_at; }
   };
   using Nodes = std::unordered_map<NodeId, Node>;
   struct Batch {
@@ -213,7 +215,7 @@ class Writeback {
   void take_back(const NodeId&, Node&, std::size_t from);
   void park(const NodeId&, Node&, int error);
   void hold(Node&, std::uint64_t from, int error);
-  void parked(const NodeId&, std::uint64_t sequence, int error);
+  void parked(const NodeId&, const Node&, std::uint64_t sequence, int error);
 
   // Stable storage (writeback_commit.cc).
   void consider_commit(const NodeId&, Node&);

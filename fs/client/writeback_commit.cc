@@ -26,7 +26,7 @@ std::uint64_t Writeback::Node::commit_through() const {
 }
 
 void Writeback::consider_commit(const NodeId& id, Node& node) {
-  if (node.commit || node.retry_at || node.sent.empty()) return;
+  if (node.commit || node.waits() || node.sent.empty()) return;
   const std::uint64_t through = node.commit_through();
   if (through <= node.committed) return;
   const bool all_sent = node.unsent.empty() && node.last <= through;
@@ -141,6 +141,7 @@ void Writeback::end_late_waits(Node& node) {
 }
 
 void Writeback::settle(const NodeId& id, Node& node, bool connected) {
+  if (node.suspended) return;
   if (node.retry_at) {
     if (!connected || parts_.time.now < *node.retry_at) return;
     node.retry_at.reset();

@@ -56,7 +56,7 @@ bool Writeback::Node::append_under_way() const {
 
 // A node's operations must leave in order: those of it still unknown to us come first.
 bool Writeback::may_choose(const Node& node) const {
-  if (node.retry_at || node.after_append || node.unsent.empty()) return false;
+  if (node.waits() || node.after_append || node.unsent.empty()) return false;
   if (node.unsent.front() <= cursor_) return true;
   return node.wanted_urgently() && cursor_ >= node.known_after;
 }
@@ -167,7 +167,7 @@ bool Writeback::wanted_now(const cache::Operation& operation, Node& node) {
   const bool content = !append && (operation.kind == cache::OperationKind::write ||
                                    operation.size_bytes.has_value());
   if (!overtaking && content && node.append_under_way()) node.after_append = true;
-  if (!node.retry_at && !overtaking && !node.after_append) {
+  if (!node.waits() && !overtaking && !node.after_append) {
     if (append) node.append_through = operation.sequence;
     return true;
   }

@@ -151,7 +151,8 @@ void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int err
   if (gone && !node.missing) {
     node.missing = true;
     take_back(id, node, 0);
-    node.retry_at = transport::TimePoint::max();
+    node.retry_at.reset();
+    node.suspended = true;
     return listener_.missing(id);
   }
   take_back(id, node, index);
@@ -175,13 +176,17 @@ void Writeback::refuse(const NodeId& id, int error) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end() || found->second.operations == 0) return;
   take_back(id, found->second, 0);
-  hold(found->second, 1, error);
+  hold(found->second, 1, error);  // where sequences begin
   parts_.queue_loop.run(
       [&queue = parts_.queue, id, error] {
         return queue.fail_all(id.bytes, error, refusal(error));
       },
       [this, id, error](std::optional<std::uint64_t> first) {
-        if (first) parked(id, *first, error);
+        const auto at = nodes_.find(id);
+        if (!first || at == nodes_.end()) return;  // given up
+        at->second.parked_from.reset();
+        at->second.hold_from(*first);
+        parked(id, at->second, *first, error);
       });
 }
 
@@ -219,8 +224,8 @@ void Writeback::park(const NodeId& id, Node& node, int error) {
   parts_.queue_loop.run([&queue = parts_.queue, sequence, error] {
     queue.fail(sequence, error, refusal(error));
   });
+  parked(id, node, sequence, error);
   hold(node, sequence, error);
-  parked(id, sequence, error);
 }
 
 void Writeback::hold(Node& node, std::uint64_t from, int error) {
@@ -228,14 +233,11 @@ void Writeback::hold(Node& node, std::uint64_t from, int error) {
   node.missing = false;  // once it is tried again
   node.error = 0;
   node.retry_at.reset();
+  node.suspended = false;
   wake(node, errno_code(error), false);
 }
 
-void Writeback::parked(const NodeId& id, std::uint64_t sequence, int error) {
-  const auto found = nodes_.find(id);
-  if (found == nodes_.end()) return;  // given up
-  Node& node = found->second;
-  if (node.parked_from == 1) node.parked_from = sequence;
+void Writeback::parked(const NodeId& id, const Node& node, std::uint64_t sequence, int error) {
   const bool known = std::any_of(parked_.begin(), parked_.end(),
                                  [&](const auto& each) { return each.sequence == sequence; });
   if (!known) parked_.push_back({sequence, id.bytes, node.name, error, refusal(error), false});
