@@ -26,7 +26,7 @@ void meet_parked(Story& story, bool& refusing) {
   story.patch(1000, "OURS");
   REQUIRE(world.run_until([&] { return world.volume().queue_status().parked.size() == 1; }));
   story.cut();
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
 }
 
 }  // namespace
@@ -41,7 +41,7 @@ TEST_CASE("ours was parked, they wrote while we were cut off: both are kept") {
   story.world.volume().retry_now();
   story.world.run_for(3s);
   REQUIRE(story.world.drain());
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   const auto copies = story.copies(story.world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == story.ours()));
@@ -62,7 +62,7 @@ TEST_CASE("ours was parked, nobody wrote while we were cut off: it stays parked,
   story.world.volume().retry_now();
   story.world.run_for(3s);
   REQUIRE(story.world.drain());
-  CHECK((get(story.file) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
   CHECK(story.copies(story.world.exported() / "reel").empty());
 }
 
@@ -84,7 +84,7 @@ TEST_CASE("ours was parked and cannot be kept apart: a person can still give it 
   CHECK(world.read_file("reel/clip.mov").value() == "theirs");
   story.patch(0, "THEIRS");
   REQUIRE(world.drain());
-  CHECK(get(story.file) == "THEIRS");
+  CHECK(read_file(story.file) == "THEIRS");
   CHECK(story.copies(world.exported() / "reel").empty());
 }
 
@@ -94,7 +94,7 @@ TEST_CASE("who waits for stable storage is told why ours cannot be kept apart") 
   const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
   story.cut();
   REQUIRE(world.write(opened.handle, 1000, "OURS"));
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   bool refusing = true;
   world.sabotage = refuse("tmpfile", EROFS, refusing);
   const auto sync = [&] {
@@ -135,9 +135,9 @@ TEST_CASE("we punched a hole and wrote nothing, they wrote: both are kept") {
   }));
   REQUIRE(punch(opened.handle));
   REQUIRE(world.close(opened.handle));
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   story.come_back();
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   const auto copies = story.copies(world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == std::string(story.size, 'o').replace(4096, 8192, 8192, '\0')));

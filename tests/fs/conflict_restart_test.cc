@@ -14,10 +14,10 @@ TEST_CASE("a power cut undid what the server had of ours, and the link fell sile
   const auto before = std::filesystem::last_write_time(story.file);
   const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
   REQUIRE(world.write(opened.handle, 1000, "OURS"));
-  REQUIRE(world.run_until([&] { return get(story.file) == story.ours(); }));
+  REQUIRE(world.run_until([&] { return read_file(story.file) == story.ours(); }));
   world.run_for(100ms);  // our mount knows it, and the time of it
   world.kill_server();
-  put(story.file, std::string(300'000, 'o'));
+  write_file(story.file, std::string(300'000, 'o'));
   std::filesystem::last_write_time(story.file, before);
   world.start_server();
   world.calls.clear();
@@ -27,7 +27,7 @@ TEST_CASE("a power cut undid what the server had of ours, and the link fell sile
   world.run_for(40s);
   REQUIRE(world.close(opened.handle));
   story.come_back();
-  CHECK((get(story.file) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
   CHECK(story.copies(world.exported() / "reel").empty());
 }
 
@@ -37,7 +37,7 @@ TEST_CASE("we wrote, cut off, and were killed; they wrote: both are kept") {
   story.patch(1000, "OURS");
   story.world.kill_client();
   story.world.start_client_unattached();
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   story.come_back();
   story.check_both_kept();
 }
@@ -49,7 +49,7 @@ TEST_CASE("we wrote, cut off, and ended while we asked what they did: both are k
   story.patch(1000, "OURS");
   world.kill_client();
   world.start_client_unattached();
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   world.slow_answers["getattr"] = 10s;
   world.calls.clear();
   world.silence_link(false);
@@ -65,7 +65,7 @@ TEST_CASE("we wrote, they wrote, and the server cannot say so at first: both are
   auto& world = story.world;
   story.cut();
   story.patch(1000, "OURS");
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   int refused = 0;
   world.sabotage = [&](const std::string& call) -> std::optional<int> {
     if (call != "getattr" || ++refused > 3) return std::nullopt;
@@ -86,7 +86,7 @@ TEST_CASE("we wrote, cut off, and were killed twice; nobody else wrote: no copy"
     story.world.run_for(3s);
   }
   story.come_back();
-  CHECK((get(story.file) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
   CHECK(story.copies(story.world.exported() / "reel").empty());
 }
 
@@ -95,11 +95,11 @@ TEST_CASE("what was sent before we were killed is no change of theirs") {
   story.cut();
   story.patch(1000, "OURS");
   story.world.silence_link(false);
-  REQUIRE(story.world.run_until([&] { return get(story.file) == story.ours(); }));
+  REQUIRE(story.world.run_until([&] { return read_file(story.file) == story.ours(); }));
   story.world.kill_client();  // the answer has not come
   story.world.start_client();
   REQUIRE(story.world.drain());
-  CHECK((get(story.file) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
   CHECK(story.copies(story.world.exported() / "reel").empty());
 }
 
@@ -109,7 +109,7 @@ TEST_CASE("twice cut off before we hear that a change of ours has arrived: no co
   const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
   world.slow_answers["write"] = 1s;
   REQUIRE(world.write(opened.handle, 1000, "OURS"));
-  REQUIRE(world.run_until([&] { return get(story.file) == story.ours(); }));
+  REQUIRE(world.run_until([&] { return read_file(story.file) == story.ours(); }));
   world.slow_answers.clear();
   for (int i = 0; i < 2; ++i) {
     world.calls.clear();
@@ -119,7 +119,7 @@ TEST_CASE("twice cut off before we hear that a change of ours has arrived: no co
   }
   REQUIRE(world.close(opened.handle));
   story.come_back();
-  CHECK((get(story.file) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
   CHECK(story.copies(world.exported() / "reel").empty());
 }
 
@@ -163,7 +163,7 @@ struct NewFile {
       REQUIRE(world.drain());
     }
     REQUIRE(world.write(handle, synced, text.substr(synced)));
-    REQUIRE(world.run_until([&] { return get(file) == text; }));
+    REQUIRE(world.run_until([&] { return read_file(file) == text; }));
     world.run_for(100ms);
     world.kill_server();
     std::filesystem::remove(file);
@@ -187,7 +187,7 @@ TEST_CASE("a new file whose name the server's disk lost is made again, and writt
   take.start();
   REQUIRE(take.world.write(take.handle, take.text.size(), "more"));
   take.check_nothing_waits();
-  CHECK((get(take.file) == take.text + "more"));
+  CHECK((read_file(take.file) == take.text + "more"));
   CHECK(take.story.copies(take.folder).empty());
   CHECK(take.world.volume().queue_status().conflicts.empty());
   take.world.run_for(2s);
@@ -196,10 +196,10 @@ TEST_CASE("a new file whose name the server's disk lost is made again, and writt
 
 TEST_CASE("a new file was lost, and somebody has put another in its place: both are kept") {
   NewFile take;
-  put(take.file, "theirs");
+  write_file(take.file, "theirs");
   take.start();
   take.check_nothing_waits();
-  CHECK(get(take.file) == "theirs");
+  CHECK(read_file(take.file) == "theirs");
   const auto copies = take.story.copies(take.folder);
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == take.text));
@@ -211,7 +211,7 @@ TEST_CASE("a new file was lost with the folder it was in: it is at the top") {
   std::filesystem::remove_all(take.folder);
   take.start();
   take.check_nothing_waits();
-  CHECK((get(take.world.exported() / "take.mov") == take.text));
+  CHECK((read_file(take.world.exported() / "take.mov") == take.text));
 }
 
 TEST_CASE("a new file was lost while it was empty: what is written afterwards is kept") {
@@ -226,7 +226,7 @@ TEST_CASE("a new file was lost while it was empty: what is written afterwards is
   REQUIRE(world.write(made.opened.handle, 0, "late"));
   REQUIRE(world.close(made.opened.handle));
   REQUIRE(world.drain());
-  CHECK(get(world.exported() / "take.mov") == "late");
+  CHECK(read_file(world.exported() / "take.mov") == "late");
 }
 
 TEST_CASE("a file that was there before is removed while the server is down: ours is beside it") {
@@ -235,7 +235,7 @@ TEST_CASE("a file that was there before is removed while the server is down: our
   const std::string ours(story.size, 'm');
   const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
   REQUIRE(world.write(opened.handle, 0, ours));
-  REQUIRE(world.run_until([&] { return get(story.file) == ours; }));
+  REQUIRE(world.run_until([&] { return read_file(story.file) == ours; }));
   world.run_for(100ms);
   world.kill_server();
   std::filesystem::remove(story.file);
@@ -265,7 +265,7 @@ TEST_CASE("a new file was lost, and then we were killed: the next mount makes it
   world.start_client();
   world.run_for(5s);
   REQUIRE(world.drain());
-  CHECK((get(take.file) == take.text));
+  CHECK((read_file(take.file) == take.text));
   CHECK((std::filesystem::status(take.file).permissions() & std::filesystem::perms::all) ==
         std::filesystem::perms{0640});
   CHECK(take.story.copies(take.folder).empty());
@@ -283,7 +283,7 @@ TEST_CASE("a new file first written without a link, by one who was killed, is ma
   world.kill_client();
   world.start_client_unattached();
   world.silence_link(false);
-  REQUIRE(world.run_until([&] { return get(file) == "ours"; }));
+  REQUIRE(world.run_until([&] { return read_file(file) == "ours"; }));
   if (GENERATE(false, true)) {
     world.kill_client();
     world.start_client_unattached();
@@ -292,7 +292,7 @@ TEST_CASE("a new file first written without a link, by one who was killed, is ma
   std::filesystem::remove(file);
   world.start_server();
   story.come_back();
-  CHECK(get(file) == "ours");
+  CHECK(read_file(file) == "ours");
   CHECK(story.copies(world.exported()).empty());
 }
 
@@ -305,10 +305,11 @@ TEST_CASE("we were killed, and somebody removed the new file: ours is beside it"
   REQUIRE(world.await<void>([&](auto reply) {
     world.volume().flush(made.opened.handle, std::move(reply));
   }));
-  REQUIRE(world.run_until([&] { return get(world.exported() / "reel" / "take.mov") == "ours"; }));
+  const auto take = world.exported() / "reel" / "take.mov";
+  REQUIRE(world.run_until([&] { return read_file(take) == "ours"; }));
   world.kill_client();
   world.run_for(1h);  // the server holds it for nobody any more
-  std::filesystem::remove(world.exported() / "reel" / "take.mov");
+  std::filesystem::remove(take);
   world.start_client();
   world.run_for(5s);
   REQUIRE(world.drain());
@@ -367,7 +368,7 @@ TEST_CASE("of a new file that was lost, what was copied on the server is told to
                                    .value();
   REQUIRE(copied == 300'000);
   REQUIRE(world.write(take, copied, "ours"));
-  REQUIRE(world.run_until([&] { return get(file).ends_with("ours"); }));
+  REQUIRE(world.run_until([&] { return read_file(file).ends_with("ours"); }));
   world.run_for(100ms);
   world.kill_server();
   std::filesystem::remove(file);
@@ -419,7 +420,7 @@ TEST_CASE("the power is cut again while a lost file is made again: it is there i
   for (const std::uint64_t half : {0, 1 << 20}) {
     REQUIRE(world.write(made.opened.handle, half, text.substr(half, 1 << 20)));
   }
-  REQUIRE(world.run_until([&] { return get(file) == text; }));
+  REQUIRE(world.run_until([&] { return read_file(file) == text; }));
   world.run_for(100ms);
   world.kill_server();
   std::filesystem::remove(file);
@@ -434,8 +435,8 @@ TEST_CASE("the power is cut again while a lost file is made again: it is there i
   world.run_for(10s);
   REQUIRE(world.close(made.opened.handle));
   REQUIRE(world.drain());
-  CAPTURE(more, get(file).size());
-  CHECK((get(file) == text));
+  CAPTURE(more, read_file(file).size());
+  CHECK((read_file(file) == text));
   CHECK(world.volume().queue_status().parked.empty());
 }
 
@@ -446,7 +447,7 @@ TEST_CASE("we are killed while our version gets a file of its own: there is one,
   auto& world = story.world;
   story.cut();
   story.patch(1000, "OURS");
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   world.calls.clear();
   world.silence_link(false);
   REQUIRE(world.run_until([&] { return world.calls["attach"] > 0; }));
@@ -454,7 +455,7 @@ TEST_CASE("we are killed while our version gets a file of its own: there is one,
   world.kill_client();
   world.start_client_unattached();
   story.come_back();
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   const auto copies = story.copies(world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == story.ours()));

@@ -2,26 +2,18 @@
 // others do is done on the server's disk.
 #pragma once
 
-#include <fstream>
-
 #include "client_world.h"
 
 namespace rushfs::fs::test {
 
-inline void put(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
-inline std::string get(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+using testing::read_file;
+using testing::write_file;
 
 struct Story {
   explicit Story(const WorldOptions& options = {}, std::size_t bytes = 300'000)
       : world(options), size(bytes) {
     std::filesystem::create_directory(world.exported() / "reel");
-    put(file, std::string(size, 'o'));
+    write_file(file, std::string(size, 'o'));
     REQUIRE(world.read_file("reel/clip.mov"));
     world.run_for(std::chrono::seconds(3));
   }
@@ -45,13 +37,14 @@ struct Story {
     std::map<std::string, std::string> found;
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {
       const auto name = entry.path().filename().string();
-      if (name.find("(conflict editor ") != std::string::npos) found[name] = get(entry.path());
+      if (name.find("(conflict editor ") == std::string::npos) continue;
+      found[name] = read_file(entry.path());
     }
     return found;
   }
   /// Theirs has the name, and ours is complete beside it.
   void check_both_kept(const std::string& theirs = "theirs") const {
-    CHECK(get(file) == theirs);
+    CHECK(read_file(file) == theirs);
     const auto kept = copies(file.parent_path());
     REQUIRE(kept.size() == 1);
     CHECK((kept.begin()->second == ours()));

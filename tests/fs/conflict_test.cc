@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "conflict_story.h"
+#include "tests/as_root.h"
 
 using namespace rushfs::fs;
 using namespace rushfs::fs::test;
@@ -14,9 +15,9 @@ TEST_CASE("both wrote: theirs keeps the name, ours is complete beside it, and is
   Story story;
   story.cut();
   story.patch(1000, "OURS");
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   story.come_back();
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   const auto copies = story.copies(story.world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK(copies.begin()->first.starts_with("clip (conflict editor 20"));
@@ -38,7 +39,7 @@ TEST_CASE("both wrote, and the link fell silent before we noticed: the same") {
   REQUIRE(story.world.write(opened.handle, 1000, "OURS"));
   REQUIRE(story.world.close(opened.handle));
   story.world.run_for(3s);  // sent, and lost
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   story.cut();
   story.come_back();
   story.check_both_kept();
@@ -51,9 +52,9 @@ TEST_CASE("we truncated and wrote anew, they wrote: both are kept") {
       story.world.open("reel/clip.mov", {.write = true, .truncate = true}).value();
   REQUIRE(story.world.write(opened.handle, 0, "all new"));
   REQUIRE(story.world.close(opened.handle));
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   story.come_back();
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   const auto copies = story.copies(story.world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK(copies.begin()->second == "all new");
@@ -75,10 +76,10 @@ TEST_CASE("we wrote, they replaced the file by another: both are kept") {
   Story story;
   story.cut();
   story.patch(1000, "OURS");
-  put(story.world.exported() / "new", "saved by their editor");
+  write_file(story.world.exported() / "new", "saved by their editor");
   std::filesystem::rename(story.world.exported() / "new", story.file);
   story.come_back();
-  CHECK(get(story.file) == "saved by their editor");
+  CHECK(read_file(story.file) == "saved by their editor");
   const auto copies = story.copies(story.world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == story.ours()));
@@ -102,7 +103,7 @@ TEST_CASE("we wrote, they renamed the file: ours arrives under the new name") {
   const auto renamed = story.world.exported() / "reel" / "better name.mov";
   std::filesystem::rename(story.file, renamed);
   story.come_back();
-  CHECK((get(renamed) == story.ours()));
+  CHECK((read_file(renamed) == story.ours()));
   CHECK(story.copies(story.world.exported() / "reel").empty());
 }
 
@@ -112,14 +113,14 @@ TEST_CASE("we wrote, they changed the rights: both changes hold") {
   story.patch(1000, "OURS");
   std::filesystem::permissions(story.file, std::filesystem::perms::owner_read);
   story.come_back();
-  CHECK((get(story.file) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
   CHECK(std::filesystem::status(story.file).permissions() ==
         std::filesystem::perms::owner_read);
   CHECK(story.copies(story.world.exported() / "reel").empty());
 }
 
 TEST_CASE("we wrote, they changed owner and links: both changes hold") {
-  if (geteuid() != 0) return;
+  if (!rushfs::testing::as_root()) return;
   Story story;
   story.cut();
   story.patch(1000, "OURS");
@@ -127,8 +128,8 @@ TEST_CASE("we wrote, they changed owner and links: both changes hold") {
   std::filesystem::create_hard_link(story.file, other);
   REQUIRE(chown(story.file.c_str(), 1234, 2345) == 0);
   story.come_back();
-  CHECK((get(story.file) == story.ours()));
-  CHECK((get(other) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
+  CHECK((read_file(other) == story.ours()));
   CHECK(std::filesystem::hard_link_count(other) == 2);
   CHECK(story.world.stat("reel/clip.mov")->uid == 1234);
   CHECK(story.world.stat("reel/clip.mov")->links == 2);
@@ -143,7 +144,7 @@ static void set_attributes(Story& story, const AttributeChange& change) {
 }
 
 TEST_CASE("we changed owner and times, they wrote: both changes hold") {
-  if (geteuid() != 0) return;
+  if (!rushfs::testing::as_root()) return;
   Story story;
   story.cut();
   AttributeChange change;
@@ -152,9 +153,9 @@ TEST_CASE("we changed owner and times, they wrote: both changes hold") {
   change.atime = TimeChange{false, {5, 6}};
   change.mtime = TimeChange{false, {7, 8}};
   set_attributes(story, change);
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   story.come_back();
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   struct stat status {};
   REQUIRE(stat(story.file.c_str(), &status) == 0);
   CHECK(status.st_uid == 1234);
@@ -170,9 +171,9 @@ TEST_CASE("we changed the rights, they wrote: both changes hold") {
   AttributeChange change;
   change.mode = 0600;
   set_attributes(story, change);
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   story.come_back();
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   CHECK((std::filesystem::status(story.file).permissions() & std::filesystem::perms::all) ==
         (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
   CHECK(story.copies(story.world.exported() / "reel").empty());
@@ -183,7 +184,7 @@ TEST_CASE("only we wrote: it arrives under its name, with no copy") {
   story.cut();
   story.patch(1000, "OURS");
   story.come_back();
-  CHECK((get(story.file) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
   CHECK(story.copies(story.world.exported() / "reel").empty());
 }
 
@@ -200,7 +201,7 @@ TEST_CASE("only we wrote, and the server was restarted in the middle of it: no c
   REQUIRE(story.world.close(opened.handle));
   story.come_back();
   CHECK(story.copies(story.world.exported() / "reel").empty());
-  CHECK(get(story.file).substr(1000, 80).find('o') == std::string::npos);
+  CHECK(read_file(story.file).substr(1000, 80).find('o') == std::string::npos);
 }
 
 TEST_CASE("only we wrote, to a full disk, and the server was restarted meanwhile: no copy either") {
@@ -220,14 +221,14 @@ TEST_CASE("only we wrote, to a full disk, and the server was restarted meanwhile
   story.world.start_server();
   story.come_back();
   CHECK(story.copies(story.world.exported() / "reel").empty());
-  CHECK((get(story.file) == story.ours()));
+  CHECK((read_file(story.file) == story.ours()));
 }
 
 TEST_CASE("waiting for the queue while two versions meet ends when ours is at the server") {
   Story story;
   story.cut();
   story.patch(1000, "OURS");
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   std::optional<Result<void>> waited;
   story.world.volume().wait_all([&](Result<void> result) { waited = result; });
   story.world.silence_link(false);
@@ -243,7 +244,7 @@ TEST_CASE("we go on writing while two versions meet: ours has all of it") {
   story.cut();
   const auto opened = story.world.open("reel/clip.mov", {.read = true, .write = true}).value();
   REQUIRE(story.world.write(opened.handle, 1000, "OURS"));
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   story.world.silence_link(false);
   auto expected = story.ours();
   for (std::uint64_t i = 0; i < 200; ++i) {
@@ -253,7 +254,7 @@ TEST_CASE("we go on writing while two versions meet: ours has all of it") {
   }
   REQUIRE(story.world.close(opened.handle));
   story.come_back();
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   const auto copies = story.copies(story.world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == expected));
@@ -265,7 +266,7 @@ TEST_CASE("we remove the name while two versions meet: theirs goes, ours is comp
   const auto folder = world.find("reel").value();
   story.cut();
   story.patch(1000, "OURS");
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   world.slow_answers["link"] = 300ms;
   world.silence_link(false);
   REQUIRE(world.run_until([&] { return world.calls["link"] == 1; }));
@@ -298,7 +299,7 @@ TEST_CASE("names are not made, moved or removed while we are cut off") {
           world.volume().link(clip, reel, "another", std::move(reply));
         })) == ETIMEDOUT);
   story.come_back();
-  CHECK(get(story.file) == std::string(story.size, 'o'));
+  CHECK(read_file(story.file) == std::string(story.size, 'o'));
   CHECK(std::distance(std::filesystem::directory_iterator(story.file.parent_path()),
                       std::filesystem::directory_iterator()) == 1);
 }
@@ -308,7 +309,7 @@ TEST_CASE("a second conflict of a day gets a name of its own") {
   for (int round = 0; round < 2; ++round) {
     story.cut();
     story.patch(1000, "OURS");
-    put(story.file, std::string(300'000 + round, 't'));
+    write_file(story.file, std::string(300'000 + round, 't'));
     story.come_back();
     REQUIRE(story.world.read_file("reel/clip.mov"));
   }
@@ -387,7 +388,7 @@ TEST_CASE("we wrote, and renamed another over it ourselves: no copy") {
   story.rename_over();
   story.come_back();
   story.check_no_copy();
-  CHECK(get(story.file) == "new");
+  CHECK(read_file(story.file) == "new");
   if (!open) return;
   CHECK((story.world.read(story.opened.handle, 0, 400'000).value() == story.ours()));
 }
@@ -428,7 +429,7 @@ namespace {
 /// A file of which nothing is cached.
 struct Unread : Story {
   Unread() {
-    put(world.exported() / "reel" / "unread.mov", std::string(300'000, 'o'));
+    write_file(world.exported() / "reel" / "unread.mov", std::string(300'000, 'o'));
     REQUIRE(world.find("reel/unread.mov"));
   }
   Opened open() { return world.open("reel/unread.mov", {.write = true}).value(); }
@@ -477,7 +478,7 @@ TEST_CASE("the link is lost for long while two versions meet: one copy, and it i
   auto& world = story.world;
   story.cut();
   story.patch(1000, "OURS");
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   world.silence_link(false);
   REQUIRE(world.run_until([&] { return world.calls["link"] == 1; }));
   world.run_for(15ms);

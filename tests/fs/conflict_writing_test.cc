@@ -16,7 +16,7 @@ TEST_CASE("we write on all the while: ours is kept apart all the same, and is wr
   const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
   story.cut();
   REQUIRE(world.write(opened.handle, 0, std::string(story.size, 'm')));
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   world.silence_link(false);
   auto expected = std::string(story.size, 'm');
   std::uint64_t most = 0;
@@ -31,7 +31,7 @@ TEST_CASE("we write on all the while: ours is kept apart all the same, and is wr
   CHECK(most < 2 * story.size + (1 << 20));
   REQUIRE(world.close(opened.handle));
   story.come_back();
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   const auto copies = story.copies(world.exported() / "reel");
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == expected));
@@ -52,7 +52,7 @@ struct SlowMeeting : Story {
     opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
     cut();
     write(1000, "OURS");
-    put(file, theirs);
+    write_file(file, theirs);
     number = world.find("reel/clip.mov").value();
     world.slow_answers["read"] = 30ms;
     world.silence_link(false);
@@ -78,7 +78,7 @@ struct SlowMeeting : Story {
   std::filesystem::path check_copy() {
     REQUIRE(world.close(opened.handle));
     come_back();
-    CHECK((get(file) == theirs));
+    CHECK((read_file(file) == theirs));
     const auto copies = this->copies(world.exported() / "reel");
     REQUIRE(copies.size() == 1);
     CHECK((copies.begin()->second == expected));
@@ -119,12 +119,12 @@ TEST_CASE("we appended, they appended: both are in the file, with no copy") {
   story.cut();
   const auto opened = world.open("reel/clip.mov", {.write = true, .append = true}).value();
   REQUIRE(world.write(opened.handle, 0, "ours1"));
-  put(story.file, std::string(10, 'o') + "theirs");
+  write_file(story.file, std::string(10, 'o') + "theirs");
   REQUIRE(world.write(opened.handle, 0, "ours2"));
   REQUIRE(world.close(opened.handle));
   story.come_back();
-  CHECK(get(story.file) == std::string(10, 'o') + "theirsours1ours2");
-  CHECK(world.read_file("reel/clip.mov").value() == get(story.file));
+  CHECK(read_file(story.file) == std::string(10, 'o') + "theirsours1ours2");
+  CHECK(world.read_file("reel/clip.mov").value() == read_file(story.file));
   CHECK(story.copies(world.exported() / "reel").empty());
 }
 
@@ -209,7 +209,7 @@ TEST_CASE("killed while ours is put together: the next process completes the sam
     world.slow_calls.clear();
   }
   story.come_back();
-  CHECK((get(story.file) == story.theirs));
+  CHECK((read_file(story.file) == story.theirs));
   const auto copies = story.copies(folder);
   REQUIRE(copies.size() == 1);
   CHECK((copies.begin()->second == story.expected));
@@ -222,7 +222,7 @@ TEST_CASE("the server's disk is full while two versions meet: ours moves when th
   auto& world = story.world;
   story.cut();
   story.patch(1000, "OURS");
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   bool full = true;
   const std::string refused = GENERATE("tmpfile", "link");
   world.sabotage = [&](const std::string& operation) -> std::optional<int> {
@@ -235,7 +235,7 @@ TEST_CASE("the server's disk is full while two versions meet: ours moves when th
   CHECK(world.volume().queue_status().operations > 0);
   full = false;
   REQUIRE(world.drain());
-  CHECK(get(story.file) == "theirs");
+  CHECK(read_file(story.file) == "theirs");
   CHECK(world.volume().queue_status().retry_error == 0);
   const auto copies = story.copies(world.exported() / "reel");
   REQUIRE(copies.size() == 1);
@@ -247,7 +247,7 @@ TEST_CASE("a disk that knows no files without a name: ours gets one all the same
   auto& world = story.world;
   story.cut();
   story.patch(1000, "OURS");
-  put(story.file, "theirs");
+  write_file(story.file, "theirs");
   world.sabotage = [&](const std::string& operation) -> std::optional<int> {
     if (operation == "tmpfile") return EOPNOTSUPP;
     return std::nullopt;
@@ -274,7 +274,7 @@ TEST_CASE("what the server did for us as the link was cut is no change by others
                        [&](Result<std::uint64_t> result) { written = result; });
   story.cut();
   const bool others = GENERATE(false, true);
-  if (others) put(story.file, "theirs");
+  if (others) write_file(story.file, "theirs");
   story.come_back();
   CHECK(allocated);
   REQUIRE(written);

@@ -9,12 +9,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <set>
 #include <thread>
 
+#include "tests/as_root.h"
 #include "tests/temporary_folder.h"
 
 using namespace rushfs::fs;
@@ -147,7 +149,7 @@ TEST_CASE("any byte but slash and NUL makes a name, up to 255 of them") {
 }
 
 TEST_CASE("what root creates for a user belongs to the user from the first moment") {
-  if (geteuid() != 0) return;
+  if (!as_root()) return;
   TemporaryFolder folder;
   const auto store = open_store(folder.path());
   const NodeRef root = store->root()->node;
@@ -213,7 +215,7 @@ TEST_CASE("what root creates for a user belongs to the user from the first momen
 }
 
 TEST_CASE("a write of an ordinary user takes set-id bits away, root's does not") {
-  if (geteuid() != 0) return;
+  if (!as_root()) return;
   TemporaryFolder folder;
   write_file(folder / "tool", "#!");
   const auto store = open_store(folder.path());
@@ -304,7 +306,7 @@ TEST_CASE("a listing shows 10,000 files once each, in pages, while others come a
   CHECK(seen.size() == expected.size());
 }
 
-TEST_CASE("an id from a listing is the one from a lookup") {
+TEST_CASE("a listing tells of a file what a lookup does") {
   TemporaryFolder folder;
   write_file(folder / "a", "x");
   const auto store = open_store(folder.path());
@@ -312,15 +314,14 @@ TEST_CASE("an id from a listing is the one from a lookup") {
   ReadDirectory request;
   request.max_bytes = 1 << 20;
   const auto listed = store->list(request, *root);
-  for (const DirectoryEntry& entry : listed->entries) {
-    if (entry.name != "a") continue;
-    CHECK(*entry.entry ==
-          Entry{store->lookup(*root, "a")->node->id(), store->lookup(*root, "a")->attributes});
-  }
+  const auto entry = std::ranges::find(listed->entries, "a", &DirectoryEntry::name);
+  REQUIRE(entry != listed->entries.end());
+  const auto found = store->lookup(*root, "a");
+  CHECK(entry->entry == Entry{found->node->id(), found->attributes});
 }
 
 TEST_CASE("without privileges the store works through remembered paths") {
-  if (geteuid() != 0) return;
+  if (!as_root()) return;
   TemporaryFolder folder;
   REQUIRE(chmod(folder.path().c_str(), 0777) == 0);
   in_child([&] {
@@ -353,7 +354,7 @@ TEST_CASE("without privileges the store works through remembered paths") {
 }
 
 TEST_CASE("file systems mounted inside have ids and inode numbers of their own") {
-  if (geteuid() != 0) return;
+  if (!as_root()) return;
   TemporaryFolder folder;
   files::create_directory(folder / "disk");
   in_child([&] {
@@ -405,7 +406,7 @@ TEST_CASE("a directory that is removed and made again is noticed and taken up") 
 }
 
 TEST_CASE("where a disk was mounted, the empty mount point is not what is exported") {
-  if (geteuid() != 0) return;
+  if (!as_root()) return;
   TemporaryFolder folder;
   in_child([&] {
     must(unshare(CLONE_NEWNS) == 0);

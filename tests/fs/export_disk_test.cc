@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <random>
 
+#include "tests/as_root.h"
 #include "tests/fs/export_studio.h"
 
 using namespace rushfs::testing;
@@ -191,7 +192,7 @@ TEST_CASE("squashed, a client makes nothing that is more than the server user's 
 }
 
 TEST_CASE("an ordinary user's server knows its clients' files again after a restart") {
-  if (geteuid() != 0) return;
+  if (!as_root()) return;
   TemporaryFolder exported, state;
   for (const auto& folder : {exported.path(), state.path()}) {
     REQUIRE(chown(folder.c_str(), 4321, 4321) == 0);

@@ -2,10 +2,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 #include <fstream>
 
+#include "tests/as_root.h"
 #include "tests/fs/server_harness.h"
 
 using namespace rushfs::testing;
@@ -68,7 +68,7 @@ TEST_CASE("extended attributes are set, listed with their values, and removed") 
 }
 
 TEST_CASE("a queued extended attribute waits for the write before it") {
-  if (geteuid() != 0) return;
+  if (!as_root()) return;
   Studio studio;
   const NodeId tool = studio.make("tool");
   // Writing takes a capability away, so the order shows. CAP_NET_RAW, as setcap(8) stores it.

@@ -1,11 +1,10 @@
 // What a listing taught, and how long it may be used: docs/semantics.md, "What others change".
 #include <catch2/catch.hpp>
 
-#include <unistd.h>
-
 #include <map>
 
 #include "client_world.h"
+#include "tests/as_root.h"
 
 using namespace rushfs::fs;
 using namespace rushfs::fs::test;
@@ -53,7 +52,7 @@ int all_calls(const World& world) {
 }  // namespace
 
 TEST_CASE("who takes his time over a listing need not look up what it told") {
-  if (geteuid() != 0) return;
+  if (!rushfs::testing::as_root()) return;
   World world(with_notices());
   fill(world);
   world.run_for(3s);
@@ -78,7 +77,7 @@ TEST_CASE("who takes his time over a listing need not look up what it told") {
 }
 
 TEST_CASE("a name looked for in vain is not asked for again before its folder changes") {
-  if (geteuid() != 0) return;
+  if (!rushfs::testing::as_root()) return;
   World world(with_notices());
   CHECK(world.find("clip").error().value() == ENOENT);
   world.run_for(3s);
@@ -107,7 +106,7 @@ TEST_CASE("without promises a name looked for in vain is asked for again after a
 }
 
 TEST_CASE("a name looked for in vain brings the names of a small folder") {
-  if (geteuid() != 0) return;
+  if (!rushfs::testing::as_root()) return;
   World world(with_notices());
   std::filesystem::create_directory(world.exported() / "day");
   write_file(world.exported() / "day" / "clip 1", "take");
@@ -123,7 +122,7 @@ TEST_CASE("a name looked for in vain brings the names of a small folder") {
 }
 
 TEST_CASE("what others change while a listing is read is looked up, and nothing else") {
-  if (geteuid() != 0) return;
+  if (!rushfs::testing::as_root()) return;
   World world(with_notices());
   fill(world);
   world.run_for(3s);

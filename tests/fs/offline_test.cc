@@ -2,19 +2,14 @@
 // everything else ends by its deadline. docs/semantics.md, "Without a link".
 #include <sys/xattr.h>
 
-#include <fstream>
-
 #include "client_world.h"
 
 using namespace rushfs::fs;
 using namespace rushfs::fs::test;
+using rushfs::testing::write_file;
 using namespace std::chrono_literals;
 
 namespace {
-
-void put(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
 
 /// Names with their sizes, as `ls -l` shows them.
 Result<std::map<std::string, std::uint64_t>> list(World& world, NodeNumber folder = kRootNode) {
@@ -50,8 +45,8 @@ void lose_server(World& world) {
 
 TEST_CASE("what was listed before is listed, looked up and stat'ed while the server is away") {
   World world;
-  put(world.exported() / "clip.mov", std::string(1000, 'c'));
-  put(world.exported() / "notes.txt", "n");
+  write_file(world.exported() / "clip.mov", std::string(1000, 'c'));
+  write_file(world.exported() / "notes.txt", "n");
   const auto before = list(world).value();
   REQUIRE(before.size() == 2);
   world.run_for(10s);
@@ -67,7 +62,7 @@ TEST_CASE("what was listed before is listed, looked up and stat'ed while the ser
 TEST_CASE("a folder that the kernel has forgotten is listed as it was while the server is away") {
   World world;
   std::filesystem::create_directory(world.exported() / "reel");
-  put(world.exported() / "reel" / "clip.mov", std::string(1000, 'c'));
+  write_file(world.exported() / "reel" / "clip.mov", std::string(1000, 'c'));
   REQUIRE(list(world));
   const NodeNumber folder = world.find("reel").value();
   const auto before = list(world, folder).value();
@@ -84,7 +79,7 @@ TEST_CASE("a folder that the kernel has forgotten is listed as it was while the 
 TEST_CASE("a link's target and a file's notes are known though the kernel has forgotten them") {
   World world;
   std::filesystem::create_symlink("clip.mov", world.exported() / "link");
-  put(world.exported() / "clip.mov", "c");
+  write_file(world.exported() / "clip.mov", "c");
   ::setxattr((world.exported() / "clip.mov").c_str(), "user.note", "n", 1, 0);
   const auto target_of = [&](NodeNumber link) {
     return world.await<std::string>(
@@ -109,8 +104,8 @@ TEST_CASE("a link's target and a file's notes are known though the kernel has fo
 
 TEST_CASE("what we removed while its folder was being listed is not there without a link") {
   World world;
-  put(world.exported() / "clip.mov", "c");
-  put(world.exported() / "notes.txt", "n");
+  write_file(world.exported() / "clip.mov", "c");
+  write_file(world.exported() / "notes.txt", "n");
   world.slow_answers["readdir"] = 100ms;
   const auto handle = world.await<HandleNumber>(
       [&](auto reply) { world.volume().open_directory(kRootNode, std::move(reply)); });
@@ -129,12 +124,12 @@ TEST_CASE("what we removed while its folder was being listed is not there withou
 
 TEST_CASE("a name that was gone when asked for is not in the listing known before") {
   World world;
-  put(world.exported() / "clip.mov", "c");
-  put(world.exported() / "notes.txt", "n");
+  write_file(world.exported() / "clip.mov", "c");
+  write_file(world.exported() / "notes.txt", "n");
   REQUIRE(list(world)->size() == 2);
   world.run_for(10s);
   std::filesystem::remove(world.exported() / "clip.mov");
-  put(world.exported() / "new.mov", "new");
+  write_file(world.exported() / "new.mov", "new");
   REQUIRE(world.stat("clip.mov").error().value() == ENOENT);
   REQUIRE(world.stat("new.mov"));
   lose_server(world);
@@ -145,7 +140,7 @@ TEST_CASE("a name that was gone when asked for is not in the listing known befor
 
 TEST_CASE("what we wrote is shown under every name the file was listed with") {
   World world;
-  put(world.exported() / "old name", "1");
+  write_file(world.exported() / "old name", "1");
   REQUIRE(list(world));
   std::filesystem::rename(world.exported() / "old name", world.exported() / "new name");
   world.run_for(3s);
@@ -159,7 +154,7 @@ TEST_CASE("what we wrote is shown under every name the file was listed with") {
 
 TEST_CASE("what was read before is opened and read while the server is away") {
   World world;
-  put(world.exported() / "clip.mov", std::string(700'000, 'c'));
+  write_file(world.exported() / "clip.mov", std::string(700'000, 'c'));
   REQUIRE(world.read_file("clip.mov"));
   world.run_for(10s);
   lose_server(world);
@@ -170,7 +165,7 @@ TEST_CASE("what was read before is opened and read while the server is away") {
 
 TEST_CASE("a known file is written while the server is away, and arrives") {
   World world;
-  put(world.exported() / "notes.txt", "old notes");
+  write_file(world.exported() / "notes.txt", "old notes");
   REQUIRE(world.read_file("notes.txt"));
   world.run_for(10s);
   lose_server(world);
@@ -186,10 +181,10 @@ TEST_CASE("a known file is written while the server is away, and arrives") {
 
 TEST_CASE("news are seen again once the server is back") {
   World world;
-  put(world.exported() / "a", "1");
+  write_file(world.exported() / "a", "1");
   REQUIRE(list(world));
   lose_server(world);
-  put(world.exported() / "b", "22");
+  write_file(world.exported() / "b", "22");
   CHECK(list(world)->size() == 1);
   world.start_server();
   world.run_for(10s);
@@ -201,11 +196,11 @@ TEST_CASE("news of a short cut are seen through a change of ours made after it")
   WorldOptions options;
   options.notices = true;
   World world(options);
-  put(world.exported() / "a", std::string(1000, 'a'));
+  write_file(world.exported() / "a", std::string(1000, 'a'));
   const auto opened = world.open("a", {.read = true, .write = true}).value();
   world.run_for(3s);
   world.cut_link();
-  put(world.exported() / "a", "theirs");  // before anybody could tell us
+  write_file(world.exported() / "a", "theirs");  // before anybody could tell us
   world.calls.clear();
   REQUIRE(world.run_until([&] { return world.calls["attach"] > 0; }));
   world.run_for(3s);
@@ -216,7 +211,7 @@ TEST_CASE("news of a short cut are seen through a change of ours made after it")
 
 TEST_CASE("who has a file open and asks for nothing reads what others wrote since a short cut") {
   World world({.clients = 2, .notices = true});
-  put(world.exported() / "a", std::string(1000, 'a'));
+  write_file(world.exported() / "a", std::string(1000, 'a'));
   const auto opened = world.open("a", {.read = true}).value();
   REQUIRE(world.read(opened.handle, 0, 1000).value() == std::string(1000, 'a'));
   world.run_for(3s);
@@ -234,7 +229,7 @@ TEST_CASE("who has a file open and asks for nothing reads what others wrote sinc
 
 TEST_CASE("a silent link delays what is known by five seconds, the rest by the timeout") {
   World world;
-  put(world.exported() / "known", "k");
+  write_file(world.exported() / "known", "k");
   REQUIRE(list(world));
   world.run_for(2s);
   world.silence_link(true);
@@ -282,7 +277,7 @@ TEST_CASE("what came of a call that a live server answered too late is seen by w
   WorldOptions options;
   options.notices = true;
   World world(options);
-  put(world.exported() / "clip", "footage");
+  write_file(world.exported() / "clip", "footage");
   REQUIRE(world.read_file("clip"));
   const bool given_up_first = GENERATE(false, true);  // and carried out after that
   world.slow_answers["unlink"] = given_up_first ? 0s : 100s;
@@ -321,7 +316,7 @@ TEST_CASE("a writer that waits for room in the queue ends by the timeout on a de
 
 TEST_CASE("asking for what was just listed costs no round trip") {
   World world;
-  put(world.exported() / "clip.mov", "c");
+  write_file(world.exported() / "clip.mov", "c");
   REQUIRE(list(world));
   const auto before = world.session().waits();
   CHECK(world.stat("clip.mov")->size == 1);
@@ -335,7 +330,7 @@ TEST_CASE("asking for what was just listed costs no round trip") {
 
 TEST_CASE("opening and first reading of something not looked at for a while costs one round trip") {
   World world;
-  put(world.exported() / "clip.mov", std::string(100'000, 'c'));
+  write_file(world.exported() / "clip.mov", std::string(100'000, 'c'));
   REQUIRE(list(world));
   const auto node = world.find("clip.mov").value();
   world.run_for(2s);
@@ -375,7 +370,7 @@ TEST_CASE("copying a folder of n files costs a round trip for each and one for t
 
 TEST_CASE("making, renaming and removing a name cost one round trip each") {
   World world;
-  put(world.exported() / "a", "1");
+  write_file(world.exported() / "a", "1");
   REQUIRE(list(world));
   auto waits = [&](auto action) {
     const auto before = world.session().waits();
@@ -408,7 +403,7 @@ TEST_CASE("what another client adds to a listed folder is found within a second"
   World world;
   REQUIRE(list(world));
   CHECK(world.stat("new").error().value() == ENOENT);
-  put(world.exported() / "new", "n");
+  write_file(world.exported() / "new", "n");
   world.run_for(1100ms);
   CHECK(world.stat("new")->size == 1);
 }
