@@ -2,8 +2,10 @@
 #include <catch2/catch.hpp>
 
 #include <chrono>
+#include <cstdlib>
 #include <random>
 
+#include "transport/rate/ack_wait.h"
 #include "transport/rate/bandwidth_filter.h"
 #include "transport/rate/loss_floor.h"
 #include "transport/rate/queue_model.h"
@@ -142,6 +144,37 @@ TEST_CASE("a spread of round trips is jitter, not a queue") {
   CHECK(seconds(queue.jitter()) == Approx(0.036).margin(0.004));
 }
 
+TEST_CASE("delays that are held for longer than an epoch lasts are jitter, too") {
+  QueueModel queue;
+  queue.on_round_trip(50ms, kStart);
+  std::minstd_rand random;
+  Duration held = 0ms;
+  for (int i = 0; i < 100; ++i) {
+    Epoch epoch = epoch_of(100, 0);
+    for (int k = 0; k < 20; ++k) {
+      if (k == i % 20) held = from_seconds(0.080 * random() / random.max());
+      epoch.on_round_trip(51ms + held, kStart + 2ms * k);
+    }
+    queue.on_epoch(epoch);
+  }
+  CHECK(queue.jitter() > 35ms);  // of 80; about a line the spread within an epoch is far less
+  CHECK(queue.jitter() < 100ms);
+}
+
+TEST_CASE("a queue that comes and goes over many epochs is not jitter") {
+  QueueModel queue;
+  queue.on_round_trip(50ms, kStart);
+  for (int i = 0; i < 96; ++i) {
+    Epoch epoch = epoch_of(100, 0);
+    const int away = std::abs(i % 16 - 8);
+    for (int k = 0; k < 20; ++k) {
+      epoch.on_round_trip(50ms + 5ms * away + k % 2 * 500us, kStart + 5ms * k);
+    }
+    queue.on_epoch(epoch);
+  }
+  CHECK(queue.jitter() < 3ms);
+}
+
 TEST_CASE("a queue that grows or shrinks is not jitter") {
   QueueModel queue;
   queue.on_round_trip(50ms, kStart);
@@ -153,6 +186,21 @@ TEST_CASE("a queue that grows or shrinks is not jitter") {
     queue.on_epoch(epoch);
   }
   CHECK(queue.jitter() < 1ms);
+}
+
+TEST_CASE("packets that others overtook are in flight for longer than the round trip") {
+  AckWait wait;
+  LossOutcome outcome;
+  const auto acknowledge = [&](Duration newest, Duration older) {
+    outcome.acknowledged_packets.resize(2);
+    outcome.acknowledged_packets[0].sent = kStart - older;
+    outcome.acknowledged_packets[1].sent = kStart - newest;
+    wait.on_outcome(outcome, newest, kStart);
+  };
+  for (int i = 0; i < 1000; ++i) acknowledge(50ms, 52ms);
+  CHECK(wait.beyond_ack_delay(50ms) == 0);  // they waited for the ACK
+  for (int i = 0; i < 1000; ++i) acknowledge(20ms, 80ms);
+  CHECK(wait.beyond_ack_delay(50ms) > 0.020);
 }
 
 TEST_CASE("all who share a queue saw it lowest at the same time, whatever they take for the base") {

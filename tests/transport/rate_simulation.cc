@@ -289,10 +289,10 @@ TimePoint Simulation::Implementation::delayed(TimePoint base, Direction& directi
   TimePoint at = base;
   if (link.jitter > Duration::zero()) {
     if (link.jitter_kind != Link::Jitter::held || base >= direction.jitter_until) {
-      direction.jitter = from_seconds(uniform() * seconds(link.jitter));
+      direction.jitter = from_seconds((2 * uniform() - 1) * seconds(link.jitter));
       direction.jitter_until = base + link.jitter;
     }
-    at += direction.jitter;
+    at += std::max(direction.jitter, -link.round_trip / 2);
     if (link.jitter_kind != Link::Jitter::overtaking) at = std::max(direction.last, at);
     direction.last = at;
   }

@@ -23,7 +23,7 @@ struct Link {
   double burst_loss = 0;                                // share lost in groups
   double burst_length = 5;                              // their mean length, packets
   double ack_loss = 0;
-  Duration jitter{};  // the delay varies by up to this, both ways:
+  Duration jitter{};  // each way the delay is up to this shorter or longer:
   enum class Jitter {
     held,        // drawn anew every `jitter`, order kept: radio links
     each,        // drawn for each packet, order kept

@@ -16,6 +16,7 @@ class LineFit {
     xy_ += x * y;
     yy_ += y * y;
   }
+  double mean() const { return count_ > 0 ? y_ / count_ : 0; }
   /// Standard deviation of the points from the line; 0 of fewer than four.
   double deviation() const {
     if (count_ < 4) return 0;

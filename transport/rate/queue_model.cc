@@ -21,9 +21,7 @@ constexpr double kMinScale = 0.25;
 constexpr double kMaxScale = 4;
 constexpr double kLowScale = 0.2;
 constexpr Duration kMuchJitter = std::chrono::milliseconds(10);
-constexpr Duration kMaxJitter = std::chrono::milliseconds(200);
-// Of standard deviations; an even spread has 3.5. What a line fits is not seen in short epochs.
-constexpr double kRange = 4.2;
+constexpr std::uint32_t kFewRoundTrips = 4;
 constexpr Duration kMinute = std::chrono::seconds(60);
 
 }  // namespace
@@ -55,7 +53,7 @@ bool QueueModel::emptied(const Epoch& epoch, Duration allowed) const {
 }
 
 bool QueueModel::gone(const Epoch& epoch) const {
-  return standing(epoch) <= std::max(nothing(base_), jitter_);
+  return standing(epoch) <= std::max(nothing(base_), jitter());
 }
 
 Duration QueueModel::standing(const Epoch& epoch) const {
@@ -64,10 +62,9 @@ Duration QueueModel::standing(const Epoch& epoch) const {
 }
 
 void QueueModel::on_epoch(const Epoch& epoch) {
-  if (epoch.round_trips < 4) return;
+  if (epoch.round_trips < kFewRoundTrips) return;
   standing_ = standing(epoch);
-  const Duration spread = from_seconds(kRange * epoch.round_trip_line.deviation());
-  jitter_ += (std::min(spread, kMaxJitter) - jitter_) / 8;
+  jitter_.on_epoch(epoch);
 }
 
 void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
@@ -75,7 +72,7 @@ void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
   const Duration least = epoch.least_round_trip;
   // Jitter hides the base; what several flows do to a queue looks like a little of it.
   const bool hidden =
-      jitter_ > std::max(base_ / 4, kMuchJitter) && least <= base_ + 3 * jitter_ / 2;
+      jitter() > std::max(base_ / 4, kMuchJitter) && least <= base_ + 3 * jitter() / 2;
   if (least <= base_ || hidden) {
     longer_dips_ = 0;
     base_ = last_dip_ = least;
@@ -86,7 +83,7 @@ void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
   if (epoch.first_round_trip - epoch.last_round_trip > nothing(least)) return;
   // Longer than before although we sent half: others' queue, or a longer route. A route is steady.
   const Duration difference = least > last_dip_ ? least - last_dip_ : last_dip_ - least;
-  const bool same = difference < std::max(least / 50, jitter_ / 2);
+  const bool same = difference < std::max(least / 50, jitter() / 2);
   longer_dips_ = same ? longer_dips_ + 1 : 1;
   last_dip_ = least;
   if (longer_dips_ >= 4 && !lossy) {

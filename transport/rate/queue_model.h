@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 
+#include "transport/rate/jitter.h"
 #include "transport/rate/rate_epochs.h"
 #include "transport/rate_limits.h"
 #include "transport/units.h"
@@ -23,9 +24,7 @@ class QueueModel {
 
   bool known() const { return base_ < Duration::max(); }
   Duration base() const { return base_; }
-  /// The range over which round trips spread about a line: jitter and waiting ACKs, not a queue
-  /// that grows or shrinks.
-  Duration jitter() const { return jitter_; }
+  Duration jitter() const { return jitter_.range(); }
   /// The queue that stood throughout the epoch.
   Duration standing(const Epoch& epoch) const;
   Duration standing() const { return standing_; }
@@ -55,7 +54,7 @@ class QueueModel {
   TimePoint minute_{};
   std::array<Duration, kRecent> recent_{};  // zero: none yet
   std::size_t next_recent_ = 0;
-  Duration jitter_{};
+  Jitter jitter_;
   Duration standing_{};
   Duration lowest_ = Duration::max();  // round trip since forget_lowest()
   TimePoint lowest_seen_{};

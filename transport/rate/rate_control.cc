@@ -73,6 +73,7 @@ void RateControl::on_first_round_trip(Duration sample, TimePoint now) {
 
 void RateControl::on_path_changed(TimePoint now) {
   queue_.reset();
+  wait_ = {};
   loss_.reset();
   epochs_.ignore_all();
   startup_.set_initial_rate(
@@ -133,6 +134,7 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
                              std::uint64_t next_number, TimePoint now) {
   if (outcome.after_silence) epochs_.ignore_all();
   count(outcome);
+  wait_.on_outcome(outcome, round_trip, now);
   if (round_trip) {
     queue_.on_round_trip(*round_trip, now);
     if (Epoch* epoch = epochs_.find(outcome.acknowledged_packets.back().epoch)) {
@@ -277,9 +279,9 @@ void RateControl::update_window() {
   // What startup is let have beside the path's volume would be queue, too.
   const double beside = phase_ == RatePhase::startup
                             ? 0
-                            : seconds(queue) + seconds(queue_.jitter()) +
+                            : seconds(queue) + seconds(queue_.jitter()) * factor +
                                   seconds(ack_delay_for(base));
-  double time = seconds(base) * factor + beside;
+  double time = (seconds(base) + wait_.beyond_ack_delay(base)) * factor + beside;
   if (phase_ == RatePhase::startup) time = std::max(time, seconds(base) + kHostDelay);
   window_ = wire * time + burst;
   if (startup_.over() && !goes_at_target() && !competing()) {

@@ -21,6 +21,7 @@
 #include <optional>
 
 #include "transport/path_report.h"
+#include "transport/rate/ack_wait.h"
 #include "transport/rate/bandwidth_filter.h"
 #include "transport/rate/carried.h"
 #include "transport/rate/circuit_breaker.h"
@@ -135,6 +136,7 @@ class RateControl {
   RateEpochs epochs_;
   LossFloor loss_;
   QueueModel queue_;
+  AckWait wait_;
   Competition competition_;
 
   RatePhase phase_ = RatePhase::startup;

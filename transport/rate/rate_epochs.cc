@@ -6,6 +6,9 @@ void Epoch::on_round_trip(Duration sample, TimePoint when_sent) {
   if (round_trips++ == 0) {
     first_sent = when_sent;
     first_round_trip = sample;
+  } else {
+    const Duration between = std::max(when_sent - last_sent, Duration::zero());
+    leap = std::max(leap, sample - last_round_trip - between);
   }
   last_sent = when_sent;
   last_round_trip = sample;

@@ -36,6 +36,9 @@ struct Epoch {
   Duration first_round_trip{};
   TimePoint last_sent{};
   Duration last_round_trip{};
+  // The most by which a round trip was longer than the one before, beyond the time between them: no
+  // queue that we fill grows so fast.
+  Duration leap{};
 
   void on_round_trip(Duration sample, TimePoint when_sent);
   /// Packets per second.

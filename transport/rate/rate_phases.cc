@@ -295,8 +295,9 @@ Duration RateControl::dip_duration() const {
 
 void RateControl::advance(std::uint64_t in_flight, TimePoint now) {
   const Duration in_phase = now - phase_start_;
+  const double beside = seconds(queue_.jitter()) + wait_.beyond_ack_delay(minimum_round_trip());
   const bool drained =
-      static_cast<double>(in_flight) <= path_volume() + wire_bandwidth() * seconds(queue_.jitter());
+      static_cast<double>(in_flight) <= path_volume() + wire_bandwidth() * beside;
   switch (phase_) {
     case RatePhase::startup:
       if (startup_full(now)) leave_startup(now);
