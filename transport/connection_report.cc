@@ -43,8 +43,7 @@ SendLimit Connection::send_limit(const PathReport& path) const {
   // Between probes the model stays a little below the target that is all the path's capacity to it.
   const double target = rate_.effective().target.bits_per_second;
   if (path.limit == SendLimit::target_rate || path.bandwidth.bits_per_second > kAtTarget * target) {
-    return rate_.is_remote() || rate_.is_capped_here() ? SendLimit::remote_cap
-                                                       : SendLimit::target_rate;
+    return rate_.is_capped() ? SendLimit::remote_cap : SendLimit::target_rate;
   }
   if (context_.load >= kFullLoad) return SendLimit::processor;
   return path.limit == SendLimit::starting ? path.limit : path_limit(path);

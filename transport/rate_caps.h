@@ -52,9 +52,8 @@ class RateCaps {
 
   /// What holds for sending: the least of all.
   RateLimits effective() const;
-  /// The peer's cap is the least, or our application's cap is.
-  bool is_remote() const { return of_peer_ < std::min(limits_.target, sending_); }
-  bool is_capped_here() const { return sending_ < std::min(limits_.target, of_peer_); }
+  /// A cap of the peer's or of our application holds, not the user's own target.
+  bool is_capped() const { return std::min(of_peer_, sending_) < limits_.target; }
 
   bool has_news() const { return news_; }
   RateFrame take_news();

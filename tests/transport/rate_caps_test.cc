@@ -48,19 +48,22 @@ struct Users {
 
 }  // namespace
 
-TEST_CASE("the least of all caps holds, and the user learns whose it is") {
+TEST_CASE("the least of all caps holds, and the user learns when it is not his own") {
   RateCaps caps(Role::client, {.target = 100_Mbps, .minimum = 20_Mbps}, kStart);
   CHECK(caps.effective().target == 100_Mbps);
+  CHECK_FALSE(caps.is_capped());
   caps.cap_sending(50_Mbps);
   CHECK(caps.effective().target == 50_Mbps);
-  CHECK(caps.is_capped_here());
+  CHECK(caps.is_capped());
   CHECK(caps.on_frame({2, RatePolicy::fair, 10'000'000, 0}));
   CHECK(caps.effective().target == 10_Mbps);
   CHECK(caps.effective().minimum == 10_Mbps);
-  CHECK(caps.is_remote());
+  CHECK(caps.is_capped());
   CHECK_FALSE(caps.on_frame({1, RatePolicy::fair, 90'000'000, 0}));  // overtaken on the way
   CHECK(caps.on_frame({3, RatePolicy::fair, 0, 0}));
   CHECK(caps.effective().target == 50_Mbps);
+  CHECK(caps.on_frame({4, RatePolicy::fair, 50'000'000, 0}));
+  CHECK(caps.is_capped());  // by both at once
 }
 
 TEST_CASE("a cap is announced when it changes, and again when the frame was lost") {

@@ -301,8 +301,7 @@ SendLimit RateControl::limit() const {
     return SendLimit::target_rate;
   }
   if (!startup_.over()) return SendLimit::starting;
-  if (bandwidth_.bounded()) return SendLimit::congestion;
-  return loss_.recent() > 0.005 ? SendLimit::random_loss : SendLimit::network;
+  return bandwidth_.bounded() ? SendLimit::congestion : SendLimit::network;
 }
 
 }  // namespace rushfs::transport
