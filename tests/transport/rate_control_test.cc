@@ -123,6 +123,21 @@ TEST_CASE("jitter is not taken for a queue") {
   CHECK(figures.sent_again <= figures.delivered / 1000);
 }
 
+TEST_CASE("what arrived just before a cut and is acknowledged after it opens no window") {
+  Link link = path(100_Mbps, 50ms);
+  link.buffer = 4s;
+  Simulation simulation(link, 1);
+  simulation.add({});
+  simulation.run_until(5s);
+  simulation.link().cut = true;
+  simulation.run_until(15s);
+  simulation.link().cut = false;
+  simulation.link().rate = 10_Mbps;
+  simulation.mark();
+  simulation.run_until(17s);
+  CHECK(simulation.mean_queue() < 600ms);  // ten times 50 ms are under way before anything is heard
+}
+
 TEST_CASE("lost acknowledgements cost little") {
   Link link = path(100_Mbps, 50ms, GENERATE(0.0, 0.2));
   link.ack_loss = 0.3;

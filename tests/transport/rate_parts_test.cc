@@ -10,6 +10,7 @@
 #include "transport/rate/loss_floor.h"
 #include "transport/rate/queue_model.h"
 #include "transport/rate/rate_epochs.h"
+#include "transport/recovery/recovery.h"
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;
@@ -195,12 +196,32 @@ TEST_CASE("packets that others overtook are in flight for longer than the round 
     outcome.acknowledged_packets.resize(2);
     outcome.acknowledged_packets[0].sent = kStart - older;
     outcome.acknowledged_packets[1].sent = kStart - newest;
-    wait.on_outcome(outcome, newest, kStart);
+    outcome.round_trip = newest;
+    wait.on_outcome(outcome, kStart);
   };
   for (int i = 0; i < 1000; ++i) acknowledge(50ms, 52ms);
   CHECK(wait.beyond_ack_delay(50ms) == 0);  // they waited for the ACK
   for (int i = 0; i < 1000; ++i) acknowledge(20ms, 80ms);
   CHECK(wait.beyond_ack_delay(50ms) > 0.020);
+}
+
+TEST_CASE("a peer that keeps acknowledgements back opens the window by little") {
+  AckWait wait;
+  LossOutcome outcome;
+  outcome.round_trip = 20ms;
+  outcome.acknowledged_packets.resize(100'000);
+  for (auto& packet : outcome.acknowledged_packets) packet.sent = kStart - 1h;
+  wait.on_outcome(outcome, kStart);
+  CHECK(wait.beyond_ack_delay(20ms) <= 0.200);
+}
+
+TEST_CASE("a peer that claims to have waited for long with an acknowledgement hides no queue") {
+  Recovery recovery(Recovery::Config{});
+  const SentFrame frame{.kind = SentFrame::Kind::request_data, .length = 1000};
+  recovery.on_sent(Bytes{1000}, true, {&frame, 1}, kStart);
+  LossOutcome outcome;
+  REQUIRE(recovery.on_ack(std::vector<NumberRange>{{0, 0}}, 900ms, kStart + 1s, outcome));
+  CHECK(recovery.control().minimum_round_trip() >= 980ms);
 }
 
 TEST_CASE("all who share a queue saw it lowest at the same time, whatever they take for the base") {

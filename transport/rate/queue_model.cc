@@ -62,9 +62,8 @@ Duration QueueModel::standing(const Epoch& epoch) const {
 }
 
 void QueueModel::on_epoch(const Epoch& epoch) {
-  if (epoch.round_trips < kFewRoundTrips) return;
-  standing_ = standing(epoch);
   jitter_.on_epoch(epoch);
+  if (epoch.round_trips >= kFewRoundTrips) standing_ = standing(epoch);
 }
 
 void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {

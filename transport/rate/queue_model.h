@@ -24,6 +24,7 @@ class QueueModel {
 
   bool known() const { return base_ < Duration::max(); }
   Duration base() const { return base_; }
+  /// What round trips spread over although the queue is the same.
   Duration jitter() const { return jitter_.range(); }
   /// The queue that stood throughout the epoch.
   Duration standing(const Epoch& epoch) const;

@@ -132,9 +132,12 @@ void RateControl::count(const LossOutcome& outcome) {
 void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sample,
                              std::optional<Duration> round_trip, std::uint64_t in_flight,
                              std::uint64_t next_number, TimePoint now) {
-  if (outcome.after_silence) epochs_.ignore_all();
+  if (outcome.after_silence) {
+    epochs_.ignore_all();
+    startup_.forget_round_trips();
+  }
   count(outcome);
-  wait_.on_outcome(outcome, round_trip, now);
+  wait_.on_outcome(outcome, now);
   if (round_trip) {
     queue_.on_round_trip(*round_trip, now);
     if (Epoch* epoch = epochs_.find(outcome.acknowledged_packets.back().epoch)) {
@@ -276,11 +279,11 @@ void RateControl::update_window() {
   const Duration base = queue_.known() ? queue_.base() : kAssumedRoundTrip;
   const Duration queue = competing() ? base : queue_.allowance(bandwidth_.value(), limits_.policy);
   const double burst = std::min(wire * 0.002, 65536.0) + 3 * datagram_;
+  const double jitter = seconds(queue_.jitter()) * (goes_at_target() ? 1 : factor);
   // What startup is let have beside the path's volume would be queue, too.
   const double beside = phase_ == RatePhase::startup
                             ? 0
-                            : seconds(queue) + seconds(queue_.jitter()) * factor +
-                                  seconds(ack_delay_for(base));
+                            : seconds(queue) + jitter + seconds(ack_delay_for(base));
   double time = (seconds(base) + wait_.beyond_ack_delay(base)) * factor + beside;
   if (phase_ == RatePhase::startup) time = std::max(time, seconds(base) + kHostDelay);
   window_ = wire * time + burst;

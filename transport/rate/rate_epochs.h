@@ -37,7 +37,7 @@ struct Epoch {
   TimePoint last_sent{};
   Duration last_round_trip{};
   // The most by which a round trip was longer than the one before, beyond the time between them: no
-  // queue that we fill grows so fast.
+  // queue of who sends at less than twice a link's rate grows so fast.
   Duration leap{};
 
   void on_round_trip(Duration sample, TimePoint when_sent);

@@ -25,6 +25,7 @@ class Startup {
   /// `delivered` bytes so far; the newest of them was sent at `sent`.
   void on_ack(std::uint64_t delivered, TimePoint sent, TimePoint now);
   void on_round_trip(Duration sample, TimePoint sent) { trips_.on_round_trip(sample, sent); }
+  void forget_round_trips() { trips_ = {}; }
   /// An epoch's outcome; `lossy`: far more was lost than before.
   void on_epoch(bool lossy);
   /// Where enough are known to show how round trips spread: one epoch of startup is too short.

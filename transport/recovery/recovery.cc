@@ -15,6 +15,8 @@ constexpr std::uint64_t kStartupPackets = 5000;
 // Urgent messages are repeated where one in 500 packets is lost, or more.
 constexpr double kLossWorthRepeating = 0.002;
 constexpr double kLately = 4000;  // packets
+// A host may wake up late beyond the delay that ACKs are to have.
+constexpr Duration kMostAckDelayBelieved = 2 * kMaxAckDelay;
 constexpr Duration kMinRepeatSpacing = std::chrono::milliseconds(5);
 }  // namespace
 
@@ -123,7 +125,9 @@ void Recovery::account(const LossOutcome& outcome, Duration ack_delay, TimePoint
   }
   std::optional<Duration> round_trip;
   if (outcome.round_trip) {
-    round_trip = std::max(*outcome.round_trip - ack_delay, Duration{1});
+    // Who claims to have waited for longer than it may would hide a queue.
+    const Duration waited = std::min(ack_delay, kMostAckDelayBelieved);
+    round_trip = std::max(*outcome.round_trip - waited, Duration{1});
   }
   const RateSample sample = delivery_.on_ack(outcome.acknowledged_packets, outcome.late_packets,
                                              control_.minimum_round_trip(), now);
