@@ -209,13 +209,11 @@ void WriteQueue::fail(std::uint64_t sequence, int error, std::string_view messag
   state_->index.park(sequence, {error, std::string(message), false});
 }
 
-std::optional<std::uint64_t> WriteQueue::fail_all(std::string_view node, int error,
-                                                  std::string_view message) {
+void WriteQueue::fail_all(std::string_view node, int error, std::string_view message) {
   const QueuedNode* queued = state_->index.find(node);
-  if (queued == nullptr) return std::nullopt;
+  if (queued == nullptr) return;
   const std::uint64_t first = queued->sequences.front();
   if (!queued->parked.contains(first)) fail(first, error, message);
-  return first;
 }
 
 std::vector<std::uint64_t> WriteQueue::retry_parked() {

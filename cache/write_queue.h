@@ -128,9 +128,8 @@ class WriteQueue {
   void place_appends(std::span<const std::uint64_t> sequences, std::uint64_t offset_bytes);
   // The server refused it: kept, shown, and it holds back its node. Others go on.
   void fail(std::uint64_t sequence, int error, std::string_view message);
-  // The same of all that is queued for the node; the first of it, unless nothing is.
-  std::optional<std::uint64_t> fail_all(std::string_view node, int error,
-                                        std::string_view message);
+  // The same of all that is queued for the node.
+  void fail_all(std::string_view node, int error, std::string_view message);
   // Frees all parked nodes except damaged operations; returns all sequences that may be sent
   // again, in order (those behind the failed ones too).
   std::vector<std::uint64_t> retry_parked();

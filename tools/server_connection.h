@@ -1,4 +1,4 @@
-// One connection to a server, driven on the calling thread: for trust and bench.
+// One connection to a server, driven on the calling thread: for trust, bench and mount.
 #pragma once
 
 #include <absl/functional/any_invocable.h>

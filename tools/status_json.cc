@@ -43,7 +43,7 @@ json queue_json(const fs::QueueStatus& queue) {
   return {{"operations", queue.operations}, {"files", queue.files},
           {"bytes", queue.bytes},           {"bytes_sent", queue.bytes_sent},
           {"bytes_total", queue.bytes_total}, {"bytes_done", queue.bytes_done},
-          {"capacity", queue.capacity},     {"retry_errno", queue.retry_error},
+          {"retry_errno", queue.retry_error},
           {"parked", parked},               {"conflicts", conflicts}};
 }
 

@@ -166,7 +166,8 @@ class Connection {
   void write_rates(FrameWriter& writer, TimePoint now);
   void write_ack(FrameWriter& writer, TimePoint now);
   void prepare_probe();
-  /// Makes a packet in `space` of the frames that `write` writes, and records it. Its size, 0 if
+  /// Makes a packet in `space` of the frames that `write` writes, and records what asks for an
+  /// answer, unless we are closing. Its size, 0 if
   /// there are none.
   std::size_t write_packet(std::span<std::uint8_t> space, TimePoint now,
                            absl::FunctionRef<void(FrameWriter&)> write);

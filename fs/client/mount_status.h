@@ -51,7 +51,6 @@ struct QueueStatus {
   std::uint64_t bytes_total = 0;          // taken in since the mount started: for progress bars
   std::uint64_t bytes_done = 0;           // of those, on stable storage
   std::uint64_t files = 0;                // with something waiting
-  std::uint64_t capacity = 0;             // bytes the queue may hold; 0: what the disk has
   int retry_error = 0;                    // errno the server keeps answering (ENOSPC ...), or 0
   std::vector<ParkedOperation> parked;
   std::vector<ConflictCopy> conflicts;    // since the mount started

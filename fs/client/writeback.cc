@@ -202,14 +202,9 @@ void Writeback::retry_now() {
         return std::pair(std::move(sequences), queue.parked());
       },
       [this](std::pair<std::vector<std::uint64_t>, std::vector<cache::ParkedOperation>> result) {
-        parked_ = std::move(result.second);
+        learn_parked(std::move(result.second));
         for (auto& [id, node] : nodes_) {
-          node.parked_from.reset();
           if (node.retry_at) settling_.insert(id);
-        }
-        for (const auto& operation : parked_) {
-          const auto found = nodes_.find(NodeId{operation.node});
-          if (found != nodes_.end()) found->second.hold_from(operation.sequence);
         }
         if (!result.first.empty()) load_again_from(result.first.front());
         hurry();

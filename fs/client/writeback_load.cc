@@ -197,13 +197,7 @@ void Writeback::take_in(Loaded loaded) {
 void Writeback::look_at_parked() {
   parts_.queue_loop.run([&queue = parts_.queue] { return queue.parked(); },
                         [this](std::vector<cache::ParkedOperation> parked) {
-                          parked_ = std::move(parked);
-                          for (const auto& operation : parked_) {
-                            const auto found = nodes_.find(NodeId{operation.node});
-                            if (found == nodes_.end()) continue;
-                            found->second.hold_from(operation.sequence);
-                            wake(found->second, errno_code(EIO), false);
-                          }
+                          learn_parked(std::move(parked));
                         });
 }
 

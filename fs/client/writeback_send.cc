@@ -157,7 +157,7 @@ void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int err
   }
   take_back(id, node, index);
   node.error = error;
-  if (!worth_retrying(error)) return park(id, node, error);
+  if (!worth_retrying(error)) return park(node, error);
   node.backoff = longer_backoff(node.backoff);
   node.retry_at = parts_.time.now + node.backoff;
   settling_.insert(id);
@@ -179,15 +179,10 @@ void Writeback::refuse(const NodeId& id, int error) {
   hold(found->second, 1, error);  // where sequences begin
   parts_.queue_loop.run(
       [&queue = parts_.queue, id, error] {
-        return queue.fail_all(id.bytes, error, refusal(error));
+        queue.fail_all(id.bytes, error, refusal(error));
+        return queue.parked();
       },
-      [this, id, error](std::optional<std::uint64_t> first) {
-        const auto at = nodes_.find(id);
-        if (!first || at == nodes_.end()) return;  // given up
-        at->second.parked_from.reset();
-        at->second.hold_from(*first);
-        parked(id, at->second, *first, error);
-      });
+      [this](std::vector<cache::ParkedOperation> parked) { learn_parked(std::move(parked)); });
 }
 
 // What was sent from `from` on counts as unsent again.
@@ -218,14 +213,16 @@ void Writeback::take_back(const NodeId& id, Node& node, std::size_t from) {
   }
 }
 
-void Writeback::park(const NodeId& id, Node& node, int error) {
+void Writeback::park(Node& node, int error) {
   assert(!node.unsent.empty());
   const std::uint64_t sequence = node.unsent.front();
-  parts_.queue_loop.run([&queue = parts_.queue, sequence, error] {
-    queue.fail(sequence, error, refusal(error));
-  });
-  parked(id, node, sequence, error);
   hold(node, sequence, error);
+  parts_.queue_loop.run(
+      [&queue = parts_.queue, sequence, error] {
+        queue.fail(sequence, error, refusal(error));
+        return queue.parked();
+      },
+      [this](std::vector<cache::ParkedOperation> parked) { learn_parked(std::move(parked)); });
 }
 
 void Writeback::hold(Node& node, std::uint64_t from, int error) {
@@ -237,10 +234,17 @@ void Writeback::hold(Node& node, std::uint64_t from, int error) {
   wake(node, errno_code(error), false);
 }
 
-void Writeback::parked(const NodeId& id, const Node& node, std::uint64_t sequence, int error) {
-  const bool known = std::any_of(parked_.begin(), parked_.end(),
-                                 [&](const auto& each) { return each.sequence == sequence; });
-  if (!known) parked_.push_back({sequence, id.bytes, node.name, error, refusal(error), false});
+// The queue decides: what it says last is true, also where this was held or freed meanwhile.
+void Writeback::learn_parked(std::vector<cache::ParkedOperation> parked) {
+  std::erase_if(parked, [&](const auto& each) { return discarding_.contains(NodeId{each.node}); });
+  parked_ = parked;
+  for (auto& [id, node] : nodes_) node.parked_from.reset();
+  for (const auto& operation : parked) {
+    const auto found = nodes_.find(NodeId{operation.node});
+    if (found == nodes_.end()) continue;
+    found->second.hold_from(operation.sequence);
+    wake(found->second, errno_code(operation.error != 0 ? operation.error : EIO), false);
+  }
 }
 
 }  // namespace rushfs::fs

@@ -130,6 +130,20 @@ TEST_CASE("what must not be sent is parked with what came before an operation pa
   CHECK(story.offsets() == Offsets{0, 100, 200});
 }
 
+TEST_CASE("what the server refuses while parked operations are tried again is parked") {
+  Story story;
+  story.open("clip");
+  story.append("clip", 0, "one");
+  story.loop.rest();
+  story.writeback->retry_now();
+  story.answer_write(EACCES);
+  story.loop.go_on();
+  REQUIRE(story.writeback->status().parked.size() == 1);
+  int synced = kWaiting;
+  story.writeback->sync({"clip"}, note(synced));
+  CHECK(synced == EACCES);
+}
+
 TEST_CASE("what must not be sent stays parked when parked operations are tried again just before") {
   Story story;
   story.append("clip", 0, "one");

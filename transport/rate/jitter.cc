@@ -17,12 +17,11 @@ constexpr double kBurst = 0.005;
 // show little of what is between them.
 constexpr double kFew = 8;
 constexpr double kMany = 32;
-constexpr std::uint32_t kFewRoundTrips = 4;
 
 }  // namespace
 
 void Jitter::on_epoch(const Epoch& epoch) {
-  if (epoch.round_trips < kFewRoundTrips) return;
+  if (!epoch.shows_round_trips()) return;
   const double most = seconds(kMost);
   const double deviation = std::min(epoch.round_trip_line.deviation(), most / kRange);
   narrow_ += (kRange * deviation - narrow_) / kFew;

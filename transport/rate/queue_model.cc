@@ -21,7 +21,6 @@ constexpr double kMinScale = 0.25;
 constexpr double kMaxScale = 4;
 constexpr double kLowScale = 0.2;
 constexpr Duration kMuchJitter = std::chrono::milliseconds(10);
-constexpr std::uint32_t kFewRoundTrips = 4;
 constexpr Duration kMinute = std::chrono::seconds(60);
 
 }  // namespace
@@ -63,7 +62,7 @@ Duration QueueModel::standing(const Epoch& epoch) const {
 
 void QueueModel::on_epoch(const Epoch& epoch) {
   jitter_.on_epoch(epoch);
-  if (epoch.round_trips >= kFewRoundTrips) standing_ = standing(epoch);
+  if (epoch.shows_round_trips()) standing_ = standing(epoch);
 }
 
 void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {

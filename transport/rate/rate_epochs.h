@@ -46,6 +46,8 @@ struct Epoch {
   /// By how much the queue grew, seconds per second; none where that cannot be told.
   std::optional<double> queue_growth() const;
   std::uint32_t resolved() const { return acknowledged + lost; }
+  /// Enough to say how they spread.
+  bool shows_round_trips() const { return round_trips >= 4; }
   bool complete() const { return closed && resolved() >= sent; }
   double loss() const { return resolved() == 0 ? 0 : static_cast<double>(lost) / resolved(); }
 };
