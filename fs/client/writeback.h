@@ -213,7 +213,7 @@ class Writeback {
   void place(Sent& append, std::uint64_t offset);
   void refused(const NodeId&, Node&, std::size_t index, int error);
   void take_back(const NodeId&, Node&, std::size_t from);
-  void park(Node&, int error);
+  void park(const NodeId&, Node&, int error);
   void hold(Node&, std::uint64_t from, int error);
   void learn_parked(std::vector<cache::ParkedOperation>);
 

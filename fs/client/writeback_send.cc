@@ -157,7 +157,7 @@ void Writeback::refused(const NodeId& id, Node& node, std::size_t index, int err
   }
   take_back(id, node, index);
   node.error = error;
-  if (!worth_retrying(error)) return park(node, error);
+  if (!worth_retrying(error)) return park(id, node, error);
   node.backoff = longer_backoff(node.backoff);
   node.retry_at = parts_.time.now + node.backoff;
   settling_.insert(id);
@@ -213,9 +213,10 @@ void Writeback::take_back(const NodeId& id, Node& node, std::size_t from) {
   }
 }
 
-void Writeback::park(Node& node, int error) {
+void Writeback::park(const NodeId& id, Node& node, int error) {
   assert(!node.unsent.empty());
   const std::uint64_t sequence = node.unsent.front();
+  parked_.push_back({sequence, id.bytes, node.name, error, refusal(error), false});
   hold(node, sequence, error);
   parts_.queue_loop.run(
       [&queue = parts_.queue, sequence, error] {
