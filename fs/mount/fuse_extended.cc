@@ -48,17 +48,26 @@ StatxTime to_statx(const Timestamp& time) {
 }
 
 /// The flags both forms have (fileattr_fill_xflags() of the kernel).
+constexpr std::pair<std::uint32_t, std::uint32_t> kInBothForms[] = {
+    {FS_IMMUTABLE_FL, FS_XFLAG_IMMUTABLE}, {FS_APPEND_FL, FS_XFLAG_APPEND},
+    {FS_SYNC_FL, FS_XFLAG_SYNC},           {FS_NOATIME_FL, FS_XFLAG_NOATIME},
+    {FS_NODUMP_FL, FS_XFLAG_NODUMP},       {FS_DAX_FL, FS_XFLAG_DAX},
+    {FS_PROJINHERIT_FL, FS_XFLAG_PROJINHERIT}};
+
 fsxattr to_fsxattr(std::uint32_t flags) {
-  constexpr std::pair<std::uint32_t, std::uint32_t> kBoth[] = {
-      {FS_IMMUTABLE_FL, FS_XFLAG_IMMUTABLE}, {FS_APPEND_FL, FS_XFLAG_APPEND},
-      {FS_SYNC_FL, FS_XFLAG_SYNC},           {FS_NOATIME_FL, FS_XFLAG_NOATIME},
-      {FS_NODUMP_FL, FS_XFLAG_NODUMP},       {FS_DAX_FL, FS_XFLAG_DAX},
-      {FS_PROJINHERIT_FL, FS_XFLAG_PROJINHERIT}};
   fsxattr extended{};
-  for (const auto& [flag, xflag] : kBoth) {
+  for (const auto& [flag, xflag] : kInBothForms) {
     if ((flags & flag) != 0) extended.fsx_xflags |= xflag;
   }
   return extended;
+}
+
+/// What `flags` become. What only the extended form has is ignored, as ext4 does.
+std::uint32_t with_fsxattr(std::uint32_t flags, const fsxattr& extended) {
+  for (const auto& [flag, xflag] : kInBothForms) {
+    flags = (extended.fsx_xflags & xflag) != 0 ? flags | flag : flags & ~flag;
+  }
+  return flags;
 }
 
 bool may_see(fuse_req_t request, const std::string& name) {
@@ -155,27 +164,51 @@ void copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, fuse_fil
 
 // ---- Flags ----
 
+void get_flags(Kernel& kernel, FuseRequestRef request, NodeNumber node, unsigned command) {
+  kernel.volume().file_flags(node, std::nullopt, [&kernel, node, command, request](auto flags) {
+    kernel.after_invalidation(node, [&kernel, request, flags, command] {
+      kernel.flags(*request, flags, command);
+    });
+  });
+}
+
+void set_flags(Kernel& kernel, FuseRequestRef request, NodeNumber node, unsigned command,
+               std::uint32_t wanted) {
+  kernel.volume().file_flags(node, wanted, [&kernel, node, command, request](auto flags) {
+    kernel.invalidate(node);  // the kernel does not know that this changes attributes
+    kernel.after_invalidation(node, [&kernel, request, flags, command] {
+      kernel.flags(*request, flags, command);
+    });
+  });
+}
+
+void set_extended_flags(Kernel& kernel, FuseRequestRef request, NodeNumber node,
+                        const fsxattr& extended) {
+  kernel.volume().file_flags(node, std::nullopt, [&kernel, node, extended, request](auto flags) {
+    if (!flags) return kernel.fail(*request, flags.error().value());
+    if (extended.fsx_projid != 0) return kernel.fail(*request, EOPNOTSUPP);
+    set_flags(kernel, request, node, FS_IOC_FSSETXATTR, with_fsxattr(*flags, extended));
+  });
+}
+
+// The kernel asks FS_IOC_FSGETXATTR before it sets flags in either form.
 void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void*, fuse_file_info*, unsigned,
            const void* in, std::size_t in_size, std::size_t) {
-  const bool sets = command == FS_IOC_SETFLAGS;
-  const bool extended = command == FS_IOC_FSGETXATTR;  // what the kernel asks before it sets
-  if (command != FS_IOC_GETFLAGS && !sets && !extended) {
-    return void(fuse_reply_err(request, ENOTTY));
-  }
-  std::optional<std::uint32_t> wanted;
-  if (sets) {
-    if (in_size < sizeof(std::uint32_t)) return void(fuse_reply_err(request, EINVAL));
-    std::memcpy(&wanted.emplace(), in, sizeof(std::uint32_t));
-  }
   Kernel& kernel = kernel_of(request);
-  kernel.volume().file_flags({node}, wanted,
-                             [&kernel, node, sets, command, r = kernel.begin(request)](auto flags) {
-                               // The kernel does not know that this changes attributes.
-                               if (sets) kernel.invalidate({node});
-                               kernel.after_invalidation({node}, [&kernel, r, flags, command] {
-                                 kernel.flags(*r, flags, command);
-                               });
-                             });
+  if (command == FS_IOC_GETFLAGS || command == FS_IOC_FSGETXATTR) {
+    get_flags(kernel, kernel.begin(request), {node}, command);
+  } else if (command == FS_IOC_SETFLAGS && in_size >= sizeof(std::uint32_t)) {
+    std::uint32_t wanted = 0;
+    std::memcpy(&wanted, in, sizeof(wanted));
+    set_flags(kernel, kernel.begin(request), {node}, command, wanted);
+  } else if (command == FS_IOC_FSSETXATTR && in_size >= sizeof(fsxattr)) {
+    fsxattr wanted{};
+    std::memcpy(&wanted, in, sizeof(wanted));
+    set_extended_flags(kernel, kernel.begin(request), {node}, wanted);
+  } else {
+    const bool known = command == FS_IOC_SETFLAGS || command == FS_IOC_FSSETXATTR;
+    fuse_reply_err(request, known ? EINVAL : ENOTTY);
+  }
 }
 
 }  // namespace

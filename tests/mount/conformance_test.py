@@ -540,6 +540,32 @@ def file_flags(folder):
 
 
 @row
+def file_flags_in_the_extended_form(folder):
+    path = put(folder / "file", b"x")
+    fd = os.open(path, os.O_RDONLY)
+    before = attempt(file_flags_of, fd)
+    if isinstance(before, str):
+        return before
+    immutable, nodump, realtime_inherit = 0x08, 0x80, 0x100
+
+    def extended():
+        xflags, extent_size, _, project = struct.unpack_from(
+            "4I", fcntl.ioctl(fd, 0x801c581f, bytes(28)))  # FS_IOC_FSGETXATTR
+        return xflags, extent_size, project
+
+    def set_extended(xflags):
+        fcntl.ioctl(fd, 0x401c5820, struct.pack("7I", xflags, *[0] * 6))  # FS_IOC_FSSETXATTR
+
+    seen = [extended(), attempt(set_extended, immutable | nodump), extended(),
+            attempt(file_flags_of, fd), attempt(os.truncate, path, 0),
+            as_user(USER, set_extended, 0), attempt(set_extended, realtime_inherit),
+            attempt(set_extended, 0), extended(), attempt(file_flags_of, fd) == before,
+            attempt(os.truncate, path, 0)]
+    os.close(fd)
+    return seen
+
+
+@row
 def flags_bind_who_has_the_file_open(folder):
     path = put(folder / "file", b"x")
     fd = os.open(path, os.O_RDWR)
