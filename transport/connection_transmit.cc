@@ -96,12 +96,14 @@ bool Connection::transmit_path_mtu_probe(TransmitBatch& batch, TimePoint now) {
   if (!recovery_->may_send(false, now)) return false;
   const auto wanted = recovery_->path_mtu_probe(now);
   if (!wanted) return false;
-  return transmit_alone(batch, wanted->count, now, [&](FrameWriter& writer) {
+  transmit_alone(batch, wanted->count, now, [&](FrameWriter& writer) {
     writer.ping();
     writer.fill();
     sent_scratch_.push_back({.kind = SentFrame::Kind::path_mtu_probe,
                              .length = static_cast<std::uint32_t>(wanted->count)});
   });
+  assert(batch.bytes.size() == wanted->count);
+  return true;
 }
 
 bool Connection::transmit_data(TransmitBatch& batch, TimePoint now) {

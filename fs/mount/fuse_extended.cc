@@ -164,18 +164,11 @@ void copy_file_range(fuse_req_t request, fuse_ino_t, off_t from_offset, fuse_fil
 
 // ---- Flags ----
 
-void get_flags(Kernel& kernel, FuseRequestRef request, NodeNumber node, unsigned command) {
-  kernel.volume().file_flags(node, std::nullopt, [&kernel, node, command, request](auto flags) {
-    kernel.after_invalidation(node, [&kernel, request, flags, command] {
-      kernel.flags(*request, flags, command);
-    });
-  });
-}
-
-void set_flags(Kernel& kernel, FuseRequestRef request, NodeNumber node, unsigned command,
-               std::uint32_t wanted) {
-  kernel.volume().file_flags(node, wanted, [&kernel, node, command, request](auto flags) {
-    kernel.invalidate(node);  // the kernel does not know that this changes attributes
+/// `wanted`: none, if they are only asked for.
+void file_flags(Kernel& kernel, FuseRequestRef request, NodeNumber node, unsigned command,
+                std::optional<std::uint32_t> wanted) {
+  kernel.volume().file_flags(node, wanted, [&kernel, node, command, wanted, request](auto flags) {
+    if (wanted) kernel.invalidate(node);  // the kernel does not know that this changes attributes
     kernel.after_invalidation(node, [&kernel, request, flags, command] {
       kernel.flags(*request, flags, command);
     });
@@ -187,7 +180,7 @@ void set_extended_flags(Kernel& kernel, FuseRequestRef request, NodeNumber node,
   kernel.volume().file_flags(node, std::nullopt, [&kernel, node, extended, request](auto flags) {
     if (!flags) return kernel.fail(*request, flags.error().value());
     if (extended.fsx_projid != 0) return kernel.fail(*request, EOPNOTSUPP);
-    set_flags(kernel, request, node, FS_IOC_FSSETXATTR, with_fsxattr(*flags, extended));
+    file_flags(kernel, request, node, FS_IOC_FSSETXATTR, with_fsxattr(*flags, extended));
   });
 }
 
@@ -196,11 +189,11 @@ void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void*, fuse_fi
            const void* in, std::size_t in_size, std::size_t) {
   Kernel& kernel = kernel_of(request);
   if (command == FS_IOC_GETFLAGS || command == FS_IOC_FSGETXATTR) {
-    get_flags(kernel, kernel.begin(request), {node}, command);
+    file_flags(kernel, kernel.begin(request), {node}, command, std::nullopt);
   } else if (command == FS_IOC_SETFLAGS && in_size >= sizeof(std::uint32_t)) {
     std::uint32_t wanted = 0;
     std::memcpy(&wanted, in, sizeof(wanted));
-    set_flags(kernel, kernel.begin(request), {node}, command, wanted);
+    file_flags(kernel, kernel.begin(request), {node}, command, wanted);
   } else if (command == FS_IOC_FSSETXATTR && in_size >= sizeof(fsxattr)) {
     fsxattr wanted{};
     std::memcpy(&wanted, in, sizeof(wanted));
