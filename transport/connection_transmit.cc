@@ -5,6 +5,7 @@
 
 #include "transport/connection.h"
 #include "transport/security/stateless_reset.h"
+#include "transport/wire/packet_number.h"
 
 namespace rushfs::transport {
 namespace {

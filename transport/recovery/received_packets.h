@@ -12,12 +12,9 @@
 
 #include "transport/range_set.h"
 #include "transport/units.h"
+#include "transport/wire/packet_number.h"
 
 namespace rushfs::transport {
-
-/// Packet numbers this far below the highest seen count as duplicates: nothing is remembered of
-/// them. Larger than the reordering of any path at 10 Gbit/s (2^18 packets: 290 ms).
-inline constexpr std::uint64_t kDuplicateWindow = std::uint64_t{1} << 18;
 
 /// An acknowledgement waits for company between these, at an eighth of the round trip.
 inline constexpr Duration kMinAckDelay = std::chrono::milliseconds(1);

@@ -3,6 +3,8 @@
 #include <cassert>
 #include <utility>
 
+#include "transport/wire/packet_number.h"
+
 namespace rushfs::transport {
 namespace {
 

@@ -1,5 +1,5 @@
 // Packet headers, shaped like QUIC version 1 (RFC 8999, RFC 9000 section 17) under our own version
-// number, and the encoding of packet numbers (RFC 9000, appendix A). docs/protocol.md, "Packets".
+// number. docs/protocol.md, "Packets".
 //
 // Parsing looks only at what is in the clear; packet numbers and the low bits of the first byte are
 // under header protection (packet_protection.h).
@@ -118,14 +118,6 @@ std::array<std::uint8_t, 16> retry_integrity_tag(std::span<const std::uint8_t> o
 
 /// The answer to a datagram of an unknown version; at most 51 bytes.
 std::vector<std::uint8_t> make_version_negotiation(const UnknownVersionHeader& asked);
-
-/// Bytes that `number` needs, given the largest number the peer acknowledged (RFC 9000, A.2).
-std::size_t packet_number_length(std::uint64_t number,
-                                 std::optional<std::uint64_t> largest_acknowledged);
-
-/// The full number behind the `length` bytes that were sent of it (RFC 9000, A.3).
-std::uint64_t decode_packet_number(std::optional<std::uint64_t> largest_received,
-                                   std::uint64_t truncated, std::size_t length);
 
 }  // namespace rushfs::transport
 
