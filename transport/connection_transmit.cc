@@ -199,7 +199,11 @@ void Connection::write_rates(FrameWriter& writer, TimePoint now) {
 
 void Connection::write_ack(FrameWriter& writer, TimePoint now) {
   const auto ranges = received_.ack_ranges(kMaxAckRanges);
-  if (ranges.empty() || !writer.ack(received_.ack_delay(now), ranges)) return;
+  if (ranges.empty()) return;
+  const bool rides_along = writer.size() > 0;
+  const std::size_t named = writer.ack(received_.ack_delay(now), ranges);
+  // What little room cut short has not told all that it should.
+  if (named == 0 || (rides_along && named < ranges.size())) return;
   sent_scratch_.push_back({.kind = SentFrame::Kind::ack, .id = ranges.front().last});
   received_.on_ack_sent();
 }

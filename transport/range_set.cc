@@ -68,14 +68,15 @@ void RangeSet::remove_below(std::uint64_t number) {
   }
 }
 
-bool RangeSet::contains(std::uint64_t number) const {
-  return contains(number, number);
+const NumberRange* RangeSet::find(std::uint64_t number) const {
+  const auto all = ranges();
+  const auto range = first_reaching(all.begin(), all.end(), number);
+  return range != all.end() && range->first <= number ? &*range : nullptr;
 }
 
 bool RangeSet::contains(std::uint64_t first, std::uint64_t last) const {
-  const auto all = ranges();
-  const auto range = first_reaching(all.begin(), all.end(), first);
-  return range != all.end() && range->first <= first && range->last >= last;
+  const NumberRange* range = find(first);
+  return range != nullptr && range->last >= last;
 }
 
 }  // namespace rushfs::transport

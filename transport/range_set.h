@@ -34,7 +34,9 @@ class RangeSet {
     begin_ = 0;
   }
 
-  bool contains(std::uint64_t number) const;
+  /// The range that the number is in; null: none. Valid until the next change.
+  const NumberRange* find(std::uint64_t number) const;
+  bool contains(std::uint64_t number) const { return find(number) != nullptr; }
   /// True if every number from first to last is in the set.
   bool contains(std::uint64_t first, std::uint64_t last) const;
   bool empty() const { return begin_ == ranges_.size(); }

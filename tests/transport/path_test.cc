@@ -243,3 +243,16 @@ TEST_CASE("a size the host itself refuses is not used again") {
   search(mtu, 1472, kStart);
   CHECK(mtu.datagram_size() == 1472_B);
 }
+
+TEST_CASE("a refusal of what every path carries says nothing of larger sizes") {
+  const Bytes size = GENERATE(60_B, kBaseDatagram);
+  PathMtu mtu(8972_B);
+  mtu.on_probe_sent();
+  mtu.on_too_large(size, kStart);
+  CHECK_FALSE(mtu.probe(kStart));  // still in flight
+  mtu.on_probe_acknowledged(1472_B, kStart);
+  CHECK(mtu.datagram_size() == 1472_B);
+  mtu.on_too_large(size, kStart);
+  CHECK(mtu.datagram_size() == 1472_B);
+  CHECK(mtu.probe(kStart) == 8972_B);
+}

@@ -123,6 +123,15 @@ TEST_CASE("jitter is not taken for a queue") {
   CHECK(figures.sent_again <= figures.delivered / 1000);
 }
 
+TEST_CASE("more gaps at once than an ACK has room for hide nothing that arrives") {
+  Link link = path(500_Mbps, 50ms);
+  link.jitter = 20ms;
+  link.jitter_kind = Link::Jitter::overtaking;
+  const Figures figures = steady(link, 1, 8s, 8s);
+  CHECK(figures.utilisation >= 0.9);
+  CHECK(figures.sent_again <= figures.delivered / 500);
+}
+
 TEST_CASE("what arrived just before a cut and is acknowledged after it opens no window") {
   Link link = path(100_Mbps, 50ms);
   link.buffer = 4s;
@@ -142,6 +151,16 @@ TEST_CASE("lost acknowledgements cost little") {
   Link link = path(100_Mbps, 50ms, GENERATE(0.0, 0.2));
   link.ack_loss = 0.3;
   CHECK(steady(link, 1).utilisation >= 0.85);
+}
+
+TEST_CASE("acknowledgements lost in bursts stop a flow for moments only") {
+  Link link = path(100_Mbps, 50ms);
+  link.burst_loss = link.ack_loss = 0.02;
+  link.ack_burst = 5;
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    INFO(seed);
+    CHECK(steady(link, seed, 5s, 30s).utilisation >= 0.85);
+  }
 }
 
 TEST_CASE("a blackout of 30 s is over when it is over") {

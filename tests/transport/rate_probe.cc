@@ -1,7 +1,7 @@
 // Runs one scenario of the rate control's simulator and prints what came of it; with trace=SECONDS
 // also how. For people: the suite has its own cases.
 //   rate_probe rate=100 rtt=100 loss=1 [buffer=MS] [jitter=MS kind=held|each|overtaking] [reorder=%
-//   by=MS] [burst=%] [acks=%]
+//   by=MS] [burst=% length=PACKETS] [acks=% ack_length=ACKS]
 //              [policer=MS] [pause=MS every=MS]
 //              [flows=N] [stagger=S] [rtts=MS,...] [seconds=S] [warm=S] [bytes=MIB]
 //              [control=ours,cubic,bbr1,bbr3] [target=MBPS] [policy=fair] [seed=N] [trace=S]
@@ -54,7 +54,9 @@ Link link_from_options() {
   link.buffer = milliseconds("buffer", std::max(5.0, number("rtt", 100)));
   link.loss = number("loss", 0) / 100;
   link.burst_loss = number("burst", 0) / 100;
+  link.burst_length = number("length", link.burst_length);
   link.ack_loss = number("acks", 0) / 100;
+  link.ack_burst = number("ack_length", link.ack_burst);
   link.jitter = milliseconds("jitter", 0);
   if (options["kind"] == "each") link.jitter_kind = Link::Jitter::each;
   if (options["kind"] == "overtaking") link.jitter_kind = Link::Jitter::overtaking;

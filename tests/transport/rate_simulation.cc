@@ -101,6 +101,7 @@ class Simulation::Implementation {
   void act_on(Flow& flow);
   void enter_link(std::uint32_t index, std::uint64_t size, const Sent& packet);
   bool lost_on_the_way();
+  bool in_burst(bool& state, double share, double length);
   void arrive(std::uint32_t index, const Sent& packet);
   void maybe_acknowledge(std::uint32_t index);
   void take_ack(std::uint32_t index, std::uint64_t ack);
@@ -116,6 +117,7 @@ class Simulation::Implementation {
   double tokens_ = -1;
   TimePoint tokens_at_{};
   bool in_burst_ = false;
+  bool acks_in_burst_ = false;
 };
 
 void Simulation::Implementation::schedule(TimePoint time, Event::Kind kind, std::uint32_t flow,
@@ -274,15 +276,16 @@ void Simulation::Implementation::pump(std::uint32_t index) {
 
 bool Simulation::Implementation::lost_on_the_way() {
   if (link.cut) return true;
-  if (link.burst_loss > 0) {
-    if (in_burst_) {
-      if (uniform() < 1 / link.burst_length) in_burst_ = false;
-    } else if (uniform() < link.burst_loss / (1 - link.burst_loss) / link.burst_length) {
-      in_burst_ = true;
-    }
-    if (in_burst_) return true;
-  }
+  if (in_burst(in_burst_, link.burst_loss, link.burst_length)) return true;
   return link.loss > 0 && uniform() < link.loss;
+}
+
+// Gilbert's two states, in one of which all is lost; of length 1: independent.
+bool Simulation::Implementation::in_burst(bool& state, double share, double length) {
+  if (share <= 0) return false;
+  if (length <= 1) return uniform() < share;
+  state = state ? uniform() >= 1 / length : uniform() < share / (1 - share) / length;
+  return state;
 }
 
 TimePoint Simulation::Implementation::delayed(TimePoint base, Direction& direction) {
@@ -365,7 +368,7 @@ void Simulation::Implementation::maybe_acknowledge(std::uint32_t index) {
     const Duration round_trip = link.round_trip + flow.options.extra_round_trip;
     const bool ping = flow.received.wants_ping(round_trip, now);
     if (ping) flow.received.on_ping_sent(now);
-    const bool lost = link.cut || (link.ack_loss > 0 && uniform() < link.ack_loss);
+    const bool lost = link.cut || in_burst(acks_in_burst_, link.ack_loss, link.ack_burst);
     if (!lost) {
       acks_.push_back({{ranges.begin(), ranges.end()}, flow.received.ack_delay(now), ping});
       const TimePoint at = after_pause(delayed(now + link.round_trip / 2, flow.backward));

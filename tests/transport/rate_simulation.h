@@ -22,7 +22,8 @@ struct Link {
   double loss = 0;                                      // independent, data direction
   double burst_loss = 0;                                // share lost in groups
   double burst_length = 5;                              // their mean length, packets
-  double ack_loss = 0;
+  double ack_loss = 0;                                  // the same of ACKs
+  double ack_burst = 1;                                 // 1: independent
   Duration jitter{};  // each way the delay is up to this shorter or longer:
   enum class Jitter {
     held,        // drawn anew every `jitter`, order kept: radio links

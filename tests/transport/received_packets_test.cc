@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 #include <set>
@@ -124,6 +125,22 @@ TEST_CASE("many gaps or many packets do not wait for the timer") {
       received.on_received(number++, true, kRoundTrip, kStart);
     }
     CHECK(number <= 100 + 256);
+  }
+}
+
+TEST_CASE("what arrives late is named however many gaps are newer") {
+  ReceivedPackets received = settled();
+  for (std::uint64_t n = 102; n < 3100; n += 2) received.on_received(n, true, kRoundTrip, kStart);
+  received.on_ack_sent();
+  for (const std::uint64_t late : {1501, 1503, 103, 2999}) {
+    received.on_received(late, true, kRoundTrip, kStart);
+  }
+  const auto ranges = received.ack_ranges(64);
+  CHECK(ranges.size() <= 64);
+  CHECK(std::is_sorted(ranges.rbegin(), ranges.rend()));
+  CHECK(ranges.front() == NumberRange{3098, 3098});
+  for (const NumberRange& wanted : {NumberRange{1500, 1504}, {102, 104}, {2998, 3000}}) {
+    CHECK(std::ranges::count(ranges, wanted) == 1);
   }
 }
 

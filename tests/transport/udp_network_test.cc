@@ -1,6 +1,10 @@
 // Sockets and drivers on interfaces as they are in the world: of small MTU, full, wide. Each test
 // has a network namespace of its own, which needs root; without it the tests say so and pass.
+#include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sched.h>
 #include <unistd.h>
@@ -9,6 +13,7 @@
 #include <boost/asio/post.hpp>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <thread>
 
@@ -48,6 +53,52 @@ UdpOptions listening(const char* address) {
 
 TransmitBatch datagrams(const Address& to, std::size_t count, std::uint16_t size) {
   return {to, size, std::vector<std::uint8_t>(count * size, 7)};
+}
+
+/// Reads what has come, for half a second at most; the result says how many datagrams.
+std::size_t receive_some(UdpSocket& socket, std::size_t count, Address* from = nullptr) {
+  const TimePoint end = Clock::now() + 500ms;
+  std::size_t got = 0;
+  while (got < count && Clock::now() < end) {
+    socket.receive(Clock::now(), [&](std::span<std::uint8_t>, const Address& address,
+                                     const std::optional<LocalIp>&) {
+      ++got;
+      if (from != nullptr) *from = address;
+      return true;
+    });
+  }
+  return got;
+}
+
+/// Somebody says that a datagram of `sender`, on this host, did not reach a third party.
+void inject_unreachable(const Address& sender, std::uint8_t code) {
+  struct {
+    icmphdr icmp{};
+    iphdr ip{};
+    udphdr udp{};
+  } message;
+  message.icmp.type = ICMP_DEST_UNREACH;
+  message.icmp.code = code;
+  if (code == ICMP_FRAG_NEEDED) message.icmp.un.frag.mtu = htons(1300);
+  message.ip.version = 4;
+  message.ip.ihl = sizeof message.ip / 4;
+  message.ip.protocol = IPPROTO_UDP;
+  message.ip.saddr = htonl(INADDR_LOOPBACK);
+  message.ip.daddr = inet_addr("127.0.0.9");
+  message.udp.source = htons(sender.port);
+  message.udp.dest = htons(9);
+  std::array<std::uint16_t, sizeof message / 2> words;
+  std::memcpy(words.data(), &message, sizeof message);
+  std::uint32_t sum = 0;
+  for (const std::uint16_t word : words) sum += word;
+  sum = (sum & 0xffff) + (sum >> 16);
+  message.icmp.checksum = static_cast<std::uint16_t>(~(sum + (sum >> 16)));
+  const int raw = ::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
+  REQUIRE(raw >= 0);
+  sockaddr_storage to{};
+  const socklen_t size = to_sockaddr(parse_address("127.0.0.1:0"), AF_INET, to);
+  CHECK(::sendto(raw, &message, sizeof message, 0, reinterpret_cast<sockaddr*>(&to), size) > 0);
+  ::close(raw);
 }
 
 bool writable_within(const UdpSocket& socket, std::chrono::milliseconds time) {
@@ -130,6 +181,51 @@ TEST_CASE("the size that an interface does not take is told, once, with its addr
     std::vector<TransmitBatch> small{datagrams(to, 1, 100)};
     socket.send(small, Clock::now());
     CHECK(socket.too_large().empty());
+  });
+}
+
+TEST_CASE("news of one peer's datagram is not taken for a refusal of another's") {
+  in_own_network({"ip link set lo up"}, [] {
+    UdpSocket sender(listening(GENERATE("127.0.0.1:0", "*:0", "0.0.0.0:0")));
+    UdpSocket receiver(listening("127.0.0.1:0"));
+    const int pending = GENERATE(1, 40);
+    Address from;
+    const auto send = [&](std::size_t count, std::uint16_t size) {
+      for (int i = 0; i < pending; ++i) inject_unreachable(sender.local_address(), ICMP_FRAG_NEEDED);
+      std::vector<TransmitBatch> batch{datagrams(receiver.local_address(), count, size)};
+      sender.send(batch, Clock::now());
+      CHECK(receive_some(receiver, count, &from) == count);
+      CHECK(sender.too_large().empty());
+      CHECK(sender.report().segmentation_offload);
+    };
+    send(5, 1200);
+    send(1, 60);
+    CHECK(sender.report().too_large == 0);
+    for (int i = 0; i < 4; ++i) {  // what is still unread counts against the receive buffer
+      std::vector<TransmitBatch> back{datagrams(from, 1, 100)};
+      receiver.send(back, Clock::now());
+      CHECK(receive_some(sender, 1) == 1);
+    }
+    pollfd errors{sender.descriptor(), 0, 0};
+    CHECK(::poll(&errors, 1, 0) == 0);
+  });
+}
+
+TEST_CASE("news of one peer's network does not make another's way back forgotten") {
+  in_own_network({"ip link set lo up"}, [] {
+    UdpSocket server(listening(GENERATE("*:0", "0.0.0.0:0")));
+    UdpSocket client(listening("127.0.0.1:0"));
+    Address asked = parse_address("127.0.0.2:0");
+    asked.port = server.local_address().port;
+    std::vector<TransmitBatch> question{datagrams(asked, 1, 100)};
+    client.send(question, Clock::now());
+    Address from;
+    REQUIRE(receive_some(server, 1, &from) == 1);
+    inject_unreachable(server.local_address(), ICMP_NET_UNREACH);
+    std::vector<TransmitBatch> answer{datagrams(from, 1, 100)};
+    server.send(answer, Clock::now());
+    REQUIRE(receive_some(client, 1, &from) == 1);
+    CHECK(from == asked);
   });
 }
 

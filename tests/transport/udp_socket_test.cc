@@ -102,7 +102,7 @@ TEST_CASE("a socket for any address speaks to both families") {
 }
 
 TEST_CASE("a server on any address answers from the one that was asked") {
-  UdpSocket server(listening("*:0"));
+  UdpSocket server(listening(GENERATE("*:0", "0.0.0.0:0")));
   UdpSocket client(listening("127.0.0.1:0"));  // would be answered from 127.0.0.1 by default
   Address asked = parse_address("127.0.0.77:0");
   asked.port = server.local_address().port;
@@ -117,8 +117,17 @@ TEST_CASE("a server on any address answers from the one that was asked") {
   CHECK(server.report().segmentation_offload);
 }
 
+TEST_CASE("a server on any IPv4 address needs no kernel with IPv6") {
+  const UdpSocket server(listening("0.0.0.0:0"));
+  int family = 0;
+  socklen_t size = sizeof family;
+  REQUIRE(::getsockopt(server.descriptor(), SOL_SOCKET, SO_DOMAIN, &family, &size) == 0);
+  CHECK(family == AF_INET);
+  CHECK(server.local_address().ip == parse_address("0.0.0.0:0").ip);
+}
+
 TEST_CASE("who did not prove to be the peer cannot say where answers leave from") {
-  UdpSocket server(listening("*:0"));
+  UdpSocket server(listening(GENERATE("*:0", "0.0.0.0:0")));
   UdpSocket client(listening("127.0.0.1:0"));
   Address asked = parse_address("127.0.0.2:0"), elsewhere = parse_address("127.0.0.3:0");
   asked.port = elsewhere.port = server.local_address().port;
@@ -160,6 +169,24 @@ TEST_CASE("a listener that is not there is reported and hurts nothing else") {
   CHECK(sender.report().last_error->to == nobody);
 }
 
+TEST_CASE("an error is told although datagrams keep coming") {
+  UdpSocket sender(listening("127.0.0.1:0")), receiver(listening("127.0.0.1:0"));
+  Address nobody;
+  {
+    UdpSocket gone(listening("127.0.0.1:0"));
+    nobody = gone.local_address();
+  }
+  std::vector<TransmitBatch> both{numbered(nobody, 0, 100),
+                                  numbered(receiver.local_address(), 0, 100)};
+  sender.send(both, Clock::now());
+  CHECK(receive_some(receiver, 1).size() == 1);
+  std::vector<TransmitBatch> back{numbered(sender.local_address(), 0, 100)};
+  receiver.send(back, Clock::now());
+  CHECK(receive_some(sender, 1).size() == 1);
+  REQUIRE(sender.report().last_error);
+  CHECK(sender.report().last_error->to == nobody);
+}
+
 TEST_CASE("what the network refuses to carry is dropped and reported, the rest is sent") {
   UdpSocket sender{UdpOptions{}}, receiver(listening("127.0.0.1:0"));
   const Address broadcast = parse_address("255.255.255.255:9");  // without SO_BROADCAST: EACCES
@@ -183,6 +210,39 @@ TEST_CASE("a datagram over the interface's size is lost alone and costs no offlo
   sender.send(batches, Clock::now());
   CHECK(receive_some(receiver, 22).size() == 22);
   CHECK(sender.report().segmentation_offload);
+}
+
+TEST_CASE("a peer to whom nothing can be sent costs the others no offload") {
+  UdpSocket sender(listening("127.0.0.1:0")), receiver(listening("127.0.0.1:0"));
+  const Address impossible = parse_address("127.0.0.1:0");  // no such port: EINVAL
+  std::vector<TransmitBatch> batches{{impossible, 100, Buffer(400, 1)},
+                                     {receiver.local_address(), 100, Buffer(200, 2)}};
+  sender.send(batches, Clock::now());
+  CHECK(receive_some(receiver, 2).size() == 2);
+  CHECK(sender.report().segmentation_offload);
+  REQUIRE(sender.report().last_error);
+  CHECK(sender.report().last_error->to == impossible);
+  CHECK(sender.report().last_error->count == 4);
+}
+
+TEST_CASE("offload that does not work is tried again a minute later") {
+  UdpSocket sender(listening("127.0.0.1:0")), receiver(listening("127.0.0.1:0"));
+  const auto without_checksums = [&](int value) {  // of which the kernel makes no segments
+    REQUIRE(::setsockopt(sender.descriptor(), SOL_SOCKET, SO_NO_CHECK, &value, sizeof value) == 0);
+  };
+  const auto send = [&](TimePoint now) {
+    std::vector<TransmitBatch> batch{numbered(receiver.local_address(), 3, 100)};
+    sender.send(batch, now);
+    CHECK(receive_some(receiver, 4).size() == 4);
+    return sender.report().segmentation_offload;
+  };
+  const TimePoint now = Clock::now();
+  without_checksums(1);
+  CHECK_FALSE(send(now));
+  CHECK_FALSE(send(now + 61s));  // refused once more
+  without_checksums(0);
+  CHECK_FALSE(send(now + 120s));
+  CHECK(send(now + 122s));
 }
 
 TEST_CASE("a clipped buffer is noticed, with advice on what to do") {

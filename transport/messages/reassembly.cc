@@ -24,7 +24,9 @@ Violation Reassembly::add(const MessageFrame& part) {
   if (!parts_) parts_ = std::make_unique<Parts>();
   RangeSet& received = parts_->received;
   if (!received.add(part.offset, part.offset + part.data.size() - 1)) return std::nullopt;
-  if (received.ranges().size() > kMaxGaps) return "a message in too many pieces";
+  parts_->arrived += part.data.size();
+  const std::size_t most = kFewPieces + parts_->arrived / kLeastMeanPiece;
+  if (received.ranges().size() > std::min(most, kMaxPieces)) return "a message in too many pieces";
   if (!discarded_) place(part);
   if (received.contains(0, total_ - 1)) {
     parts_.reset();
@@ -41,7 +43,6 @@ void Reassembly::discard() {
 
 // Grows the buffer as bytes arrive, so that a message announced and not sent costs no memory.
 void Reassembly::place(const MessageFrame& part) {
-  parts_->arrived += part.data.size();
   const std::size_t cost = part.data.size() + kAsideOverhead;
   if (!is_near(part.offset) && parts_->aside_cost + cost <= total_) {
     parts_->aside_cost += cost;

@@ -13,9 +13,12 @@
 
 namespace rushfs::transport {
 
-/// Gaps in one message: 4 MiB in parts of 128 bytes, every second missing. Senders do not begin
-/// shorter parts; more gaps are a protocol violation.
-inline constexpr std::size_t kMaxGaps = 16384;
+/// Pieces of one message: 4 MiB in parts of 128 bytes, every second missing. Senders do not begin
+/// shorter parts; more pieces are a protocol violation, and so are more than a few that are shorter
+/// in the mean than half of that, as each costs a search and a move.
+inline constexpr std::size_t kMaxPieces = 16384;
+inline constexpr std::size_t kFewPieces = 64;
+inline constexpr std::size_t kLeastMeanPiece = 64;  // bytes
 
 class Reassembly {
  public:
@@ -34,10 +37,10 @@ class Reassembly {
  private:
   /// Of a message of more than one part.
   struct Parts {
-    RangeSet received{kMaxGaps + 1};
+    RangeSet received{kMaxPieces + 1};
     std::multimap<std::uint32_t, Buffer> aside;  // too far ahead of the buffer's end, by offset
     std::size_t aside_cost = 0;
-    std::uint64_t arrived = 0;  // bytes
+    std::uint64_t arrived = 0;  // bytes, what came twice in other parts included
     std::uint64_t cleared = 0;  // bytes of the buffer that were skipped
   };
   void place(const MessageFrame& part);

@@ -93,8 +93,9 @@ void PathMtu::on_lost(Bytes size, TimePoint now) {
 }
 
 void PathMtu::on_too_large(Bytes size, TimePoint now) {
+  if (size <= kBaseDatagram) return;
   in_flight_ = false;
-  known_bad_ = std::min(known_bad_, std::max(size.count, kBaseDatagram.count + 1));
+  known_bad_ = std::min(known_bad_, size.count);
   if (size.count <= current_) {  // the path became narrower
     current_ = kBaseDatagram.count;
     next_probe_ = now;

@@ -31,7 +31,7 @@ class PathMtu {
   /// Fate of ordinary packets.
   void on_acknowledged(Bytes size);
   void on_lost(Bytes size, TimePoint now);
-  /// The host refused this size (EMSGSIZE).
+  /// The host refused this size (EMSGSIZE). Up to the base size that says nothing.
   void on_too_large(Bytes size, TimePoint now);
   /// Another path: everything is unknown again.
   void reset();

@@ -13,12 +13,14 @@ constexpr Duration kGranularity = std::chrono::milliseconds(1);  // RFC 9002, se
 constexpr Duration kReorderingMemory = std::chrono::seconds(10);
 // A peer that reorders by more than this, or a round trip, is not waited for.
 constexpr Duration kMaxReordering = std::chrono::milliseconds(100);
-// Two, so that one lost probe does not cost another timeout (RFC 9002, section 6.2.4).
-constexpr int kProbesPerTimeout = 2;
+// So many probes are sent at each interval, the first twice a timeout: where one is lost, or its
+// answer, the next makes up for it (as the second of RFC 9002, section 6.2.4), and as they are not
+// lost together and each is answered on its own, bursts of loss end sooner.
+constexpr int kProbesPerInterval = 16;
 // Back-off is meaningless beyond: kMaxProbeInterval rules.
 constexpr int kMaxBackoff = 10;
-// After so many timeouts without an answer a path counts as silent.
-constexpr int kSilentAfter = 2;
+// After so many probes without an answer a path counts as silent.
+constexpr int kSilentAfter = 3;
 
 LossOutcome::Packet describe(std::uint64_t number, const SentPacket& packet) {
   return {.number = number,
@@ -148,8 +150,9 @@ void LossDetection::detect(const RoundTrip& round_trip, TimePoint now, LossOutco
 Duration LossDetection::probe_interval(const RoundTrip& round_trip) const {
   Duration base = round_trip.probe_timeout();
   if (peer_ack_delay_applies_) base += ack_delay_for(round_trip.smoothed()) + kGranularity;
-  const Duration backed_off = base * (1 << std::min(probe_count_, kMaxBackoff));
-  return std::min(backed_off, std::max(base, kMaxProbeInterval));
+  if (probe_count_ == 0) return base;
+  const int backoff = std::min((probe_count_ - 1) / kProbesPerInterval, kMaxBackoff);
+  return std::min(base / 2 * (1 << backoff), std::max(base, kMaxProbeInterval));
 }
 
 std::optional<TimePoint> LossDetection::deadline(const RoundTrip& round_trip) const {
@@ -167,7 +170,7 @@ void LossDetection::on_timer(const RoundTrip& round_trip, TimePoint now, LossOut
     return;
   }
   ++probe_count_;
-  probes_owed_ = kProbesPerTimeout;
+  probes_owed_ = 1;
   last_eliciting_sent_ = now;  // the next timeout counts from here even if no probe could leave
 }
 

@@ -1,15 +1,18 @@
 #include "transport/recovery/received_packets.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace rushfs::transport {
 
 namespace {
 
-// Ranges remembered: four ACK frames' worth, so that one that was not acknowledged can be repeated.
-constexpr std::size_t kMaxRanges = 1024;
-// An ACK leaves before its timer once this many new gaps or packets wait: so that each frame, which
-// carries 256 ranges, repeats what the last few said, and that the sender is not told in lumps.
+// Ranges remembered, 64 KiB: as many gaps as the packets of 100 ms at 1 Gbit/s leave that overtake
+// each other.
+constexpr std::size_t kMaxRanges = 4096;
+// An ACK leaves before its timer once this many gaps came or lost a packet, or packets wait: so that
+// each frame, which carries 256 ranges, repeats what the last few said, and that the sender is not
+// told in lumps.
 constexpr std::uint64_t kGapsPerAck = 48;
 constexpr std::uint64_t kPacketsPerAck = 256;
 // The first packets of a connection are acknowledged at once: the sender's first round trips and
@@ -78,7 +81,9 @@ void ReceivedPackets::on_received(std::uint64_t number, bool ack_eliciting,
     largest_ = number;
     largest_time_ = now;
   } else {
+    ++gaps_since_ack_;
     lowest_unreported_ = std::min(lowest_unreported_, number);
+    remember_late(number);
   }
   ++packets_;
   ranges_.add(number);
@@ -95,11 +100,36 @@ void ReceivedPackets::on_received(std::uint64_t number, bool ack_eliciting,
   }
 }
 
+void ReceivedPackets::remember_late(std::uint64_t number) {
+  if (late_.size() < kLateKept) {
+    late_.push_back(number);
+  } else {
+    late_[next_late_] = number;
+  }
+  next_late_ = (next_late_ + 1) % kLateKept;
+}
+
 std::span<const NumberRange> ReceivedPackets::ack_ranges(std::size_t limit) {
   const auto all = ranges_.ranges();
-  const std::size_t count = std::min(limit, all.size());
-  newest_first_.assign(all.rbegin(), all.rbegin() + static_cast<std::ptrdiff_t>(count));
+  newest_first_.clear();
+  if (all.size() > limit) add_late_ranges(all[all.size() - limit / 2].first, limit / 2);
+  const auto newest = all.last(std::min(limit - newest_first_.size(), all.size()));
+  std::erase_if(newest_first_,
+                [&](const NumberRange& late) { return late.first >= newest.front().first; });
+  newest_first_.insert(newest_first_.begin(), newest.rbegin(), newest.rend());
   return newest_first_;
+}
+
+// An ACK need not name all that is here: what it leaves out counts as not known, and not as lost.
+void ReceivedPackets::add_late_ranges(std::uint64_t below, std::size_t most) {
+  for (std::size_t back = 1; back <= late_.size() && newest_first_.size() < most; ++back) {
+    const std::uint64_t number = late_[(next_late_ + kLateKept - back) % kLateKept];
+    const NumberRange* range = number < below ? ranges_.find(number) : nullptr;
+    if (range != nullptr) newest_first_.push_back(*range);
+  }
+  std::ranges::sort(newest_first_, std::greater<>());
+  newest_first_.erase(std::unique(newest_first_.begin(), newest_first_.end()),
+                      newest_first_.end());
 }
 
 Duration ReceivedPackets::ack_delay(TimePoint now) const {

@@ -42,7 +42,8 @@ class ReceivedPackets {
   /// True if an ACK would tell the peer something new: worth adding to a packet that goes anyway.
   bool has_news() const { return news_; }
 
-  /// The ranges for an ACK frame, newest first, at most `limit`. Valid until the next call.
+  /// The ranges for an ACK frame, newest first, at most `limit`: where there are more, up to
+  /// half of them those of what arrived late last. Valid until the next call.
   std::span<const NumberRange> ack_ranges(std::size_t limit);
   /// How long the highest number has been here: the ACK frame's delay.
   Duration ack_delay(TimePoint now) const;
@@ -62,12 +63,18 @@ class ReceivedPackets {
  private:
   bool test(std::uint64_t number) const;
   void mark(std::uint64_t number);
+  void remember_late(std::uint64_t number);
+  void add_late_ranges(std::uint64_t below, std::size_t most);
   void clear(std::uint64_t begin, std::uint64_t end);
 
   bool always_at_once_;
   RangeSet ranges_;
   std::vector<std::uint64_t> window_;  // one bit per number, indexed modulo kDuplicateWindow
   std::vector<NumberRange> newest_first_;
+  // Those that arrived late, the last ones in a ring.
+  static constexpr std::size_t kLateKept = 1024;
+  std::vector<std::uint64_t> late_;
+  std::size_t next_late_ = 0;
   std::uint64_t largest_ = 0;
   TimePoint largest_time_{};
   std::uint64_t packets_ = 0;

@@ -28,6 +28,7 @@ constexpr std::size_t kReceiveBuffer = 65536;
 constexpr std::size_t kReceiveMessages = 16;
 /// ICMP errors looked at per wake-up; a flood of them must not hold up the turn.
 constexpr int kErrorsPerTurn = 16;
+constexpr LocalIp kAnyIpv4{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 void set_int(int fd, int level, int option, int value) {
   // What an old kernel does not know it does not do: every caller can do without.
@@ -76,30 +77,31 @@ UdpSocket::UdpSocket(const UdpOptions& options) : received_(std::make_unique<Rec
 
 UdpSocket::~UdpSocket() { ::close(fd_); }
 
-void UdpSocket::open(const UdpOptions& options) {
-  const Address listen = options.listen.value_or(Address{});
-  const std::string attempt = "listen on UDP " + to_string(listen);
-  family_ = AF_INET6;
-  fd_ = ::socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0) {  // a host without IPv6
+void UdpSocket::open_descriptor(const Address& listen) {
+  constexpr int kType = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  family_ = listen.ip == kAnyIpv4 ? AF_INET : AF_INET6;
+  fd_ = ::socket(family_, kType, 0);
+  if (fd_ < 0 && family_ == AF_INET6) {  // a host without IPv6
     family_ = AF_INET;
-    fd_ = ::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    fd_ = ::socket(family_, kType, 0);
   }
   if (fd_ < 0) throw std::system_error(errno, std::generic_category(), "open a UDP socket");
   if (family_ == AF_INET6) set_int(fd_, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+}
+
+void UdpSocket::open(const UdpOptions& options) {
+  Address listen = options.listen.value_or(Address{});
+  const std::string attempt = "listen on UDP " + to_string(listen);
+  open_descriptor(listen);
   set_options(options);
 
+  const bool any = listen.ip == Address{}.ip || listen.ip == kAnyIpv4;
+  if (any && family_ == AF_INET) listen.ip = kAnyIpv4;
+  many_addresses_ = options.listen && any;
+  if (many_addresses_ && family_ == AF_INET6) set_int(fd_, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+  if (many_addresses_ && family_ == AF_INET) set_int(fd_, IPPROTO_IP, IP_PKTINFO, 1);
   sockaddr_storage address{};
-  const bool any = listen.ip == Address{}.ip;
   socklen_t size = to_sockaddr(listen, family_, address);
-  if (any && family_ == AF_INET) {
-    address = {};
-    address.ss_family = AF_INET;
-    reinterpret_cast<sockaddr_in&>(address).sin_port = htons(listen.port);
-    size = sizeof(sockaddr_in);
-  }
-  many_addresses_ = options.listen && any && family_ == AF_INET6;
-  if (many_addresses_) set_int(fd_, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
   if (size == 0) throw std::system_error(EAFNOSUPPORT, std::generic_category(), attempt);
   if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) < 0) {
     throw std::system_error(errno, std::generic_category(), attempt);
@@ -177,6 +179,7 @@ bool UdpSocket::receive(TimePoint now, Sink sink) {
     } while (!rest.empty());
     if (told.local && from_peer) return_paths_.learn(from, *told.local);
   }
+  if (errors_left_) read_errors(now);  // they take room in the receive buffer
   return static_cast<std::size_t>(n) == kReceiveMessages;
 }
 
@@ -197,6 +200,10 @@ UdpSocket::Told UdpSocket::read_control(const msghdr& header) {
       in6_pktinfo info;
       std::memcpy(&info, CMSG_DATA(c), sizeof info);
       std::memcpy(told.local.emplace().data(), &info.ipi6_addr, sizeof info.ipi6_addr);
+    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+      in_pktinfo info;
+      std::memcpy(&info, CMSG_DATA(c), sizeof info);
+      std::memcpy(&told.local.emplace(kAnyIpv4)[12], &info.ipi_addr, sizeof info.ipi_addr);
     }
   }
   return told;
@@ -215,7 +222,8 @@ void UdpSocket::read_errors(TimePoint now) {
     header.msg_iovlen = 1;
     header.msg_control = control.data();
     header.msg_controllen = control.size();
-    if (::recvmsg(fd_, &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return;
+    errors_left_ = ::recvmsg(fd_, &header, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0;
+    if (!errors_left_) return;
     for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
       const bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
       const bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;
@@ -227,6 +235,8 @@ void UdpSocket::read_errors(TimePoint now) {
       note_error(static_cast<int>(error.ee_errno), from_sockaddr(to), now);
     }
   }
+  // To read one makes the next one pending, which would be blamed on what is sent next.
+  (void)get_int(fd_, SOL_SOCKET, SO_ERROR);
 }
 
 void UdpSocket::note_error(int error, const Address& to, TimePoint now) {

@@ -22,7 +22,7 @@ struct UdpOptions {
   std::optional<Address> listen;     // none: any address of both families, a port of the system's
   Bytes receive_buffer = 16_MiB;     // asked of the kernel; UdpReport says what was granted
   Bytes send_buffer = 4_MiB;
-  bool segmentation_offload = true;  // UDP_SEGMENT; given up by itself where it does not work
+  bool segmentation_offload = true;  // UDP_SEGMENT; given up for a while where it does not work
   bool receive_offload = true;       // UDP_GRO
   bool force_buffers = true;         // try SO_RCVBUFFORCE first (needs CAP_NET_ADMIN)
   std::uint8_t dscp = 0;             // differentiated services code point, 0 to 63 (RFC 2474)
@@ -78,6 +78,7 @@ class UdpSocket {
   enum class Refusal : std::uint8_t { blocked, retry, dropped };
 
   void open(const UdpOptions& options);
+  void open_descriptor(const Address& listen);
   void set_options(const UdpOptions& options);
   SocketBuffer set_buffer(int force_option, int option, Bytes asked, bool force);
   /// What the kernel tells beside a message: size of its datagrams (0: it is one), our address.
@@ -96,6 +97,7 @@ class UdpSocket {
   int send_some(std::size_t first);
   Refusal refused(std::size_t index, int error, TimePoint now);
   void keep_unsent(std::size_t first);
+  void give_up_offload(TimePoint now);
 
   int fd_ = -1;
   int family_ = 0;
@@ -108,8 +110,10 @@ class UdpSocket {
   std::vector<Piece> pieces_;  // of the send() under way
   std::vector<TransmitBatch> unsent_;
   std::vector<TooLarge> too_large_;
-  bool retried_ = false;         // this piece, after an error that was not its own
+  bool retried_ = false;           // this piece, after an error that may not be its own
   bool doubting_offload_ = false;  // the datagrams of a refused segmented piece are on trial
+  std::optional<TimePoint> offload_again_;  // when it was given up: until then
+  bool errors_left_ = false;                // the error queue may hold some
 };
 
 }  // namespace rushfs::transport

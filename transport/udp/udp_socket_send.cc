@@ -24,11 +24,18 @@ constexpr std::size_t kSendMessages = 64;
 constexpr std::size_t kLargestSegments = 64;
 /// 65535 less the larger of the IP headers and the UDP header.
 constexpr std::size_t kLargestSend = 65535 - 40 - 8;
+/// One peer's path (a tunnel of IPsec) may have spoken for all, and routes change: what does not
+/// work is asked for again. Where it never works this costs one refusal a minute.
+constexpr Duration kOffloadAgain = std::chrono::minutes(1);
 
 }  // namespace
 
 void UdpSocket::send(std::span<TransmitBatch> batches, TimePoint now) {
   assert(!blocked());
+  if (offload_again_ && now >= *offload_again_) {
+    offload_again_.reset();
+    report_.segmentation_offload = true;
+  }
   pieces_.clear();
   for (const TransmitBatch& batch : batches) cut_into_pieces(batch);
   send_pieces(now);
@@ -75,7 +82,7 @@ void UdpSocket::send_pieces(TimePoint now) {
     if (sent > 0) {
       // The kernel refused these datagrams segmented and takes them one by one: it is the
       // offload that does not work here.
-      if (doubting_offload_) report_.segmentation_offload = false;
+      if (doubting_offload_) give_up_offload(now);
       next += static_cast<std::size_t>(sent);
       doubting_offload_ = retried_ = false;
       continue;
@@ -88,7 +95,7 @@ void UdpSocket::send_pieces(TimePoint now) {
         break;
       case Refusal::dropped:
         ++next;
-        retried_ = false;
+        doubting_offload_ = retried_ = false;
         break;
     }
   }
@@ -101,33 +108,37 @@ UdpSocket::Refusal UdpSocket::refused(std::size_t index, int error, TimePoint no
     ++report_.send_blocked;
     return Refusal::blocked;
   }
+  read_errors(now);
+  if (!retried_) {
+    // With IP_RECVERR an ICMP error for an earlier datagram, to anybody, is reported here, once.
+    retried_ = true;
+    return Refusal::retry;
+  }
   if (many_addresses_ && (error == EINVAL || error == EADDRNOTAVAIL || error == ENETUNREACH) &&
       return_paths_.forget(piece.to())) {
     return Refusal::retry;
   }
   if (piece.segmented() && (error == EIO || error == EINVAL || error == EMSGSIZE)) {
-    // EIO: a device without checksum offload. EINVAL, EMSGSIZE: no segmentation here, or segments
-    // over the interface's MTU; sending them singly tells which.
-    if (error == EIO) report_.segmentation_offload = false;
-    doubting_offload_ = error != EIO;
+    // EIO: a device without checksum offload, IPsec. EINVAL, EMSGSIZE: no segmentation here, or
+    // segments over the interface's MTU. Sending them singly tells.
+    doubting_offload_ = true;
+    retried_ = false;
     cut_piece_into_datagrams(index);
     return Refusal::retry;
   }
   if (error == EMSGSIZE) {  // often a probe for a larger path MTU, which has its answer
-    doubting_offload_ = false;
     ++report_.too_large;
     const TooLarge refused{piece.to(), Bytes{piece.bytes.size()}};
     if (too_large_.empty() || too_large_.back() != refused) too_large_.push_back(refused);
     return Refusal::dropped;
   }
-  // With IP_RECVERR an ICMP error for an earlier datagram is reported here, once.
-  read_errors(now);
-  if (!retried_) {
-    retried_ = true;
-    return Refusal::retry;
-  }
   note_error(error, piece.to(), now);
   return Refusal::dropped;
+}
+
+void UdpSocket::give_up_offload(TimePoint now) {
+  report_.segmentation_offload = false;
+  offload_again_ = now + kOffloadAgain;
 }
 
 /// Fills in what the kernel must know beside the bytes; the result is its length.
@@ -148,7 +159,12 @@ std::size_t UdpSocket::write_control(const Piece& piece, std::span<std::uint8_t>
   }
   if (!many_addresses_) return used;
   const auto& asked = piece.batch->from;
-  if (const auto local = asked ? asked : return_paths_.find(piece.to())) {
+  const auto local = asked ? asked : return_paths_.find(piece.to());
+  if (local && family_ == AF_INET) {
+    in_pktinfo info{};
+    std::memcpy(&info.ipi_spec_dst, &(*local)[12], sizeof info.ipi_spec_dst);
+    add(IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
+  } else if (local) {
     in6_pktinfo info{};
     std::memcpy(&info.ipi6_addr, local->data(), local->size());
     add(IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
@@ -180,6 +196,8 @@ int UdpSocket::send_some(std::size_t first) {
   }
   ++report_.send_calls;
   const int sent = ::sendmmsg(fd_, messages.data(), static_cast<unsigned>(count), MSG_DONTWAIT);
+  // What stopped it half-way is not told. It may have been an ICMP error, which is gone by now.
+  if (sent > 0 && static_cast<std::size_t>(sent) < count) errors_left_ = true;
   for (int i = 0; i < sent; ++i) {
     const Piece& piece = pieces_[first + static_cast<std::size_t>(i)];
     report_.bytes_sent += Bytes{piece.bytes.size()};

@@ -211,7 +211,7 @@ bool FrameWriter::ping() {
   return true;
 }
 
-bool FrameWriter::ack(Duration delay, std::span<const NumberRange> ranges) {
+std::size_t FrameWriter::ack(Duration delay, std::span<const NumberRange> ranges) {
   assert(!ranges.empty());
   const auto microseconds = std::clamp<std::int64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(delay).count(), 0,
@@ -220,7 +220,7 @@ bool FrameWriter::ack(Duration delay, std::span<const NumberRange> ranges) {
   const NumberRange& newest = ranges.front();
   std::size_t size = 1 + varint_length(newest.last) + varint_length(delay_value) +
                      varint_length(kMaxAckRanges) + varint_length(newest.last - newest.first);
-  if (size > room()) return false;
+  if (size > room()) return 0;
   std::size_t count = 1;
   for (; count < std::min(ranges.size(), kMaxAckRanges); ++count) {
     const NumberRange& range = ranges[count];
@@ -238,7 +238,7 @@ bool FrameWriter::ack(Duration delay, std::span<const NumberRange> ranges) {
     put_integer(ranges[i - 1].first - ranges[i].last - 2);
     put_integer(ranges[i].last - ranges[i].first);
   }
-  return true;
+  return count;
 }
 
 std::size_t FrameWriter::handshake_data(std::uint64_t offset, std::span<const std::uint8_t> data) {

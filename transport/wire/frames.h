@@ -192,8 +192,8 @@ class FrameWriter {
   /// Fills what is left with PADDING.
   void fill() { pad_to(space_.size()); }
   bool ping();
-  /// As many of the ranges (newest first) as fit; false if not even one does.
-  bool ack(Duration delay, std::span<const NumberRange> ranges);
+  /// As many of the ranges (newest first) as fit: how many those are.
+  std::size_t ack(Duration delay, std::span<const NumberRange> ranges);
   /// As much of `data` as fits, but never nothing: the count written, 0 if none fits.
   std::size_t handshake_data(std::uint64_t offset, std::span<const std::uint8_t> data);
   bool path_challenge(const std::array<std::uint8_t, 8>& data);
