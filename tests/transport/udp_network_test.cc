@@ -191,7 +191,9 @@ TEST_CASE("news of one peer's datagram is not taken for a refusal of another's")
     const int pending = GENERATE(1, 40);
     Address from;
     const auto send = [&](std::size_t count, std::uint16_t size) {
-      for (int i = 0; i < pending; ++i) inject_unreachable(sender.local_address(), ICMP_FRAG_NEEDED);
+      for (int i = 0; i < pending; ++i) {
+        inject_unreachable(sender.local_address(), ICMP_FRAG_NEEDED);
+      }
       std::vector<TransmitBatch> batch{datagrams(receiver.local_address(), count, size)};
       sender.send(batch, Clock::now());
       CHECK(receive_some(receiver, count, &from) == count);
