@@ -10,9 +10,9 @@ namespace {
 // Ranges remembered, 64 KiB: as many gaps as the packets of 100 ms at 1 Gbit/s leave that overtake
 // each other.
 constexpr std::size_t kMaxRanges = 4096;
-// An ACK leaves before its timer once so many packets left a gap or came late, or so many wait: each
-// frame, which carries 256 ranges, repeats what the last few said, and the sender is not told in
-// lumps.
+// An ACK leaves before its timer once so many packets left a gap or came late, or so many wait: so
+// that each frame, which carries 256 ranges, repeats what the last few said, and that the sender is
+// not told in lumps.
 constexpr std::uint64_t kGapsPerAck = 48;
 constexpr std::uint64_t kPacketsPerAck = 256;
 // The first packets of a connection are acknowledged at once: the sender's first round trips and
