@@ -200,6 +200,17 @@ TEST_CASE("a path that changes is followed within ten seconds") {
   }
 }
 
+TEST_CASE("what was yielded to a longer way, as to a queue, is had back once it is known") {
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    INFO(seed);
+    Simulation simulation(path(100_Mbps, 50ms), seed);
+    simulation.add({});
+    simulation.run_until(10s);
+    simulation.link().round_trip = 150ms;
+    CHECK(measure(simulation, 6s, 4s).utilisation >= 0.85);
+  }
+}
+
 TEST_CASE("a bursty application keeps the bandwidth it once found") {
   Simulation simulation(path(100_Mbps, 50ms, 0.01), 1);
   FlowOptions flow;

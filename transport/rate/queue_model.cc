@@ -65,8 +65,8 @@ void QueueModel::on_epoch(const Epoch& epoch) {
   if (epoch.shows_round_trips()) standing_ = standing(epoch);
 }
 
-void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
-  if (epoch.round_trips == 0) return;
+bool QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
+  if (epoch.round_trips == 0) return false;
   const Duration least = epoch.least_round_trip;
   // Jitter hides the base; what several flows do to a queue looks like a little of it.
   const bool hidden =
@@ -75,20 +75,21 @@ void QueueModel::on_dip(const Epoch& epoch, bool lossy, TimePoint now) {
     longer_dips_ = 0;
     base_ = last_dip_ = least;
     if (hidden) lowest_seen_ = now;
-    return;
+    return false;
   }
   // A queue that fell meanwhile is no route.
-  if (epoch.first_round_trip - epoch.last_round_trip > nothing(least)) return;
+  if (epoch.first_round_trip - epoch.last_round_trip > nothing(least)) return false;
   // Longer than before although we sent half: others' queue, or a longer route. A route is steady.
   const Duration difference = least > last_dip_ ? least - last_dip_ : last_dip_ - least;
   const bool same = difference < std::max(least / 50, jitter() / 2);
   longer_dips_ = same ? longer_dips_ + 1 : 1;
   last_dip_ = least;
-  if (longer_dips_ >= 4 && !lossy) {
-    base_ = least;
-    lowest_seen_ = now;
-    longer_dips_ = 0;
-  }
+  if (longer_dips_ < 4 || lossy) return false;
+  const bool much = least > base_ + base_ / 4;
+  base_ = least;
+  lowest_seen_ = now;
+  longer_dips_ = 0;
+  return much;
 }
 
 Duration QueueModel::allowance(double bandwidth, RatePolicy policy) const {

@@ -19,8 +19,8 @@ class QueueModel {
   /// Any other epoch: learns how round trips spread.
   void on_epoch(const Epoch& epoch);
   /// A dip: learns the base round trip, also when it became longer; but not where `lossy`, which
-  /// speaks for a full buffer.
-  void on_dip(const Epoch& epoch, bool lossy, TimePoint now);
+  /// speaks for a full buffer. True: much longer, so what was taken for a queue was none.
+  bool on_dip(const Epoch& epoch, bool lossy, TimePoint now);
 
   bool known() const { return base_ < Duration::max(); }
   Duration base() const { return base_; }

@@ -94,7 +94,7 @@ std::uint32_t RateControl::on_sent(std::uint64_t number, std::uint32_t wire_size
     round_end_ = number;
   }
   if (static_cast<double>(in_flight_before) > kBusyPackets * datagram_) {
-    if (last_busy_ != TimePoint{} && now - last_busy_ >= kIdle) restart_after_idle(now);
+    if (last_busy_ != TimePoint{} && now - last_busy_ >= kIdle) restart(now);
     last_busy_ = now;
   }
   if (counts) ++epochs_.current().sent;
@@ -108,8 +108,8 @@ void RateControl::begin_startup(TimePoint now) {
   update_rates();
 }
 
-void RateControl::restart_after_idle(TimePoint now) {
-  // What was known may have changed: half of it is a start, and startup finds the rest.
+// What was known may have changed: half of it is a start, and startup finds the rest.
+void RateControl::restart(TimePoint now) {
   bandwidth_.scale(0.5);
   begin_startup(now);
 }

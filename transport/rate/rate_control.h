@@ -110,7 +110,7 @@ class RateControl {
   bool startup_full(TimePoint now);
   void leave_startup(TimePoint now);
   void advance(std::uint64_t in_flight, TimePoint now);
-  void restart_after_idle(TimePoint now);
+  void restart(TimePoint now);
   Duration allowed_queue() const;
   bool dip_due(TimePoint now) const;
   Duration dip_duration() const;

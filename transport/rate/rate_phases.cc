@@ -252,14 +252,17 @@ void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
   if (gone || competing() || yielded) {
     competition_.on_dip(queue_.standing(), queue_.standing(epoch), gone);
   }
-  queue_.on_dip(epoch, lossy, now);
-  if (gone) yielded_ = 1;
+  const bool longer = queue_.on_dip(epoch, lossy, now);
+  if (gone || longer) yielded_ = 1;
   if (loss_.on_dip(epoch, queued) && cut_for_loss_) {
     bandwidth_.unbound();  // the loss was not ours: forget what it made us do
     bad_epochs_ = 0;
     cut_for_loss_ = false;
   }
   suspicious_ = false;
+  if (!longer || limits_.policy == RatePolicy::low) return;
+  competition_.reset();
+  restart(now);  // what we yielded to was the way
 }
 
 bool RateControl::dip_due(TimePoint now) const {
