@@ -507,15 +507,19 @@ def file_flags_of(fd):
     return struct.unpack("I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, struct.pack("I", 0)))[0]
 
 
+def open_with_flags(path, mode):
+    """A new file, and its flags; or why it has none."""
+    fd = os.open(put(path, b"x"), mode)
+    return path, fd, attempt(file_flags_of, fd)
+
+
 def set_file_flags(fd, flags):
     return struct.unpack("I", fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("I", flags)))[0]
 
 
 @row
 def file_flags(folder):
-    path = put(folder / "file", b"x")
-    fd = os.open(path, os.O_RDONLY)
-    before = attempt(file_flags_of, fd)
+    path, fd, before = open_with_flags(folder / "file", os.O_RDONLY)
     if isinstance(before, str):
         return before
     immutable = 0x10
@@ -541,9 +545,7 @@ def file_flags(folder):
 
 @row
 def file_flags_in_the_extended_form(folder):
-    path = put(folder / "file", b"x")
-    fd = os.open(path, os.O_RDONLY)
-    before = attempt(file_flags_of, fd)
+    path, fd, before = open_with_flags(folder / "file", os.O_RDONLY)
     if isinstance(before, str):
         return before
     immutable, nodump, realtime_inherit = 0x08, 0x80, 0x100
@@ -567,9 +569,7 @@ def file_flags_in_the_extended_form(folder):
 
 @row
 def flags_bind_who_has_the_file_open(folder):
-    path = put(folder / "file", b"x")
-    fd = os.open(path, os.O_RDWR)
-    before = attempt(file_flags_of, fd)
+    path, fd, before = open_with_flags(folder / "file", os.O_RDWR)
     if isinstance(before, str):
         return before
     now, omit = (1 << 30) - 1, (1 << 30) - 2

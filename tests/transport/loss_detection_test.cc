@@ -2,8 +2,10 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <random>
+#include <vector>
 
 using namespace rushfs::transport;
 using namespace std::chrono_literals;

@@ -261,8 +261,10 @@ void RateControl::judge_dip(const Epoch& epoch, TimePoint now) {
   }
   suspicious_ = false;
   if (!longer || limits_.policy == RatePolicy::low) return;
+  // What we yielded to was the way, and what the old one lost beyond is not too much for this one.
   competition_.reset();
-  restart(now);  // what we yielded to was the way
+  inflight_limit_ = std::numeric_limits<double>::infinity();
+  restart(now);
 }
 
 bool RateControl::dip_due(TimePoint now) const {

@@ -1,19 +1,12 @@
 #include "transport/udp/socket_address.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 namespace rushfs::transport {
 
-namespace {
-
-constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-}  // namespace
-
 bool is_ipv4(const Address& address) {
-  return std::equal(kMapped.begin(), kMapped.end(), address.ip.begin());
+  return std::equal(kAnyIpv4.begin(), kAnyIpv4.begin() + 12, address.ip.begin());
 }
 
 socklen_t to_sockaddr(const Address& address, int family, sockaddr_storage& out) {
@@ -40,7 +33,7 @@ Address from_sockaddr(const sockaddr_storage& in) {
   if (in.ss_family == AF_INET) {
     sockaddr_in v4;
     std::memcpy(&v4, &in, sizeof v4);
-    std::copy(kMapped.begin(), kMapped.end(), address.ip.begin());
+    address.ip = kAnyIpv4;
     std::memcpy(&address.ip[12], &v4.sin_addr, 4);
     address.port = ntohs(v4.sin_port);
   } else if (in.ss_family == AF_INET6) {

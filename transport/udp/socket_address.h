@@ -8,6 +8,9 @@
 
 namespace rushfs::transport {
 
+/// 0.0.0.0 in the form of IPv6.
+inline constexpr LocalIp kAnyIpv4{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
 /// ::ffff:0:0/96
 bool is_ipv4(const Address& address);
 

@@ -28,7 +28,6 @@ constexpr std::size_t kReceiveBuffer = 65536;
 constexpr std::size_t kReceiveMessages = 16;
 /// ICMP errors looked at per wake-up; a flood of them must not hold up the turn.
 constexpr int kErrorsPerTurn = 16;
-constexpr LocalIp kAnyIpv4{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 void set_int(int fd, int level, int option, int value) {
   // What an old kernel does not know it does not do: every caller can do without.
