@@ -255,6 +255,31 @@ bool LockTable::excludes(const LockRequest& request) const {
   });
 }
 
+std::vector<LockSpan> LockTable::parts(const LockRequest& request) const {
+  const auto node = nodes_.find(request.node);
+  std::vector<LockSpan> held;
+  for (const Held& each : node == nodes_.end() ? std::vector<Held>() : node->second.held) {
+    const bool his = each.owner == request.owner && overlap(each.span, request.span);
+    if (his) held.push_back(each.span);
+  }
+  std::ranges::sort(held, {}, &LockSpan::first);
+  std::vector<LockSpan> out;
+  LockSpan rest = request.span;
+  rest.type = LockType::none;
+  for (LockSpan span : held) {
+    span.first = std::max(span.first, rest.first);
+    span.last = std::min(span.last, rest.last);
+    if (span.first > rest.first) {
+      out.push_back(rest);
+      out.back().last = span.first - 1;
+    }
+    out.push_back(span);
+    rest.first = span.last + 1;
+  }
+  if (rest.first <= rest.last) out.push_back(rest);
+  return out;
+}
+
 std::uint64_t LockTable::exclusive_until(const NodeId& id, std::uint64_t byte) const {
   const auto node = nodes_.find(id);
   if (node == nodes_.end()) return byte;

@@ -86,6 +86,8 @@ class LockTable {
   bool owns(const NodeId& node, const LockOwner& owner, LockKind kind) const;
   /// The owner has some of the span for himself alone.
   bool excludes(const LockRequest& request) const;
+  /// The span in parts, in order: what its owner holds of it, and `none` between.
+  std::vector<LockSpan> parts(const LockRequest& request) const;
   /// One owner has the bytes from `byte` to here for himself alone; `byte`: not even that one.
   std::uint64_t exclusive_until(const NodeId& node, std::uint64_t byte) const;
   /// All that is held, as it would be asked for.

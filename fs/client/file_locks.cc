@@ -54,13 +54,22 @@ void FileLocks::answered(AskedRef asked, Result<Answer<LockReply>> answer) {
   granted.reply((*answer).reply);
 }
 
+/// Not had. flock(2) has given up by then what was to be changed.
+void FileLocks::failed(const Asked& asked) {
+  const auto request = local(asked.inode->node, asked.what);
+  const bool changed = request.span.kind == LockKind::whole && !table_.holds_exactly(request);
+  if (changed) table_.give_up(request);
+}
+
 void FileLocks::end(AskedRef asked, int error) {
+  failed(asked->second);
   auto reply = std::move(asked->second.reply);
   asked_.erase(asked);
   reply.fail(error);
 }
 
 void FileLocks::take_back(AskedRef asked, int error) {
+  failed(asked->second);
   withdraw(asked->second.inode, asked->second.what);
   end(asked, error);
 }
@@ -107,16 +116,30 @@ void FileLocks::end_those(const std::function<bool(const Asked&)>& whom, int err
 
 /// The server may have granted it, or do so yet, to somebody who no longer waits.
 void FileLocks::withdraw(const InodeRef& inode, const LockAsk& what) {
-  auto undo = [this, inode, none = what, ended = withdrawing_(inode)]() mutable {
-    if (holds_any(inode, none.owner, none.span.kind)) return ended();
-    none.span.type = LockType::none;
-    none.ticket = 0;
-    give_up(inode, none, [ended = std::move(ended)](Result<void>) { ended(); });
+  auto undo = [this, inode, what, ended = withdrawing_(inode)] {
+    say_again(inode, what);
+    ended();
   };
   if (what.ticket == 0) return undo();
   ask(
       remote_, Priority::urgent, CancelLock{what.ticket},
       [undo = std::move(undo)](Result<Answer<EmptyReply>>) mutable { undo(); }, Patience::patient);
+}
+
+/// Tells the server what the owner holds of the span and what not.
+void FileLocks::say_again(const InodeRef& inode, const LockAsk& what) {
+  if (const auto again = reclaims_.find(inode->number); again != reclaims_.end()) {
+    again->second.then.emplace_back([this, inode, what] { say_again(inode, what); });
+    return;
+  }
+  for (const LockSpan& part : table_.parts(local(inode->node, what))) {
+    Lock lock = message(inode->node, {what.owner, what.process, part});
+    lock.reclaim = part.type != LockType::none;  // lost meanwhile, it is not to be had anew
+    ask(
+        remote_, Priority::urgent, std::move(lock),
+        [ended = reclaim_begins(inode)](Result<Answer<LockReply>>) { ended(); },
+        Patience::patient);
+  }
 }
 
 void FileLocks::give_up(const InodeRef& inode, const LockAsk& what, Reply<void> reply) {
@@ -193,7 +216,8 @@ FileLocks::Ended FileLocks::reclaim_begins(const InodeRef& inode) {
       reclaims_.erase(mine);
       for (auto& each : then) std::move(each)();
       for (AskedRef each = asked_.begin(); each != asked_.end(); ++each) {
-        if (each->second.inode->number == number && !each->second.call) send(each);
+        const bool his = each->second.inode->number == number;
+        if (his && !each->second.call && !reclaims_.contains(number)) send(each);
       }
     }
     ended();

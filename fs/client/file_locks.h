@@ -84,12 +84,14 @@ class FileLocks {
 
   void send(AskedRef asked);
   void answered(AskedRef asked, Result<Answer<LockReply>> answer);
+  void failed(const Asked& asked);
   void end(AskedRef asked, int error);
   void take_back(AskedRef asked, int error);
   /// Those that were sent: with ETIMEDOUT.
   void end_those(const std::function<bool(const Asked&)>& whom, int error);
   void hold_back(const InodeRef& inode);
   void withdraw(const InodeRef& inode, const LockAsk& ask);
+  void say_again(const InodeRef& inode, const LockAsk& what);
   Ended reclaim_begins(const InodeRef& inode);
   void forget(const InodeRef& inode);
 

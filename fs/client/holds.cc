@@ -50,7 +50,18 @@ void Holds::open(const InodeRef& inode, bool bring_bytes, Patience patience, Rep
 }
 
 void Holds::closed(const InodeRef& inode) {
+  inode->closed_at = parts_.time.now;
+  // A program may have it in its hands still: /proc/self/fd leads to files without a name.
+  const bool may_come = inode->lookups > 0 && inode->held;
+  if (inode->nameless() && !may_come) return let_go(inode);
   if (inode->held) closed_.push_back(inode);
+}
+
+void Holds::leave() {
+  for (const auto& weak : std::exchange(closed_, {})) {
+    const auto inode = weak.lock();
+    if (inode && inode->opens == 0 && inode->nameless()) let_go(inode);
+  }
 }
 
 // Our queue forgets it for good before the server may: what the next start of this mount would find
@@ -99,8 +110,10 @@ void Holds::tick(bool connected) {
     const bool lingers = parts_.time.now - inode->closed_at < kLinger;
     // Should others have removed it meanwhile, what our changes were made to is only there.
     const bool unchecked = !connected || inode->rescuing || inode->changes_in_flight > 0;
-    if (lingers || unchecked) {
+    if (lingers || (unchecked && !inode->nameless())) {
       closed_.push_back(weak);
+    } else if (inode->nameless()) {
+      let_go(inode);
     } else {
       release(inode);
     }

@@ -26,10 +26,10 @@ class Holds {
   void open(const InodeRef& inode, bool bring_bytes, Patience patience, Reply<void> reply);
   /// The same, and nobody waits for it.
   void hold(const InodeRef& inode);
-  /// Its last handle was closed, or it lost its last.
+  /// It is not open any more, or has lost its last name since, or the kernel has forgotten it.
   void closed(const InodeRef& inode);
-  /// It has neither names nor users.
-  void let_go(const InodeRef& inode);
+  /// The mount is about to end: what has no name is not waited for.
+  void leave();
   /// The same, and the server does not hold it.
   void abandon(Inode& inode);
   /// At every attach: a restarted server has forgotten whom it holds files for; others never heard
@@ -39,6 +39,7 @@ class Holds {
   void tick(bool connected);
 
  private:
+  void let_go(const InodeRef& inode);
   void release(const InodeRef& inode);
 
   ClientParts parts_;

@@ -92,10 +92,10 @@ struct Inode {
   transport::TimePoint validated{};       // when that was
   std::uint64_t lookups = 0;              // the kernel's references
   std::uint32_t ended = 0;                // how often the kernel was told that the folder is gone
-  std::uint32_t opens = 0, writers = 0;   // handles
+  std::uint32_t opens = 0, writers = 0;   // handles, and what is being opened
   bool held = false;                      // the server keeps it for us without a name
   std::optional<CallId> releasing;        // we told it to stop, and it has not answered
-  transport::TimePoint closed_at{};       // when the last handle went
+  transport::TimePoint closed_at{};       // when the last handle went, or the last name after it
   bool unlinked = false;                  // we removed its last name
   std::uint32_t removals = 0;             // of a name of it, sent by us; what became of it unknown
   bool suspect = false;                   // changed by others since we last asked
@@ -140,6 +140,8 @@ struct Inode {
   bool known() const { return server.mode != 0; }
   bool regular() const;
   bool directory() const;
+  /// And nobody can have given it one.
+  bool nameless() const { return unlinked && !suspect; }
   /// `listing` is what the folder held when we last heard of it.
   bool listed() const { return listing && listing->version == server.version; }
   void forget_names() { listing.reset(), absent = {}; }

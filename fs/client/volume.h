@@ -87,7 +87,7 @@ class Volume : private WritebackListener {
     questions_.target(node, std::move(reply));
   }
   /// The kernel let go of so many references.
-  void forget(NodeNumber node, std::uint64_t count) { inodes_.forget(node, count); }
+  void forget(NodeNumber node, std::uint64_t count);
   /// From the root, without a slash at the front; "." is the root.
   std::string path_of(const Inode& inode) const { return inodes_.path(inode); }
 
@@ -209,8 +209,10 @@ class Volume : private WritebackListener {
   Opened add_handle(const InodeRef& inode, OpenFlags flags);
   void open_created(const InodeRef& inode, OpenFlags flags, Reply<Created> reply);
   void finish_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
+  void open_known(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void open_unasked(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
   void check_open(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply);
+  void unused(const InodeRef& inode);
   void write_mapped(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
   /// Nobody here may change anything.
   bool nothing_to_sync(const Inode& inode) const;

@@ -90,7 +90,7 @@ void Volume::name_removed(const InodeRef& target, const std::optional<Entry>& le
     if (left->attributes.links > 0) return;
     inode->unlinked = true;
     inode->held = true;
-    if (inode->opens == 0) holds_.let_go(inode);
+    if (inode->opens == 0) holds_.closed(inode);
     if (target && target != inode) target->validated = {};
     return;
   }

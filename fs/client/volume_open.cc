@@ -94,6 +94,16 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
                                              : refuses_rewrite(inode, error))) {
     return reply.fail(error);
   }
+  // While it is being opened, the last of its other handles may be closed.
+  ++inode->opens;
+  open_known(inode, flags, [this, inode, reply = std::move(reply)](Result<Opened> opened) mutable {
+    --inode->opens;
+    if (!opened) unused(inode);
+    reply(opened);
+  });
+}
+
+void Volume::open_known(const InodeRef& inode, OpenFlags flags, Reply<Opened> reply) {
   if (inode->releasing && parts_.remote.reachable()) {
     // Messages overtake each other: a Release that arrives after this Open, or after an Unlink
     // that relies on it, would let go of the file under its new user. Another question's answer
@@ -102,7 +112,7 @@ void Volume::open(NodeNumber node, OpenFlags flags, Reply<Opened> reply) {
         parts_.remote, Priority::urgent, GetAttributes{inode->node},
         [this, inode, flags,
          reply = std::move(reply)](Result<Answer<AttributesReply>> answer) mutable {
-          if (answer) return open(inode->number, flags, std::move(reply));
+          if (answer) return open_known(inode, flags, std::move(reply));
           if (!unanswered(answer.error())) return reply.fail(answer.error());
           open_unasked(inode, flags, std::move(reply));
         },
@@ -210,18 +220,26 @@ void Volume::release(HandleNumber number) {
     writeback_.closed(inode->node);
   }
   access_times_.tell(inode);
+  unused(inode);
+}
+
+void Volume::unused(const InodeRef& inode) {
   if (inode->opens > 0) return;
   inode->kernel_page_bytes.reset();
-  inode->closed_at = parts_.time.now;
-  // Its space is wanted back; unless others may have given it a name since.
-  if (inode->unlinked && !inode->suspect) return holds_.let_go(inode);
   holds_.closed(inode);
+}
+
+void Volume::forget(NodeNumber number, std::uint64_t count) {
+  inodes_.forget(number, count);
+  const auto inode = inodes_.find(number);
+  if (inode && inode->lookups == 0 && inode->opens == 0 && inode->unlinked) holds_.closed(inode);
 }
 
 void Volume::close_all(Reply<void> reply) {
   std::vector<HandleNumber> open;
   handles_.each([&](HandleNumber number, Handle&) { open.push_back(number); });
   for (const HandleNumber number : open) release(number);
+  holds_.leave();
   log_.flush(std::move(reply));
 }
 

@@ -142,6 +142,7 @@ void Export::Implementation::attach(const ClientTag& tag, const Attach& request,
   client.gone_since.reset();
   client.attachment = ++attachments_;
   client.order.drop_held();
+  locks_.stop_waiting(tag);  // the connection before may not have been missed
   calls_.reconnected(tag);
   if (client.incarnation != request.incarnation) {
     // What a former start of this mount held may still be needed by what is in its queue.

@@ -40,10 +40,15 @@ void ExportLocks::lock(RequestContext context, const Lock& lock, Responder respo
   }
   const bool grace = context.now < grace_end_;
   if (lock.reclaim) {
-    const bool had = table_.holds_at_least(request) ||
-                     (grace && table_.set(request) == LockTable::Outcome::granted);
-    if (!had) return std::move(respond)(encode_error(ENOLCK));
-    return granted_(context, request, std::move(respond));
+    // What is beyond it was granted to somebody who never heard of it.
+    const bool had = table_.holds_at_least(request);
+    const bool set = (had || grace) && table_.set(request) == LockTable::Outcome::granted;
+    if (!had && !set) return std::move(respond)(encode_error(ENOLCK));
+    granted_(context, request, std::move(respond));
+    return wake();
+  }
+  if (lock.wait && waiting_.contains({context.client, lock.ticket})) {
+    return std::move(respond)(encode_error(EINVAL));
   }
   if (grace) {
     // Those who had locks before a restart of the server come first.
@@ -55,7 +60,7 @@ void ExportLocks::lock(RequestContext context, const Lock& lock, Responder respo
     granted_(context, request, std::move(respond));
   } else if (outcome == LockTable::Outcome::conflict && lock.wait) {
     const auto ticket = std::pair(context.client, lock.ticket);
-    waiting_.insert_or_assign(ticket, Asked{std::move(context), lock, std::move(respond)});
+    waiting_.emplace(ticket, Asked{std::move(context), lock, std::move(respond)});
   } else {
     std::move(respond)(encode_error(error_of(outcome)));
   }

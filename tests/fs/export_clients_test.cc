@@ -113,3 +113,35 @@ TEST_CASE("a file without a name that is made after its client has left is gone"
   studio.server.settle();
   CHECK(!files::exists(studio.exported / kOrphanFolder));
 }
+
+TEST_CASE("a wait for a lock ends with its connection, also where the next one takes its place") {
+  Studio studio;
+  REQUIRE(studio.ben.call(studio.lock()).has_value());
+  Lock lock = studio.lock();
+  lock.wait = true;
+  lock.ticket = 5;
+  studio.anna.send(lock);
+  studio.anna.connect(studio.server);  // nobody has missed the one before
+  REQUIRE(studio.anna.attach("reel").has_value());
+  const auto waits = studio.anna.send(lock);
+  REQUIRE(studio.anna.call(CancelLock{5}).has_value());
+  CHECK(error_of(*studio.anna.answer<Lock>(waits)) == EINTR);
+  Lock none = studio.lock();
+  none.span.type = LockType::none;
+  REQUIRE(studio.ben.call(none).has_value());
+  CHECK(studio.ben.call(studio.lock()).has_value());
+}
+
+TEST_CASE("a ticket that waits is given to no other lock") {
+  Studio studio;
+  REQUIRE(studio.ben.call(studio.lock()).has_value());
+  Lock lock = studio.lock();
+  lock.wait = true;
+  lock.ticket = 5;
+  const auto first = studio.anna.send(lock);
+  CHECK(error_of(studio.anna.call(lock)) == EINVAL);
+  Lock none = studio.lock();
+  none.span.type = LockType::none;
+  REQUIRE(studio.ben.call(none).has_value());
+  CHECK(studio.anna.answer<Lock>(first)->has_value());
+}

@@ -65,6 +65,30 @@ TEST_CASE("an owner's ranges are cut, changed and joined") {
   CHECK(table.empty());
 }
 
+TEST_CASE("a span shows in parts what its owner holds of it") {
+  LockTable table;
+  const auto types_and_ends = [&](std::uint64_t first, std::uint64_t last) {
+    std::vector<std::pair<LockType, std::uint64_t>> out;
+    for (const LockSpan& part : table.parts(ask(anna, LockType::exclusive, first, last))) {
+      out.emplace_back(part.type, part.last);
+    }
+    return out;
+  };
+  using Parts = std::vector<std::pair<LockType, std::uint64_t>>;
+  CHECK(types_and_ends(0, 99) == Parts{{LockType::none, 99}});
+  REQUIRE(table.set(ask(ben, LockType::shared, 0, 99)) == Outcome::granted);
+  REQUIRE(table.set(ask(anna, LockType::exclusive, 200, 299)) == Outcome::granted);
+  REQUIRE(table.set(ask(anna, LockType::shared, 10, 19)) == Outcome::granted);
+  REQUIRE(table.set(ask(anna, LockType::shared, 250, 399)) == Outcome::granted);
+  CHECK(types_and_ends(15, 299) == Parts{{LockType::shared, 19},
+                                         {LockType::none, 199},
+                                         {LockType::exclusive, 249},
+                                         {LockType::shared, 299}});
+  CHECK(types_and_ends(300, 310) == Parts{{LockType::shared, 310}});
+  CHECK(types_and_ends(390, kLockToEnd) ==
+        Parts{{LockType::shared, 399}, {LockType::none, kLockToEnd}});
+}
+
 TEST_CASE("record locks and flock do not see each other") {
   LockTable table;
   CHECK(table.set(ask(anna, LockType::exclusive)) == Outcome::granted);

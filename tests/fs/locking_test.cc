@@ -147,6 +147,58 @@ TEST_CASE("a lock set after one that was asked for in vain was taken back is hel
   CHECK(lock(world, theirs, ask).error().value() == EAGAIN);
 }
 
+TEST_CASE("who asked for more in vain keeps what he had, and nobody keeps more") {
+  World world({.timeout = 5s, .clients = 2});
+  write_file(world.exported() / "table", "content");
+  const auto ours = world.open("table", kBoth).value().handle;
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.kind = GENERATE(LockKind::record, LockKind::whole);
+  ask.span.type = LockType::shared;
+  REQUIRE(lock(world, ours, ask));
+  ask.span.type = LockType::exclusive;
+  world.slow_answers["lock"] = 3s;
+  std::optional<int> error;
+  world.volume().lock(ours, ask, [&](Result<void> done) {
+    error = done ? 0 : done.error().value();
+  });
+  world.run_for(1s);  // the server has granted it, and the answer is on its way
+  world.silence_link(true);
+  world.run_for(10s);
+  CHECK(error == ETIMEDOUT);
+  world.slow_answers.clear();
+  world.silence_link(false);
+  world.run_for(10s);
+  const bool kept = ask.span.kind == LockKind::record;  // flock(2) gives up first
+
+  world.choose(1);
+  ask.owner = 2;
+  const auto theirs = world.open("table", kBoth).value().handle;
+  CHECK(lock(world, theirs, ask).has_value() != kept);
+  ask.span.type = LockType::shared;
+  CHECK(lock(world, theirs, ask));
+}
+
+TEST_CASE("an flock that could not be changed is given up, and not missed after a cut") {
+  World world({.timeout = 5s, .clients = 2});
+  write_file(world.exported() / "table", "content");
+  LockAsk ask;
+  ask.span.kind = LockKind::whole;
+  ask.span.type = LockType::shared;
+  const auto ours = world.open("table", kBoth).value().handle;
+  REQUIRE(lock(world, ours, ask));
+  world.choose(1);
+  REQUIRE(lock(world, world.open("table", kBoth).value().handle, ask));
+  world.choose(0);
+  ask.span.type = LockType::exclusive;
+  CHECK(lock(world, ours, ask).error() == errno_code(EAGAIN));
+  world.silence_link(true);
+  world.run_for(20s);
+  world.silence_link(false);
+  world.run_for(20s);
+  CHECK(world.read(ours, 0, 7) == "content");
+}
+
 TEST_CASE("a lock asked for while the link was dying does not hide that an earlier one was lost") {
   const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 21));
   World world({.seed = seed, .shortest_delay = 1ms, .longest_delay = 50ms, .timeout = 5min,

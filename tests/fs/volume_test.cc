@@ -247,6 +247,34 @@ TEST_CASE("a file without a name stays usable over a restart of the server") {
   CHECK(world.volume().queue_status().operations == 0);
 }
 
+TEST_CASE("a file without a name keeps what waits for who opens it as its last user closes it") {
+  World world;
+  const auto made = world.create("scratch", {.write = true}).value();
+  REQUIRE(world.await<void>(
+      [&](auto reply) { world.volume().unlink(kRootNode, "scratch", std::move(reply)); }));
+  REQUIRE(world.write(made.opened.handle, 0, "content"));
+  const auto reopen = [&] {  // as by /proc/self/fd
+    return world.await<Opened>([&](auto reply) {
+      world.volume().open(made.found.number, {.read = true}, std::move(reply));
+    });
+  };
+  std::optional<HandleNumber> again;
+  SECTION("before") {
+    world.volume().open(made.found.number, {.read = true},
+                        [&](Result<Opened> opened) { again = opened.value().handle; });
+    world.volume().release(made.opened.handle);
+    world.run_for(10s);
+  }
+  SECTION("a moment after") {
+    world.volume().release(made.opened.handle);
+    again = reopen().value().handle;
+  }
+  CHECK(world.read(again.value(), 0, 100).value() == "content");
+  world.volume().release(*again);
+  world.volume().forget(made.found.number, 1);
+  CHECK(world.volume().queue_status().bytes == 0);
+}
+
 TEST_CASE("a kernel that is gone without a word has closed all files") {
   World world;
   const auto named = world.create("named", {.write = true}).value().opened.handle;
