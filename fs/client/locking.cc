@@ -173,7 +173,8 @@ FileLocks::Ended Locking::unlock_begins(const InodeRef& inode) {
   };
 }
 
-/// What could not be published does not keep others out for ever.
+/// What the server refuses does not keep others out for ever. Where it could not be asked, it is
+/// asked later: were the lock forgotten until then, nobody would learn that it was lost.
 void Locking::unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply) {
   wanted.span.type = LockType::none;
   auto ended = unlock_begins(inode);
@@ -181,11 +182,21 @@ void Locking::unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void>
                          reply = std::move(reply)](Result<void> done) mutable {
     if (done) {
       ended();
+    } else if (done.error() == errno_code(ETIMEDOUT)) {
+      unpublished_.push_back({inode, wanted, std::move(ended)});
     } else {
       locks_.give_up(inode, wanted, [ended = std::move(ended)](Result<void>) { ended(); });
     }
     reply(done);
   });
+}
+
+void Locking::publish_rest() {
+  if (!parts_.remote.reachable()) return;
+  for (const auto& [inode, wanted, ended] : std::exchange(unpublished_, {})) {
+    unlock_for_good(inode, wanted, [](Result<void>) {});
+    ended();
+  }
 }
 
 void Locking::closed(const InodeRef& inode, HandleNumber number) {
@@ -221,6 +232,7 @@ Reply<void> Locking::in_time(const InodeRef& inode, Reply<void> reply) {
 
 void Locking::tick() {
   std::erase_if(unlocking_, [](const auto& waiting) { return !waiting->then; });
+  publish_rest();
   if (parts_.time.now - parts_.remote.last_heard() < timeout_) return;
   const auto then = parts_.time.now - timeout_;
   locks_.end_waits_since(then);

@@ -70,6 +70,11 @@ class Locking {
     InodeRef inode;
     FileLocks::Ended ended{};  // of one that its program no longer waits for
   };
+  struct Unpublished {
+    InodeRef inode;
+    LockAsk wanted;
+    FileLocks::Ended ended;
+  };
   struct Unlocks {
     int under_way = 0;
     std::vector<Waiting> waiting;
@@ -83,6 +88,7 @@ class Locking {
   void unlock(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
   FileLocks::Ended unlock_begins(const InodeRef& inode);
   void unlock_for_good(const InodeRef& inode, LockAsk wanted, Reply<void> reply);
+  void publish_rest();
   void after_unlocks(const InodeRef& inode, Then then);
   Reply<void> in_time(const InodeRef& inode, Reply<void> reply);
   void publish(const InodeRef& inode, Reply<void> reply);
@@ -101,6 +107,7 @@ class Locking {
   std::multiset<InodeRef> settling_;  // for each lock granted whose program was not told yet
   std::map<InodeRef, std::shared_ptr<Unlocks>> unlocks_;  // under way, and no program waits
   std::vector<std::shared_ptr<Unlock>> unlocking_;       // of programs that wait
+  std::vector<Unpublished> unpublished_;  // of descriptors closed without a link
   // By ticket: waits for a lock that the server is not yet asked for.
   std::map<std::uint64_t, std::shared_ptr<std::optional<Reply<void>>>> later_;
 };

@@ -153,6 +153,7 @@ void Volume::lost(const NodeId& node) {
                 "allocated there",
                 inodes_.path(*inode));
   ++inode->losses;
+  known_.content_changed(*inode);
 }
 
 // What the server had copied into a file, and not told us to be on its disk.

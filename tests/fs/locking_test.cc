@@ -5,6 +5,7 @@
 
 using namespace rushfs::fs;
 using namespace rushfs::fs::test;
+using rushfs::testing::read_file;
 using rushfs::testing::write_file;
 using namespace std::chrono_literals;
 
@@ -145,6 +146,47 @@ TEST_CASE("a lock set after one that was asked for in vain was taken back is hel
   world.choose(1);
   const auto theirs = world.open("wanted", kBoth).value().handle;
   CHECK(lock(world, theirs, ask).error().value() == EAGAIN);
+}
+
+TEST_CASE("what was written under a lock that was lost after its file was closed is not sent") {
+  World world({.timeout = 20s, .clients = 2});
+  REQUIRE(world.write_file("table", "before!"));
+  REQUIRE(world.drain());
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.kind = GENERATE(LockKind::record, LockKind::whole);
+  ask.span.type = LockType::exclusive;
+  const auto ours = world.open("table", kBoth).value().handle;
+  REQUIRE(lock(world, ours, ask));
+  REQUIRE(world.write(ours, 0, "written"));
+  world.run_for(5ms);
+  world.silence_link(true);
+  REQUIRE(world.write(ours, 0, "of ours"));
+  std::optional<int> error;
+  world.volume().unlock_closed(ours, 1, [&](Result<void> done) {
+    error = done ? 0 : done.error().value();
+  });
+  world.volume().release(ours);
+  world.run_for(80s);
+  CHECK(error == (ask.span.kind == LockKind::record ? ETIMEDOUT : 0));
+
+  world.kill_server();
+  world.start_server();
+  world.choose(1);
+  const auto theirs = world.open("table", kBoth).value().handle;
+  REQUIRE(lock(world, theirs, ask));
+  REQUIRE(world.write(theirs, 0, "THEIRS!"));
+  REQUIRE(world.drain());
+  world.choose(0);
+  world.silence_link(false);
+  world.run_for(1min);
+  world.choose(1);
+  CHECK(read_file(world.exported() / "table") == "THEIRS!");
+  ask.span.type = LockType::none;
+  REQUIRE(lock(world, theirs, ask));
+  world.choose(0);
+  ask.span.type = LockType::exclusive;
+  CHECK(lock(world, world.open("table", kBoth).value().handle, ask));
 }
 
 TEST_CASE("who asked for more in vain keeps what he had, and nobody keeps more") {

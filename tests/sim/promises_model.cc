@@ -254,7 +254,11 @@ void PromisesModel::refresh(std::size_t client) {
     const auto& conflict = status.conflicts.back();
     note(client, "** conflict: " + conflict.file + " and " + conflict.copy);
     conflicts_[client] = status.conflicts.size();
-    expect(!options_.apart, "Conflicts",
+    // What its queue was made to may be the file without it, or with what a power cut took.
+    const bool copy_lost = std::ranges::any_of(copied_[client], [&](const auto& each) {
+      return power_cut_ && *power_cut_ >= each.second;
+    });
+    expect(!options_.apart || copy_lost || unanswered_.contains(client), "Conflicts",
            "a conflict over '" + conflict.file + "', which nobody else has touched");
     mounts_[client].set_aside(false);
     for (Program& program : programs_) {

@@ -222,6 +222,7 @@ class PromisesModel {
   std::vector<MountModel> mounts_;
   std::vector<std::size_t> conflicts_;  // seen of each mount
   std::vector<std::map<FileKey, TimePoint>> copied_;  // by each mount, when first
+  std::set<std::size_t> unanswered_;  // mounts with a change that may have happened
   std::vector<Program> programs_;
   std::uint64_t lock_tickets_ = 0;
   std::vector<LockedFile> locked_;

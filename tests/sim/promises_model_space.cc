@@ -79,6 +79,9 @@ void PromisesModel::allocate(std::size_t program) {
               [this, program, file, id](const auto& result, const auto& asked) {
                 mount(programs_[program]).finish(file.key, id, result.has_value());
                 if (result) return;
+                if (result.error().value() == ETIMEDOUT) {
+                  unanswered_.insert(programs_[program].client);
+                }
                 check_file_error(program, "fallocate", result.error().value(), file.key, asked);
               }});
 }
