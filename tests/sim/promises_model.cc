@@ -49,7 +49,7 @@ PromisesModel::PromisesModel(const ModelOptions& options)
       history_(*disk_),
       mounts_(kMounts, MountModel(history_, kNews)),
       conflicts_(kMounts),
-      copied_(kMounts),
+      asked_of_server_(kMounts),
       heard_again_(kMounts),
       ready_(kMounts) {
   disk_->content_changed = world_.served = [this] { look_at_server(); };
@@ -184,9 +184,13 @@ void PromisesModel::cut_power() {
   note(0, "** and its power cut");
   power_cut_ = now();
   world_.boot_server_machine();
-  for (const Tag tag : history_.cut_power(now())) {
+  for (const auto& [file, tag] : history_.cut_power(now())) {
     const auto client = tag % 10;
-    expect(client >= mounts_.size() || !mounts_[client].settled(tag), "Write, close, fsync",
+    // What was copied away, overwritten, and copied back is a copy.
+    const bool copied = std::ranges::any_of(
+        asked_of_server_, [&, key = file](const auto& files) { return files.contains(key); });
+    expect(client >= mounts_.size() || copied || !mounts_[client].settled(tag),
+           "Write, close, fsync",
            "a power cut of the server took write " + std::to_string(tag) + ", sent and forgotten");
   }
 }
@@ -255,7 +259,7 @@ void PromisesModel::refresh(std::size_t client) {
     note(client, "** conflict: " + conflict.file + " and " + conflict.copy);
     conflicts_[client] = status.conflicts.size();
     // What its queue was made to may be the file without it, or with what a power cut took.
-    const bool copy_lost = std::ranges::any_of(copied_[client], [&](const auto& each) {
+    const bool copy_lost = std::ranges::any_of(asked_of_server_[client], [&](const auto& each) {
       return power_cut_ && *power_cut_ >= each.second;
     });
     expect(!options_.apart || copy_lost || unanswered_.contains(client), "Conflicts",

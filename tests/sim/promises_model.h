@@ -221,7 +221,8 @@ class PromisesModel {
   ServerHistory history_;
   std::vector<MountModel> mounts_;
   std::vector<std::size_t> conflicts_;  // seen of each mount
-  std::vector<std::map<FileKey, TimePoint>> copied_;  // by each mount, when first
+  /// Files in which each mount had the server copy or clear something, when first.
+  std::vector<std::map<FileKey, TimePoint>> asked_of_server_;
   std::set<std::size_t> unanswered_;  // mounts with a change that may have happened
   std::vector<Program> programs_;
   std::uint64_t lock_tickets_ = 0;

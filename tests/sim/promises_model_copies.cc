@@ -46,7 +46,7 @@ void PromisesModel::copy(std::size_t program, std::size_t source, CopySpan span)
          MountModel& own = mount(programs_[program]);
          own.finish(to.key, id, result.has_value());
          // The time of the call: it may have happened before a power cut, and be answered after it.
-         copied_[programs_[program].client].try_emplace(to.key, asked.when);
+         asked_of_server_[programs_[program].client].try_emplace(to.key, asked.when);
          if (programs_[program].file->elsewhere) return;
          if (result) {
            const auto state = copied(own, from.key, to.key, span, *result, asked);
@@ -87,7 +87,7 @@ std::optional<std::size_t> PromisesModel::copied(const MountModel& own, const Fi
 
 /// "so does closing a file that was copied into when the server's machine was restarted in between"
 bool PromisesModel::may_have_lost_copy(const Program& who, const FileKey& key) const {
-  const auto& copies = copied_[who.client];
+  const auto& copies = asked_of_server_[who.client];
   const auto when = copies.find(key);
   return when != copies.end() && power_cut_ && *power_cut_ >= when->second;
 }

@@ -77,10 +77,12 @@ void PromisesModel::allocate(std::size_t program) {
                 volume(who).allocate(file.handle, mode, offset, length, std::move(reply));
               },
               [this, program, file, id](const auto& result, const auto& asked) {
+                const auto client = programs_[program].client;
                 mount(programs_[program]).finish(file.key, id, result.has_value());
+                asked_of_server_[client].try_emplace(file.key, asked.when);
                 if (result) return;
                 if (result.error().value() == ETIMEDOUT) {
-                  unanswered_.insert(programs_[program].client);
+                  unanswered_.insert(client);
                 }
                 check_file_error(program, "fallocate", result.error().value(), file.key, asked);
               }});

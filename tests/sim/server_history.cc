@@ -89,8 +89,8 @@ void ServerHistory::note_folder(const MemoryDisk::File& folder, transport::TimeP
   if (!same) states.push_back(std::move(state));
 }
 
-std::vector<Tag> ServerHistory::cut_power(transport::TimePoint now) {
-  std::vector<Tag> lost;
+std::vector<std::pair<FileKey, Tag>> ServerHistory::cut_power(transport::TimePoint now) {
+  std::vector<std::pair<FileKey, Tag>> lost;
   for (const auto& file : disk_.cut_power()) {
     if (file->links == file->hidden) continue;  // removed: nobody will look for it
     const FileKey key{file->inode};
@@ -99,12 +99,14 @@ std::vector<Tag> ServerHistory::cut_power(transport::TimePoint now) {
       const bool kept = file->bytes->find(cell(tag)) != std::string::npos;
       const auto arrived = arrived_.find(tag);
       if (kept || arrived == arrived_.end() || arrived->second != key) continue;
-      lost.push_back(tag);
+      lost.emplace_back(key, tag);
     }
   }
   look(now);
-  std::erase_if(lost, [&](Tag tag) { return held_somewhere(tag); });  // in a conflict copy
-  for (const Tag tag : lost) arrived_.erase(tag);
+  std::erase_if(lost, [&](const auto& each) {
+    return held_somewhere(each.second);  // in a conflict copy
+  });
+  for (const auto& [key, tag] : lost) arrived_.erase(tag);
   return lost;
 }
 

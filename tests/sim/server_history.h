@@ -54,7 +54,7 @@ class ServerHistory {
 
   /// The disk lost what was not synced. Returns the writes that the files they were made to had
   /// and have no more.
-  std::vector<Tag> cut_power(transport::TimePoint now);
+  std::vector<std::pair<FileKey, Tag>> cut_power(transport::TimePoint now);
   /// Something may have changed. Returns the files that have.
   std::vector<FileKey> look(transport::TimePoint now);
 
