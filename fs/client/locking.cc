@@ -83,8 +83,10 @@ void Locking::acquired(const InodeRef& inode, HandleNumber number, const LockRep
       settling_.erase(settling_.find(inode));
       return reply.fail(EIO);
     }
-    // A notice beyond those may tell of a change after the attributes were looked up.
-    const bool nothing_since = notice_order_.heard_count() == held.notices;
+    // A notice beyond those may tell of a change after the attributes were looked up; and a change
+    // of our own that was answered meanwhile may have come after it.
+    const bool nothing_since =
+        notice_order_.heard_count() == held.notices && inode->own_epoch <= epoch;
     known_.learn(*inode, held.attributes, nothing_since ? known_.epoch() : epoch);
     kernel_.settle([this, inode, reply = std::move(reply)]() mutable {
       settling_.erase(settling_.find(inode));

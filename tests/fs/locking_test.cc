@@ -148,6 +148,25 @@ TEST_CASE("a lock set after one that was asked for in vain was taken back is hel
   CHECK(lock(world, theirs, ask).error().value() == EAGAIN);
 }
 
+TEST_CASE("a lock whose answer comes late does not undo what was written meanwhile") {
+  World world;
+  write_file(world.exported() / "index", "old");
+  const auto locks = world.open("index", kBoth).value().handle;
+  const auto writes = world.open("index", kBoth).value().handle;
+  world.slow_answers["lock"] = 5s;
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.type = LockType::exclusive;
+  std::optional<bool> locked;
+  world.volume().lock(locks, ask, [&](Result<void> done) { locked = done.has_value(); });
+  world.run_for(1s);  // the answer is on its way, with the file as it is
+  REQUIRE(world.write(writes, 4095, "x"));
+  REQUIRE(world.drain());
+  world.run_until([&] { return locked.has_value(); }, 10s);
+  CHECK(locked == true);
+  CHECK(world.read(writes, 0, 5000)->size() == 4096);
+}
+
 TEST_CASE("what was written under a lock that was lost after its file was closed is not sent") {
   World world({.timeout = 20s, .clients = 2});
   REQUIRE(world.write_file("table", "before!"));

@@ -40,7 +40,8 @@ def work(kind, folder, seed, journal):
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != -signal.SIGBUS:
             return status
-        program.note("error", time.time(), "SIGBUS")
+        sizes = {file.name: file.stat().st_size for file in program.folder.glob(f"{program.name}*")}
+        program.note("error", time.time(), "SIGBUS", sizes)
         program.look_again()
 
 
