@@ -60,7 +60,8 @@ void Conflicts::replace_bases() {
 void Conflicts::check(const InodeRef& inode, const Attributes& base) {
   ask(
       parts_.remote, Priority::urgent, GetAttributes{inode->node},
-      [this, inode, base, round = check_round_](Result<Answer<AttributesReply>> answer) {
+      [this, inode, base, round = check_round_,
+       epoch = known_.epoch()](Result<Answer<AttributesReply>> answer) {
         const int error = answer ? 0 : answer.error().value();
         const bool gone =
             answer ? (*answer)->attributes.links == 0 : error == ESTALE || error == ENOENT;
@@ -71,8 +72,9 @@ void Conflicts::check(const InodeRef& inode, const Attributes& base) {
           return;
         }
         // A change of ours from before the cut is repeated; its answer tells what it made of the
-        // file.
-        const bool repeated = known_.comparing(inode) && inode->changes_in_flight > 1;
+        // file, perhaps after this one was looked up.
+        const bool ours_between = inode->changes_in_flight > 1 || inode->own_epoch > epoch;
+        const bool repeated = known_.comparing(inode) && ours_between;
         if (answer && repeated && round == check_round_) return check(inode, base);
         --inode->changes_in_flight;
         if (round != check_round_) return;
