@@ -29,6 +29,19 @@ struct Studio {
     request.span.type = LockType::exclusive;
     return request;
   }
+  /// As it is asked for by who waits, while Ben has it.
+  Lock lock_of_ben() {
+    REQUIRE(ben.call(lock()).has_value());
+    Lock request = lock();
+    request.wait = true;
+    request.ticket = 5;
+    return request;
+  }
+  void ben_unlocks() {
+    Lock none = lock();
+    none.span.type = LockType::none;
+    REQUIRE(ben.call(none).has_value());
+  }
   bool gone() {
     files::remove(exported / "reel" / "clip");
     server.advance(std::chrono::seconds(5));
@@ -116,32 +129,22 @@ TEST_CASE("a file without a name that is made after its client has left is gone"
 
 TEST_CASE("a wait for a lock ends with its connection, also where the next one takes its place") {
   Studio studio;
-  REQUIRE(studio.ben.call(studio.lock()).has_value());
-  Lock lock = studio.lock();
-  lock.wait = true;
-  lock.ticket = 5;
+  const Lock lock = studio.lock_of_ben();
   studio.anna.send(lock);
   studio.anna.connect(studio.server);  // nobody has missed the one before
   REQUIRE(studio.anna.attach("reel").has_value());
   const auto waits = studio.anna.send(lock);
   REQUIRE(studio.anna.call(CancelLock{5}).has_value());
   CHECK(error_of(*studio.anna.answer<Lock>(waits)) == EINTR);
-  Lock none = studio.lock();
-  none.span.type = LockType::none;
-  REQUIRE(studio.ben.call(none).has_value());
+  studio.ben_unlocks();
   CHECK(studio.ben.call(studio.lock()).has_value());
 }
 
 TEST_CASE("a ticket that waits is given to no other lock") {
   Studio studio;
-  REQUIRE(studio.ben.call(studio.lock()).has_value());
-  Lock lock = studio.lock();
-  lock.wait = true;
-  lock.ticket = 5;
+  const Lock lock = studio.lock_of_ben();
   const auto first = studio.anna.send(lock);
   CHECK(error_of(studio.anna.call(lock)) == EINVAL);
-  Lock none = studio.lock();
-  none.span.type = LockType::none;
-  REQUIRE(studio.ben.call(none).has_value());
+  studio.ben_unlocks();
   CHECK(studio.anna.answer<Lock>(first)->has_value());
 }

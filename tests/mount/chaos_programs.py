@@ -5,6 +5,7 @@
 
 works in a folder until its input is closed, and notes in its journal what it is about to do and what
 it was promised. `wrong(KIND, FOLDER, JOURNAL)` compares a folder with that afterwards."""
+import contextlib
 import ctypes
 import os
 import signal
@@ -40,7 +41,10 @@ def work(kind, folder, seed, journal):
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status != -signal.SIGBUS:
             return status
-        sizes = {file.name: file.stat().st_size for file in program.folder.glob(f"{program.name}*")}
+        sizes = {}
+        with contextlib.suppress(OSError):  # the mount may be gone, and a file meanwhile
+            for file in program.folder.glob(f"{program.name}*"):
+                sizes[file.name] = file.stat().st_size
         program.note("error", time.time(), "SIGBUS", sizes)
         program.look_again()
 
