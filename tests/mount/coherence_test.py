@@ -58,7 +58,7 @@ class CoherenceTest(harness.TestCase):
         self.soon(lambda: os.listdir(self.anna.folder / "day") == ["clip"], "a file in it")
 
     def test_programs_on_the_servers_disk(self):
-        (self.server.folder / "clip").write_bytes(b"1" * 8192)
+        self.server.put("clip", b"1" * 8192)
         self.assertEqual((self.ben.folder / "clip").read_bytes(), b"1" * 8192)
         with open(self.ben.folder / "clip", "rb", buffering=0) as opened:
             (self.server.folder / "clip").write_bytes(b"2" * 8192)

@@ -239,6 +239,13 @@ class Server:
         with open(self.authorized_keys, "a") as file:
             file.write((options + " " if options else "") + line)
 
+    def put(self, name, content):
+        """A file that comes whole: a mount may see another when it is made, and a moment later
+        that there is something in it."""
+        aside = self.place.path(self.name + "-aside")
+        aside.write_bytes(content)
+        aside.rename(self.folder / name)
+
     def start(self):
         log = self.place.path(self.name + ".log")
         self.log_start = log.stat().st_size if log.exists() else 0

@@ -40,7 +40,7 @@ class LockLossTest(harness.TestCase):
         self.anna = self.mount("anna")
         self.ben = self.mount("ben", at=self.place.at_server)
         for kind in KINDS:
-            (self.server.folder / kind).write_bytes(b"as it was")
+            self.server.put(kind, b"as it was")
 
     def child(self, mount, kind):
         """A process that holds, or waits for, a lock until it is told to end."""

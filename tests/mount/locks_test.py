@@ -32,7 +32,7 @@ class LocksTest(harness.TestCase):
     def setUp(self):
         super().setUp()
         self.anna, self.ben = self.mount("anna"), self.mount("ben")
-        (self.server.folder / "clip").write_bytes(b"frames")
+        self.server.put("clip", b"frames")
         self.files = []
         for mount in (self.anna, self.ben):
             file = os.open(mount.folder / "clip", os.O_RDWR)

@@ -71,7 +71,7 @@ class OpenModesTest(harness.TestCase):
 
     def test_o_append_writes_to_the_end_wherever_the_position_is(self):
         mount = self.mount()
-        (self.server.folder / "log").write_bytes(b"old ")
+        self.server.put("log", b"old ")
         one = os.open(mount.folder / "log", os.O_WRONLY | os.O_APPEND)
         two = os.open(mount.folder / "log", os.O_WRONLY | os.O_APPEND)
         for number in range(50):
@@ -123,7 +123,7 @@ class OpenModesTest(harness.TestCase):
 
     def test_a_shared_mapping_is_written_by_msync_and_seen_by_readers(self):
         mount = self.mount()
-        (self.server.folder / "mapped").write_bytes(b"." * (100 * KiB))
+        self.server.put("mapped", b"." * (100 * KiB))
         with open(mount.folder / "mapped", "r+b") as file:
             memory = mmap.mmap(file.fileno(), 0)
             self.assertEqual(memory[:10], b"." * 10)
@@ -156,7 +156,7 @@ class OpenModesTest(harness.TestCase):
 
     def test_a_private_mapping_changes_nothing(self):
         mount = self.mount()
-        (self.server.folder / "private").write_bytes(b"." * 8192)
+        self.server.put("private", b"." * 8192)
         with open(mount.folder / "private", "r+b") as file:
             memory = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE,
                                prot=mmap.PROT_READ | mmap.PROT_WRITE)
@@ -167,7 +167,7 @@ class OpenModesTest(harness.TestCase):
 
     def test_reading_past_the_end_of_a_mapped_file_is_sigbus_as_on_a_disk(self):
         mount = self.mount()
-        (self.server.folder / "short").write_bytes(b"x" * 100)
+        self.server.put("short", b"x" * 100)
         for folder in (mount.folder, self.place.folder):
             name = folder / "short"
             if not name.exists():

@@ -70,7 +70,7 @@ class ServerDiskTest(harness.TestCase):
         self.server.start()
         self.assertNotIn("are seen within a second", self.server.log())
         mount = self.mount()
-        (self.server.folder / "clip").write_bytes(b"1")
+        self.server.put("clip", b"1")
         clip = mount.folder / "clip"
         self.assertEqual(clip.read_bytes(), b"1")
         os.chown(clip, 1234, 1235)
