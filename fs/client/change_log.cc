@@ -311,12 +311,12 @@ void ChangeLog::stamp(const InodeRef& inode) {
 
 void ChangeLog::sync(const InodeRef& inode, Reply<void> reply) {
   stamp(inode);
-  flush([this, inode, copies = inode->copies,
+  flush([this, inode, made = inode->made_there,
          reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
     writeback_.sync(inode->node,
-                    [inode, copies, reply = std::move(reply)](Result<void> done) mutable {
-                      if (done) inode->copies_kept = std::max(inode->copies_kept, copies);
+                    [inode, made, reply = std::move(reply)](Result<void> done) mutable {
+                      if (done) inode->made_there_kept = std::max(inode->made_there_kept, made);
                       reply(done);
                     });
   });

@@ -123,8 +123,9 @@ struct Inode {
   bool read_untold = false;               // and the server is still to be told
   std::optional<KnownXattrs> xattrs;      // of the server's, when somebody asked
   std::optional<KnownRanges> data_ranges;
-  std::uint64_t copies = 0;               // made into it by the server
-  std::uint64_t copies_kept = 0;          // of these, on its disk
+  std::uint64_t made_there = 0;           // changes at the server, past the queue
+  std::uint64_t made_there_kept = 0;      // of these, on its disk
+  std::uint64_t last_copy = 0;            // which of them was one
   std::uint32_t losses = 0;               // how often something of them, or the like, was not
   std::uint32_t losses_told = 0;          // of these, to anybody
   std::shared_ptr<Listing> listing;       // of a folder

@@ -156,10 +156,10 @@ void Volume::lost(const NodeId& node) {
   known_.content_changed(*inode);
 }
 
-// What the server had copied into a file, and not told us to be on its disk.
+// What the server had changed past the queue, and not told us to be on its disk.
 void Volume::server_restarted() {
   inodes_.each([this](Inode& inode) {
-    if (inode.copies > inode.copies_kept) lost(inode.node);
+    if (inode.made_there > inode.made_there_kept) lost(inode.node);
   });
 }
 

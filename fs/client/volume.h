@@ -218,6 +218,8 @@ class Volume : private WritebackListener {
   bool nothing_to_sync(const Inode& inode) const;
   void sync(const InodeRef& inode, HandleNumber number, Reply<void> reply);
   void server_restarted();
+  /// What the server changed past the queue comes to its disk; nobody waits.
+  void sync_made_there(const InodeRef& inode);
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
 
   ClientParts parts_;

@@ -60,8 +60,11 @@ void Volume::set_at_server(const InodeRef& inode, AttributeChange change,
   operation.set_size = change.size;
   change.order = CallNumber{};
   change_at_server(parts_.remote, known_, inode, std::move(change), operation,
-                   [inode, reply = std::move(reply)](Result<void> done) mutable {
+                   [this, inode, cut = operation.set_size.has_value(),
+                    reply = std::move(reply)](Result<void> done) mutable {
                      if (!done) return reply.fail(done.error());
+                     inode->made_there += cut ? 1 : 0;
+                     sync_made_there(inode);
                      reply(inode->view());
                    });
 }

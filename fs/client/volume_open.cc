@@ -174,9 +174,16 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   access_times_.tell(handle->inode);
   if (!handle->flags.write) return reply.ok();
   log_.stamp(handle->inode);
+  const auto inode = handle->inode;
   // What the server copied is in its memory only: closing means that it is safe.
-  if (handle->inode->copies > handle->inode->copies_kept) return sync(number, std::move(reply));
+  if (inode->last_copy > inode->made_there_kept) return sync(number, std::move(reply));
+  sync_made_there(inode);
   log_.flush(std::move(reply));
+}
+
+// A loss is told to whoever has the file open, or opens it next.
+void Volume::sync_made_there(const InodeRef& inode) {
+  if (inode->made_there > inode->made_there_kept) log_.sync(inode, [](Result<void>) {});
 }
 
 bool Volume::nothing_to_sync(const Inode& inode) const {

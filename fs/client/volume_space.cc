@@ -42,6 +42,7 @@ void Volume::allocate(HandleNumber number, std::uint32_t mode, std::uint64_t off
         [this, file, mode = change.mode, reply = std::move(reply)](Result<void> done) mutable {
           if (!done) return reply.fail(done.error());
           allocation_modes_.insert(mode);
+          ++file->made_there;
           file->data_ranges.reset();
           reply.ok();
         });
@@ -89,7 +90,7 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
           operation.length = (*answer)->copied;
           operation.change = (*answer)->change;
           known_.changed(inode, operation);
-          ++inode->copies;
+          inode->last_copy = ++inode->made_there;
           inode->made_at.reset();  // the queue has not all of it: it cannot be made again from that
           reply((*answer)->copied);
         });

@@ -237,6 +237,35 @@ TEST_CASE("the server's power is cut between a copy and its close: the close fai
       [&](auto reply) { story.world->volume().flush(story.handles[0][0], std::move(reply)); }));
 }
 
+TEST_CASE("the server's power is cut before what it allocated is on its disk: who syncs it hears") {
+  Shared story;
+  const auto allocated = story.world->await<void>([&](auto reply) {
+    story.world->volume().allocate(story.handles[0][0], 0, 0, 1 << 20, std::move(reply));
+  });
+  REQUIRE(allocated);
+  CHECK(story.world->stat("clip").value().size == 1 << 20);
+  const auto restart = [&] {
+    story.world->kill_server();
+    story.disk->cut_power();
+    story.world->boot_server_machine();
+    story.world->start_server();
+    story.world->run_for(10s);
+  };
+  SECTION("also who has closed it, which waits for nothing") {
+    REQUIRE(story.world->await<void>(
+        [&](auto reply) { story.world->volume().flush(story.handles[0][0], std::move(reply)); }));
+    story.world->run_for(10s);
+    restart();
+    CHECK(story.sync(0, 0) == 0);
+    CHECK(story.world->stat("clip").value().size == 1 << 20);
+    return;
+  }
+  restart();
+  CHECK(story.world->stat("clip").value().size < 1 << 20);
+  CHECK(story.sync(0, 0) == EIO);
+  CHECK(story.sync(0, 0) == 0);
+}
+
 TEST_CASE("the server alone is restarted between a copy and its close: nothing is lost") {
   Shared story;
   story.copy();
