@@ -213,6 +213,13 @@ void Server::close(transport::ConnectionHandle connection, transport::CloseReaso
   driver_->close(connection, std::move(reason));
 }
 
+void Server::later(transport::Duration time, fs::Loop::Job job) {
+  const auto timer = std::make_shared<boost::asio::steady_timer>(file_loop_, time);
+  timer->async_wait([timer, job = std::move(job)](const boost::system::error_code&) mutable {
+    std::move(job)();
+  });
+}
+
 void Server::reload_keys() {
   SharedKeys keys;
   try {

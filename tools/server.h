@@ -38,6 +38,7 @@ class Server : private fs::ConnectionOutput {
   void reply(transport::ConnectionHandle, transport::RequestId, transport::Buffer body) override;
   void request(transport::ConnectionHandle, transport::Priority, transport::Buffer body) override;
   void close(transport::ConnectionHandle, transport::CloseReason) override;
+  void later(transport::Duration, fs::Loop::Job job) override;
 
   void open_exports(const ServerConfig& config, const transport::Identity& identity);
   void open_socket(const ServerConfig& config,

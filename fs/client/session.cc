@@ -152,7 +152,7 @@ void Session::attach_answered(Buffer body) {
   enter(State::ready);
   // The listener may cancel calls and make new ones, which go out at once; the rest follow.
   if (on_attached_) on_attached_(*reply, restarted);
-  if (auto early = std::exchange(early_notice_, {})) asked(early->first, std::move(early->second));
+  take_notices();
   for (auto& [call, pending] : pending_) {
     if (state_ == State::ready && !pending.sent) send(call, pending);
   }
@@ -168,7 +168,8 @@ void Session::wait_to_retry(std::string reason, bool refused) {
   if (reason != reason_) spdlog::warn("not connected: {}", reason);
   reason_ = std::move(reason);
   refused_ = refused;
-  early_notice_.reset();
+  early_notices_.clear();
+  notices_here_ = 0;
   for (auto& [call, pending] : pending_) pending.sent = false;
   // Between half and all of the backoff, so that clients of a restarted server do not come at once.
   std::uint8_t byte = 0;
@@ -274,16 +275,23 @@ void Session::send_held_back() {
 }
 
 void Session::asked(transport::RequestId id, Buffer body) {
-  if (state_ == State::attaching && !early_notice_) {
-    early_notice_.emplace(id, std::move(body));
-    return;
+  auto notice = decode_notice(body);
+  const std::uint64_t ahead = notice ? notice->number - notices_here_ : 0;
+  const bool expected = on_noticed_ && ahead > 0 && ahead <= kMaxWaitingNotices &&
+                        (state_ == State::attaching || state_ == State::ready);
+  if (!expected) return carrier_.reply(id, encode_error(ENOSYS));
+  early_notices_.try_emplace(notice->number, id, std::move(*notice));
+  take_notices();
+}
+
+void Session::take_notices() {
+  while (state_ == State::ready && early_notices_.contains(notices_here_ + 1)) {
+    const EarlyNotice next = std::move(early_notices_.extract(++notices_here_).mapped());
+    ++notices_;
+    noticed_changes_ += next.notice.changes.size();
+    on_noticed_(next.notice);
+    carrier_.reply(next.id, encode_reply(EmptyReply{}));
   }
-  const auto notice = decode_notice(body);
-  if (!notice || !on_noticed_) return carrier_.reply(id, encode_error(ENOSYS));
-  ++notices_;
-  noticed_changes_ += notice->changes.size();
-  on_noticed_(*notice);
-  carrier_.reply(id, encode_reply(EmptyReply{}));
 }
 
 transport::TimePoint Session::deadline() const {

@@ -136,6 +136,7 @@ class Session : public Remote {
   std::uint64_t lowest_unanswered() const;
   void send(CallId, Pending&);
   void send_held_back();
+  void take_notices();
   void enter(State);
 
   SessionConfig config_;
@@ -166,8 +167,13 @@ class Session : public Remote {
   std::uint64_t next_call_ = 1;
   std::uint64_t waits_ = 0;
   std::uint64_t notices_ = 0, noticed_changes_ = 0;
-  /// Came before the answer to Attach. The next comes when it was answered.
-  std::optional<std::pair<transport::RequestId, Buffer>> early_notice_;
+  std::uint64_t notices_here_ = 0;  // on this connection
+  struct EarlyNotice {
+    transport::RequestId id;
+    Notice notice;
+  };
+  /// By number: came before the answer to Attach, or before one that the server had sent earlier.
+  std::map<std::uint64_t, EarlyNotice> early_notices_;
   std::uint64_t next_number_ = 1;
   std::set<std::uint64_t> unanswered_numbers_;
   bool held_back_ = false;  // some wait until lower numbers are answered

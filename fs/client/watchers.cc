@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+
 namespace rushfs::fs {
 
 namespace {
@@ -10,7 +12,8 @@ namespace {
 constexpr std::size_t kMaxCompared = 512;
 /// Folders and files asked about after a cut, some 600 KiB both ways together.
 constexpr std::size_t kMaxRenewed = 2048;
-/// Notices come one per round trip, and a comparison takes one: few wait.
+/// Notices may come faster than comparisons, which take a round trip each. Then they are compared
+/// together, kMaxCompared in one: few wait.
 constexpr std::size_t kMaxWaiting = 64;
 
 }  // namespace
@@ -35,8 +38,11 @@ struct Watchers::Comparison {
   std::vector<File> files;
   std::size_t waiting = 0;  // answers
 
+  std::size_t size() const { return names.size() + files.size(); }
   /// What `earlier` found is what this one starts from.
   void follow(const Comparison& earlier);
+  /// One that was to come after this one, and has not begun.
+  void add(Comparison later);
 };
 
 void Watchers::Comparison::follow(const Comparison& earlier) {
@@ -50,6 +56,20 @@ void Watchers::Comparison::follow(const Comparison& earlier) {
     for (const File& before : earlier.files) {
       if (before.inode == file.inode && before.after) file.before = *before.after;
     }
+  }
+}
+
+void Watchers::Comparison::add(Comparison later) {
+  for (Name& name : later.names) {
+    const bool there = std::ranges::any_of(names, [&](const Name& each) {
+      return each.folder == name.folder && each.name == name.name;
+    });
+    if (!there) names.push_back(std::move(name));
+  }
+  for (File& file : later.files) {
+    const bool there = std::ranges::any_of(
+        files, [&](const File& each) { return each.inode == file.inode; });
+    if (!there) files.push_back(std::move(file));
   }
 }
 
@@ -72,7 +92,7 @@ std::shared_ptr<Watchers::Comparison> Watchers::remember(const Notice& notice) {
   for (const NoticedChange& change : notice.changes) {
     const auto inode = known_.inodes().find(change.node);
     if (!inode || inode->lookups == 0 || !inode->known()) continue;
-    if (seen->names.size() + seen->files.size() >= kMaxCompared) break;
+    if (seen->size() >= kMaxCompared) break;
     if (!change.name.empty()) {
       const auto before = known_.last_known_name(*inode, change.name);
       seen->names.push_back({inode, change.name, before, {}, false});
@@ -84,7 +104,10 @@ std::shared_ptr<Watchers::Comparison> Watchers::remember(const Notice& notice) {
 }
 
 void Watchers::compare(const std::shared_ptr<Comparison>& seen) {
-  if (!seen || (seen->names.empty() && seen->files.empty())) return;
+  if (!seen || seen->size() == 0) return;
+  if (comparisons_.size() > 1 && comparisons_.back()->size() + seen->size() <= kMaxCompared) {
+    return comparisons_.back()->add(std::move(*seen));
+  }
   if (comparisons_.size() > kMaxWaiting) return;
   comparisons_.push_back(seen);
   if (comparisons_.size() == 1) begin();
@@ -92,7 +115,7 @@ void Watchers::compare(const std::shared_ptr<Comparison>& seen) {
 
 void Watchers::begin() {
   const auto seen = comparisons_.front();
-  seen->waiting = seen->names.size() + seen->files.size();
+  seen->waiting = seen->size();
   for (auto& name : seen->names) {
     auto found = [this, seen, &name](Result<NodeReference> now) {
       if (now) {

@@ -60,6 +60,7 @@ void fields(A& a, In<A, NoticedChange>& m) {
 }
 template <class A>
 void fields(A& a, In<A, Notice>& m) {
+  a.number(m.number);
   a.flag(m.everything);
   constexpr std::size_t kSmallestChange = 10;  // bytes
   list(a, m.changes, kSmallestChange);

@@ -2,6 +2,7 @@
 // (docs/file-protocol.md, "Notices").
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -44,11 +45,17 @@ struct NoticedChange {
 
 inline constexpr std::size_t kMaxNoticed = 4096;  // changes in one notice: some 100 KB
 inline constexpr std::size_t kMaxWaitingChanges = 65536;  // to be told to one client: some 8 MiB
+/// Notices on their way to one client: with one each kBetweenNotices, 640 ms of them.
+inline constexpr std::size_t kMaxUnanswered = 32;
+/// While others are on their way, the next one gathers what changes in this time. Soon enough to be
+/// seen within 50 ms, and no more than 50 a second, however busy a file is.
+inline constexpr std::chrono::milliseconds kBetweenNotices{20};
 /// Notices that can be on their way to one client or waiting.
 inline constexpr std::uint64_t kMaxWaitingNotices = 64;
-static_assert(kMaxWaitingChanges / kMaxNoticed + 2 < kMaxWaitingNotices);
+static_assert(kMaxWaitingChanges / kMaxNoticed + 2 + kMaxUnanswered < kMaxWaitingNotices);
 
 struct Notice {
+  std::uint64_t number = 1;  // of those on one connection, from 1: they are taken in this order
   bool everything = false;  // too much to tell: nothing that was told before is promised any more
   std::vector<NoticedChange> changes;
 };

@@ -60,8 +60,8 @@ void Export::handle(RequestContext context, Request request, Buffer body, Respon
 void Export::on_replaced(std::function<void()> replaced) {
   implementation_->on_replaced(std::move(replaced));
 }
-void Export::on_notice(Tell tell) {
-  implementation_->on_notice(std::move(tell));
+void Export::on_notice(Tell tell, Later later) {
+  implementation_->on_notice(std::move(tell), std::move(later));
 }
 void Export::notice_answered(const ClientTag& client) {
   implementation_->notice_answered(client);

@@ -87,8 +87,10 @@ class Export {
 
   /// Where notices go, encoded: to the connection of this client. One taker.
   using Tell = std::function<void(const ClientTag&, Buffer notice)>;
-  void on_notice(Tell tell);
-  /// The client has the notice; the next may go.
+  /// Runs the job after this time, on the home loop.
+  using Later = std::function<void(transport::Duration, Loop::Job)>;
+  void on_notice(Tell tell, Later later);
+  /// The client has taken one more notice.
   void notice_answered(const ClientTag& client);
   /// Becomes readable when programs beside us change what is exported: then call look_at_disk().
   /// None: they cannot be seen, and clients are told so.

@@ -116,7 +116,7 @@ class Export::Implementation {
   void handle(RequestContext context, Request request, Buffer body, Responder respond);
   void tick(TimePoint now);
   void on_replaced(std::function<void()> replaced) { replaced_ = std::move(replaced); }
-  void on_notice(Tell tell) { tell_ = std::move(tell); }
+  void on_notice(Tell tell, Later later);
   void notice_answered(const ClientTag& client);
   std::optional<int> disk_descriptor() const;
   void look_at_disk();
@@ -266,6 +266,8 @@ class Export::Implementation {
   bool reopening_ = false;
   std::function<void()> replaced_;
   Tell tell_;
+  Later later_;
+  bool resting_ = false;  // clients were told something a moment ago
   Promises promises_;
   std::unique_ptr<StoreWatch> disk_;
 

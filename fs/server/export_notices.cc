@@ -96,9 +96,22 @@ void Export::Implementation::names_changed(const NameCall& call, const NameOutco
     promises_.promise(context.client, found.node->id(), asked);
 }
 
+void Export::Implementation::on_notice(Tell tell, Later later) {
+  tell_ = std::move(tell);
+  later_ = std::move(later);
+  resting_ = false;
+}
+
 void Export::Implementation::tell() {
   if (!tell_) return;
-  for (Promises::Due& due : promises_.due()) tell_(due.client, encode(due.notice));
+  auto all = promises_.due();
+  for (Promises::Due& due : all) tell_(due.client, encode(due.notice));
+  if (all.empty() || std::exchange(resting_, true)) return;
+  later_(kBetweenNotices, [this] {
+    resting_ = false;
+    promises_.rested();
+    tell();
+  });
 }
 
 void Export::Implementation::notice_answered(const ClientTag& client) {

@@ -15,6 +15,17 @@ std::optional<Spans> parts_of(const NoticedChange& change) {
 
 }  // namespace
 
+std::size_t Promises::Listener::kept() const {
+  std::size_t all = waiting.size();
+  for (const Sent& sent : unanswered) all += sent.contents.size();
+  return all;
+}
+
+bool Promises::Listener::to_be_told() const {
+  const bool room = unanswered.empty() || (!rests && unanswered.size() < kMaxUnanswered);
+  return room && (everything || !waiting.empty());
+}
+
 void Promises::begin(const ClientTag& client) {
   end(client);
   listeners_[client];
@@ -50,7 +61,7 @@ void Promises::remember(NodeTag tag, const std::optional<ClientTag>& by) {
 
 void Promises::doubt(const ClientTag& client, Listener& listener) {
   kept_ -= listener.kept();
-  if (listener.unanswered) listener.unanswered->contents.clear();
+  for (Sent& sent : listener.unanswered) sent.contents.clear();
   listener.waiting.clear();
   listener.waiting_by_place.clear();
   listener.everything = true;
@@ -143,8 +154,7 @@ std::optional<Untold> Promises::untold(const ClientTag& client, const NodeId& no
   const auto found = listeners_.find(client);
   if (found == listeners_.end() || !found->second.promised.contains(tag)) return std::nullopt;
   const Listener& listener = found->second;
-  const auto& unanswered = listener.unanswered;
-  if (listener.everything || (unanswered && unanswered->everything)) return std::nullopt;
+  if (listener.everything) return std::nullopt;
   Untold all{{asked}, {}};
   bool any = false, certain = true;
   const auto add = [&](const std::optional<Spans>& parts) {
@@ -156,8 +166,9 @@ std::optional<Untold> Promises::untold(const ClientTag& client, const NodeId& no
       waits != listener.waiting_by_place.end()) {
     add(parts_of(*waits->second));
   }
-  if (unanswered) {
-    if (const auto sent = unanswered->contents.find(tag); sent != unanswered->contents.end()) {
+  for (const Sent& notice : listener.unanswered) {
+    if (notice.everything) return std::nullopt;
+    if (const auto sent = notice.contents.find(tag); sent != notice.contents.end()) {
       add(sent->second);
     }
   }
@@ -181,6 +192,7 @@ std::vector<Promises::Due> Promises::due() {
     if (!listener.to_be_told()) continue;
     kept_ -= listener.kept();
     Notice notice;
+    notice.number = ++listener.notices;
     notice.everything = std::exchange(listener.everything, false);
     while (!listener.waiting.empty() && notice.changes.size() < kMaxNoticed) {
       NoticedChange& first = listener.waiting.front();
@@ -192,9 +204,9 @@ std::vector<Promises::Due> Promises::due() {
     for (const NoticedChange& change : notice.changes) {
       if (change.name.empty()) sent.contents[change.node] = parts_of(change);
     }
-    listener.unanswered = std::move(sent);
+    listener.unanswered.push_back(std::move(sent));
+    listener.rests = true;
     kept_ += listener.kept();
-    ++listener.notices;
     out.push_back({client, std::move(notice)});
   }
   return out;
@@ -202,10 +214,18 @@ std::vector<Promises::Due> Promises::due() {
 
 void Promises::answered(const ClientTag& client) {
   const auto found = listeners_.find(client);
-  if (found == listeners_.end()) return;
-  kept_ -= found->second.unanswered ? found->second.unanswered->contents.size() : 0;
-  found->second.unanswered.reset();
-  if (found->second.to_be_told()) due_.insert(client);
+  if (found == listeners_.end() || found->second.unanswered.empty()) return;
+  Listener& listener = found->second;
+  kept_ -= listener.unanswered.front().contents.size();
+  listener.unanswered.pop_front();
+  if (listener.to_be_told()) due_.insert(client);
+}
+
+void Promises::rested() {
+  for (auto& [client, listener] : listeners_) {
+    listener.rests = false;
+    if (listener.to_be_told()) due_.insert(client);
+  }
 }
 
 std::uint64_t Promises::told_with(const ClientTag& client) const {

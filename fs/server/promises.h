@@ -1,6 +1,6 @@
 // Whom the server has told what, and who must hear that it is no longer so: docs/file-protocol.md,
-// "Notices". Changes of one client wait while its last notice is unanswered, each once, so that a
-// busy file costs one line per round trip.
+// "Notices". Who was told something a moment ago waits a moment for what is next, which then comes
+// together, each change once.
 //
 // Pure. Owner: the file loop.
 #pragma once
@@ -69,8 +69,12 @@ class Promises {
     ClientTag client;
     Notice notice;
   };
-  /// What is to be sent now; each counts as sent until answered().
+  /// What is to be sent now; each counts as sent until answered(). Whom it goes to is told no more
+  /// before the next rested(), or his answer.
   std::vector<Due> due();
+  /// kBetweenNotices after due() gave something: there may be more.
+  void rested();
+  /// The client has taken one more notice, the oldest of those that it had not.
   void answered(const ClientTag& client);
   /// How many notices, since begin(), will have told the client of all that changed so far.
   std::uint64_t told_with(const ClientTag& client) const;
@@ -87,11 +91,10 @@ class Promises {
     std::map<std::pair<NodeTag, std::string>, NoticedChange*> waiting_by_place;  // the same
     std::uint64_t notices = 0;  // sent
     bool everything = false;
-    std::optional<Sent> unanswered;
-    std::size_t kept() const {
-      return waiting.size() + (unanswered ? unanswered->contents.size() : 0);
-    }
-    bool to_be_told() const { return !unanswered && (everything || !waiting.empty()); }
+    bool rests = false;
+    std::deque<Sent> unanswered;
+    std::size_t kept() const;
+    bool to_be_told() const;
   };
   using Listeners = std::map<ClientTag, Listener>;
   /// When a node changed last, and when last by another than that time.

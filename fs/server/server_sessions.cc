@@ -70,16 +70,22 @@ ServerSessions::~ServerSessions() {
   *alive_ = false;
   for (auto& [name, served] : exports_) {
     served->on_replaced(nullptr);
-    served->on_notice(nullptr);
+    served->on_notice(nullptr, nullptr);
   }
 }
 
 void ServerSessions::add(Export& served) {
-  served.on_notice([this, &served](const ClientTag& client, Buffer notice) {
+  auto tell = [this, &served](const ClientTag& client, Buffer notice) {
     const auto found = by_client_.find({&served, client});
     if (found == by_client_.end() || connections_.at(found->second)->served == nullptr) return;
     output_.request(found->second, Priority::urgent, std::move(notice));
-  });
+  };
+  auto later = [this](transport::Duration time, Loop::Job job) {
+    output_.later(time, [alive = alive_, job = std::move(job)]() mutable {
+      if (*alive) std::move(job)();
+    });
+  };
+  served.on_notice(std::move(tell), std::move(later));
   exports_[served.options().name] = &served;
   served.on_replaced([this, &served] {
     std::vector<ConnectionHandle> attached;

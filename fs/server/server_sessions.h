@@ -19,7 +19,7 @@
 
 namespace rushfs::fs {
 
-/// Where answers go. Called on the file loop.
+/// Where answers go, and where time comes from. Called on the file loop.
 class ConnectionOutput {
  public:
   virtual ~ConnectionOutput() = default;
@@ -27,6 +27,8 @@ class ConnectionOutput {
   /// Asks the client; ServerSessions::on_answered() follows.
   virtual void request(transport::ConnectionHandle, Priority, Buffer body) = 0;
   virtual void close(transport::ConnectionHandle, transport::CloseReason) = 0;
+  /// Runs the job after this time, on the file loop.
+  virtual void later(transport::Duration, Loop::Job job) = 0;
 };
 
 /// What a key may do with an export.

@@ -1,5 +1,5 @@
 // docs/semantics.md, "What others change": one change among many files that are cached costs what
-// one change costs; counted, not timed.
+// one change costs; and one after another is told as soon.
 #include <numeric>
 
 #include "client_world.h"
@@ -97,4 +97,29 @@ TEST_CASE("one change among thousands of cached files costs what one costs") {
   CHECK(many.changes <= 2);
   CHECK(many.questions_told <= 1);
   CHECK(many.questions <= 3);
+}
+
+TEST_CASE("changes in a row are each seen one way and 50 ms after the server has them") {
+  constexpr auto kOneWay = 200ms;
+  World world({.shortest_delay = kOneWay, .longest_delay = kOneWay, .clients = 2, .notices = true});
+  REQUIRE(world.write_file("take", "0"));
+  REQUIRE(world.drain());
+  world.choose(1);
+  const auto reader = world.open("take", {.read = true}).value().handle;
+  world.choose(0);
+  const auto writer = world.open("take", {.write = true}).value().handle;
+  for (const std::uint64_t size : {2, 3, 4, 5}) {
+    world.choose(0);
+    const auto written = world.calls["write"];
+    REQUIRE(world.write(writer, 0, std::string(size, 'x')));
+    REQUIRE(world.run_until([&] { return world.calls["write"] > written; }));
+    world.choose(1);
+    // Changes come faster than answers.
+    const auto told = world.session().notices();
+    const auto reached = world.now();
+    REQUIRE(world.run_until([&] { return world.session().notices() > told; }));
+    CHECK(world.now() - reached <= kOneWay + 50ms);
+    CHECK(world.stat("take").value().size == size);
+  }
+  CHECK(world.close(reader));
 }

@@ -325,7 +325,7 @@ void World::close(transport::ConnectionHandle handle, transport::CloseReason rea
   });
 }
 
-void World::later(transport::Duration wait, std::function<void()> job) {
+void World::later(transport::Duration wait, Loop::Job job) {
   events_.emplace(time_.now + wait, std::move(job));
 }
 
@@ -374,7 +374,7 @@ bool World::step() {
   if (event) {
     auto job = std::move(events_.begin()->second);
     events_.erase(events_.begin());
-    job();
+    std::move(job)();
     return true;
   }
   for (auto& client : clients_) {

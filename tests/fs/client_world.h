@@ -153,7 +153,7 @@ class World : public ConnectionOutput {
   void reply(transport::ConnectionHandle, transport::RequestId, Buffer body) override;
   void request(transport::ConnectionHandle, Priority, Buffer body) override;
   void close(transport::ConnectionHandle, transport::CloseReason) override;
-  void later(transport::Duration delay, std::function<void()> job);
+  void later(transport::Duration wait, Loop::Job job) override;
   transport::Duration delay();
   std::filesystem::path client_folder(std::size_t client) const;
   Link* link_of(transport::ConnectionHandle handle);
@@ -166,7 +166,7 @@ class World : public ConnectionOutput {
   testing::TemporaryFolder folder_;
   std::filesystem::path exported_;
   LoopTime time_;
-  std::multimap<transport::TimePoint, std::function<void()>> events_;
+  std::multimap<transport::TimePoint, Loop::Job> events_;
   transport::TimePoint next_tick_{};
 
   TestLoop server_loop_, worker_loop_;

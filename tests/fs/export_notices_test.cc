@@ -268,7 +268,8 @@ TEST_CASE("who leaves while Attach waits for a slow disk is told nothing any mor
   passer_by.disconnect();
   studio.server->settle();
   std::size_t told = 0;
-  studio.server->exported().on_notice([&](const ClientTag&, const Buffer&) { ++told; });
+  studio.server->exported().on_notice([&](const ClientTag&, const Buffer&) { ++told; },
+                                      [](rushfs::transport::Duration, const Loop::Job&) {});
   REQUIRE(studio.anna.call(studio.anna.create("take")).has_value());
   CHECK(told == 1);  // ben
 }

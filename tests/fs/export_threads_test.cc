@@ -53,6 +53,7 @@ class Replies : public ConnectionOutput {
   }
   void request(rushfs::transport::ConnectionHandle, Priority, Buffer) override {}
   void close(rushfs::transport::ConnectionHandle, rushfs::transport::CloseReason) override {}
+  void later(rushfs::transport::Duration, Loop::Job) override {}
   std::map<std::pair<std::uint64_t, std::uint64_t>, Buffer> got;
 };
 

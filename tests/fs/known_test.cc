@@ -43,7 +43,7 @@ struct Story {
     known.learn(*file, attributes, sent_epoch);
   }
   void hear(std::uint64_t version) { hear(version, known.epoch()); }
-  void notice() { known.noticed(Notice{false, {{tag_of(file->node), ""}}}); }
+  void notice() { known.noticed(Notice{1, false, {{tag_of(file->node), ""}}}); }
   bool fresh() const { return known.fresh(*file); }
 
   rushfs::testing::TemporaryFolder folder;
@@ -121,7 +121,7 @@ struct Recording : Story {
   }
   void notice_of(const Spans& written, std::uint64_t version, std::uint64_t size) {
     const ContentChange content{written, attributes(version, size), {version}};
-    known.noticed(Notice{false, {{tag_of(file->node), "", content}}});
+    known.noticed(Notice{1, false, {{tag_of(file->node), "", content}}});
   }
   /// How much of the file is fetched by who reads all of it.
   std::uint64_t fetched() {
@@ -216,7 +216,7 @@ TEST_CASE("attributes are taken by their moment also when the server's clock was
   story.notice_of({0, 10}, 9, Recording::kSize);
   auto after = story.attributes(10, Recording::kSize + 7);
   after.ctime = {};
-  story.known.noticed(Notice{false, {{tag_of(story.file->node), "", {{{}, after, {10}}}}}});
+  story.known.noticed(Notice{1, false, {{tag_of(story.file->node), "", {{{}, after, {10}}}}}});
   CHECK(story.file->size() == Recording::kSize + 7);
 }
 
@@ -236,7 +236,7 @@ TEST_CASE("a notice counts that came before the file was known") {
   Story story;
   story.known.promise(true);
   const auto epoch = story.known.epoch();
-  story.known.noticed(Notice{false, {{tag_of(NodeId{"stranger"}), ""}}});
+  story.known.noticed(Notice{1, false, {{tag_of(NodeId{"stranger"}), ""}}});
   story.file = story.known.inodes().get(NodeId{"stranger"});
   story.hear(1, epoch);
   CHECK_FALSE(story.fresh());

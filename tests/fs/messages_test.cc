@@ -183,7 +183,7 @@ TEST_CASE("what a server calls a name and leads out of the folder is malformed")
     return decode_reply<ReadDirectoryReply>(encode_reply(reply)).has_value();
   };
   const auto notice = [](const std::string& name) {
-    return decode_notice(encode(Notice{false, {{NodeTag{7}, name}}})).has_value();
+    return decode_notice(encode(Notice{1, false, {{NodeTag{7}, name}}})).has_value();
   };
   ReplayOrder order;
   const auto replay = [&] {

@@ -77,12 +77,29 @@ TEST_CASE("a change between the look and the telling is told") {
   }
 }
 
-TEST_CASE("changes wait while a notice is unanswered, each once") {
+TEST_CASE("what changes just after something else is told together, a moment or an answer later") {
   Room room;
   room.promises.promise(ben, clip, room.promises.clock());
   room.promises.changed(clip, anna);
   REQUIRE(room.due(ben).size() == 1);
   for (int i = 0; i < 1000; ++i) room.promises.changed(clip, anna);
+  CHECK(room.promises.due().empty());
+  SECTION("a moment") { room.promises.rested(); }
+  SECTION("an answer") { room.promises.answered(ben); }
+  CHECK(room.due(ben).size() == 1);
+}
+
+TEST_CASE("notices are numbered, and only so many are on their way to one client") {
+  Room room;
+  room.promises.promise(ben, clip, room.promises.clock());
+  for (std::uint64_t number = 1; number <= kMaxUnanswered; ++number) {
+    room.promises.changed(clip, anna);
+    const auto due = room.promises.due();
+    REQUIRE(due.size() == 1);
+    CHECK(due[0].notice.number == number);
+    room.promises.rested();
+  }
+  room.promises.changed(clip, anna);
   CHECK(room.promises.due().empty());
   room.promises.answered(ben);
   CHECK(room.due(ben).size() == 1);
@@ -156,7 +173,12 @@ TEST_CASE("a reader is told of the parts that he may not know of yet") {
   all.add(80, 90);
   CHECK(untold(room, ben) == all);
   room.promises.settled(clip);
-  room.promises.answered(ben);
+  SECTION("the first was answered") { room.promises.answered(ben); }
+  SECTION("and the second is on its way") {
+    room.promises.rested();
+    REQUIRE(room.due(ben).size() == 1);
+    room.promises.answered(ben);
+  }
   CHECK(untold(room, ben) == Spans(50, 60));
 }
 

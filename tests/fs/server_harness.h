@@ -86,6 +86,10 @@ class ServerHarness : public ConnectionOutput {
     sessions_.on_closed(connection, now, now);
   }
 
+  void later(transport::Duration time, Loop::Job job) override {
+    timers_.emplace(now + time, std::move(job));
+  }
+
   /// Runs both loops until nothing is left to do.
   void settle() {
     while (home_.run_one() || workers_.run_one()) {
@@ -105,6 +109,9 @@ class ServerHarness : public ConnectionOutput {
   Export& served() { return *export_; }
   void advance(transport::Duration time) {
     now += time;
+    while (!timers_.empty() && timers_.begin()->first <= now) {
+      std::move(timers_.extract(timers_.begin()).mapped())();
+    }
     sessions_.tick(now);
     settle();
   }
@@ -117,6 +124,7 @@ class ServerHarness : public ConnectionOutput {
 
  private:
   ManualLoop home_, workers_;
+  std::multimap<transport::TimePoint, Loop::Job> timers_;
   std::unique_ptr<Export> export_;
   ServerSessions sessions_;
 };

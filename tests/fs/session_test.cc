@@ -338,3 +338,38 @@ TEST_CASE("a server that asks something this version does not know is answered E
   REQUIRE(story.carrier.replies.size() == 1);
   CHECK(decode_reply<AttributesReply>(story.carrier.replies[0]).error().value() == ENOSYS);
 }
+
+TEST_CASE("notices are taken in the order of their numbers, after the answer to Attach") {
+  Story story;
+  std::vector<std::uint64_t> taken;
+  story.session->on_notice([&](const Notice& notice) { taken.push_back(notice.number); });
+  const auto arrives = [&](std::uint64_t number) {
+    story.session->asked({number}, encode(Notice{number, false, {}}));
+  };
+  story.session->connected();
+  arrives(2);
+  arrives(1);
+  CHECK(taken.empty());
+  story.attach(7);
+  CHECK(taken == std::vector<std::uint64_t>{1, 2});
+  arrives(4);
+  CHECK(taken.size() == 2);
+  CHECK(story.carrier.replies.size() == 2);  // who waits is not answered yet
+  arrives(3);
+  CHECK(taken == std::vector<std::uint64_t>{1, 2, 3, 4});
+  SECTION("and counted anew on each connection") {
+    arrives(6);
+    story.session->closed({transport::CloseCode::idle_timeout, false, ""});
+    story.pass(1s);
+    story.attach(7);
+    arrives(1);
+    CHECK(taken.back() == 1);
+  }
+  SECTION("and refused if they cannot be of this connection") {
+    story.carrier.replies.clear();
+    arrives(4);
+    arrives(5 + kMaxWaitingNotices);
+    CHECK(taken.size() == 4);
+    CHECK(story.carrier.replies == std::vector<Buffer>(2, encode_error(ENOSYS)));
+  }
+}

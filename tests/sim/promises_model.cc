@@ -13,8 +13,9 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kMounts = 3, kProgramsPerMount = 2;
 constexpr Duration kLongestDelay = 40ms;
-/// A change waits until the notice before it was answered, and then travels itself.
-constexpr Duration kNews = 3 * kLongestDelay + 1ms;
+/// A change waits a moment for what comes next, and then travels; it may overtake the notice
+/// before it, which is no later.
+constexpr Duration kNews = fs::kBetweenNotices + kLongestDelay + 1ms;
 
 }  // namespace
 
