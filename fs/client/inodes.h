@@ -81,6 +81,7 @@ struct Content {
   std::map<std::uint64_t, std::shared_ptr<Extent>> extents;  // by offset, without overlap
   std::unordered_set<std::uint64_t> on_disk;  // blocks in the block cache, as far as we know
   bool disk_known = false;
+  std::uint64_t drops = 0;  // how often some of it was found not to be good any more
 
   bool maybe_on_disk(std::uint64_t block) const { return !disk_known || on_disk.contains(block); }
 };

@@ -28,6 +28,8 @@ namespace rushfs::fs {
 struct Slice {
   std::shared_ptr<const Buffer> owner;
   std::span<const std::uint8_t> bytes;
+  /// To be kept. Copied where it is little of what its owner holds: all of that would stay, too.
+  Slice part(std::uint64_t from, std::uint64_t length) const;
 };
 using Slices = std::vector<Slice>;
 
@@ -130,6 +132,7 @@ class Reader {
   static void wish(ReadStream& stream, const ExtentRef& extent);
   ExtentRef add(Inode& inode, std::uint64_t from, std::uint64_t to);
   void look_on_disk(const InodeRef& inode, const ExtentRef& extent, std::uint64_t block);
+  static void widen(Inode& inode, const ExtentRef& extent, std::uint64_t from, std::uint64_t to);
   void ask_server(const InodeRef& inode, const ExtentRef& extent);
   void server_answered(const InodeRef& inode, const ExtentRef& extent,
                        Result<Answer<ReadReply>> answer);

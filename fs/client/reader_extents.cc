@@ -166,19 +166,36 @@ void Reader::look_on_disk(const InodeRef& inode, const ExtentRef& extent, std::u
       [&cache = parts_.blocks, node = inode->node, version = inode->server.version, block] {
         return cache.read(node.bytes, version.value, block);
       },
-      [this, inode, extent, block](std::optional<cache::Buffer> bytes) {
+      [this, inode, extent, block, drops = inode->content.drops](
+          std::optional<cache::Buffer> bytes) {
         if (!bytes) {
           inode->content.on_disk.erase(block);
           status_.hits -= std::min(status_.hits, extent->length);
           status_.misses += extent->length;
           return ask_server(inode, extent);
         }
-        auto owner = std::make_shared<const Buffer>(std::move(*bytes));
+        const auto owner = std::make_shared<const Buffer>(std::move(*bytes));
+        if (drops == inode->content.drops && extent->kept) {
+          widen(*inode, extent, block * kBlock, block * kBlock + owner->size());
+        }
         const std::uint64_t skip = std::min(extent->offset - block * kBlock, owner->size());
         const std::uint64_t length = std::min(extent->length, owner->size() - skip);
-        extent->data = {owner, std::span(*owner).subspan(skip, length)};
+        extent->data = Slice{owner, std::span(*owner)}.part(skip, length);
         ready(inode, extent, extent->offset);
       });
+}
+
+// More has come with it, [from, to): it takes what no other extent has.
+void Reader::widen(Inode& inode, const ExtentRef& extent, std::uint64_t from, std::uint64_t to) {
+  auto& extents = inode.content.extents;
+  const auto here = extents.find(extent->offset);
+  if (here != extents.begin()) from = std::max(from, std::prev(here)->second->end());
+  if (const auto next = std::next(here); next != extents.end()) to = std::min(to, next->first);
+  const std::uint64_t end = std::max(to, extent->end());
+  extents.erase(here);
+  extent->offset = extent->data_at = from;
+  extent->length = end - from;
+  extents.emplace(from, extent);
 }
 
 void Reader::ask_server(const InodeRef& inode, const ExtentRef& extent) {

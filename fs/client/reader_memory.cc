@@ -21,14 +21,6 @@ constexpr std::uint64_t kMostBeingStored = 128 << 20;
 constexpr std::uint64_t kLittleBeingStored = 4 << 20;
 constexpr transport::Duration kStoringPatience = std::chrono::milliseconds(250);
 
-/// Copied where little remains of the buffer that holds it: all of that would stay in memory.
-Slice part_of(const Slice& slice, std::uint64_t offset, std::uint64_t length) {
-  const auto bytes = slice.bytes.subspan(offset, length);
-  if (2 * length >= slice.owner->size()) return {slice.owner, bytes};
-  auto owner = std::make_shared<const Buffer>(bytes.begin(), bytes.end());
-  return {owner, std::span(*owner)};
-}
-
 /// All of [begin, end) is there.
 bool is_whole(const std::map<std::uint64_t, ExtentRef>& extents, std::uint64_t begin,
               std::uint64_t end) {
@@ -44,6 +36,13 @@ bool is_whole(const std::map<std::uint64_t, ExtentRef>& extents, std::uint64_t b
 }
 
 }  // namespace
+
+Slice Slice::part(std::uint64_t from, std::uint64_t length) const {
+  const auto some = bytes.subspan(from, length);
+  if (2 * length >= owner->size()) return {owner, some};
+  auto copy = std::make_shared<const Buffer>(some.begin(), some.end());
+  return {copy, std::span(*copy)};
+}
 
 // `store_to`: what it has before may make blocks whole for the cache.
 void Reader::ready(const InodeRef& inode, const ExtentRef& extent, std::uint64_t store_to) {
@@ -91,7 +90,7 @@ void Reader::cut(Inode& inode, const ExtentRef& extent, std::uint64_t from, std:
     part->data_at = std::clamp(whole->data_at, begin, end);
     const std::uint64_t data_end = std::clamp(whole->data_end(), part->data_at, end);
     if (part->data_at < data_end) {
-      part->data = part_of(whole->data, part->data_at - whole->data_at, data_end - part->data_at);
+      part->data = whole->data.part(part->data_at - whole->data_at, data_end - part->data_at);
     }
     memory_ += part->data.bytes.size();
     part->place = recent_.insert(recent_.end(), {owner, begin});
@@ -200,6 +199,7 @@ void Reader::store_block(Inode& inode, std::uint64_t block, Slices parts) {
 }
 
 void Reader::discard(Inode& inode) {
+  ++inode.content.drops;
   while (!inode.content.extents.empty()) {
     unkeep(inode, inode.content.extents.begin()->second);
   }
@@ -217,6 +217,7 @@ void Reader::discard(Inode& inode) {
 // What is just arriving is no older than the news that came with it.
 void Reader::drop(Inode& inode, const Span& part) {
   auto& content = inode.content;
+  ++content.drops;
   std::vector<ExtentRef> overlapping;
   auto next = content.extents.upper_bound(part.from);
   if (next != content.extents.begin()) --next;  // may reach into the range

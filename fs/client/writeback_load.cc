@@ -238,6 +238,7 @@ std::vector<Writeback::Batch> Writeback::merge(std::vector<cache::Operation> ope
                        operation.size_bytes,
                        std::move(operation.data)});
   }
+  for (Batch& batch : batches) batch.data.shrink_to_fit();  // stays in memory for who reads it
   return batches;
 }
 

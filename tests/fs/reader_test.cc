@@ -194,6 +194,30 @@ TEST_CASE("whole blocks go to the cache and are read from there when memory has 
   CHECK(story.text == story.expected(kBlock + 5, 1000));
 }
 
+TEST_CASE("a block that was read from disk for a page stays, and counts, as a whole") {
+  Story story(3 * kBlock);
+  story.read(0, 3 * kBlock);
+  story.answer_all();
+  story.reader.forget(*story.inode);
+  story.loop.rest();
+  story.read(kBlock + 4096, 4096);
+  SECTION("where nothing has changed of it") {
+    story.loop.go_on();
+    CHECK(story.reader.memory_bytes() == kBlock);
+    story.blocks.drop("clip");  // no disk is needed for what is next to it
+    story.read(kBlock, kBlock);
+    CHECK(story.remote.calls.empty());
+    CHECK(story.text == story.expected(kBlock, kBlock));
+  }
+  SECTION("but for the page alone where some of it was changed meanwhile") {
+    story.reader.changed(*story.inode, {1}, {kBlock + 20'000, kBlock + 20'010});
+    story.loop.go_on();
+    CHECK(story.text == story.expected(kBlock + 4096, 4096));
+    CHECK(story.reader.memory_bytes() == 4096);
+    CHECK(story.inode->content.extents.begin()->second->data.owner->size() == 4096);
+  }
+}
+
 TEST_CASE("a block that is damaged on disk is asked of the server") {
   Story story(2 * kBlock);
   story.read(0, 2 * kBlock);
