@@ -95,6 +95,8 @@ class Reader {
             std::uint64_t length, Reply<Slices> reply);
   /// The handle is closed: what it had asked for ahead is not wanted any more.
   void close(ReadStream& stream);
+  /// Nobody writes to the file any more: its last block will not be another soon.
+  void written(Inode& inode);
 
   // What became of the server's file.
 

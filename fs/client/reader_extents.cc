@@ -19,8 +19,10 @@ constexpr std::uint64_t kWorthStoring = 64 << 10;
 
 /// A smaller part of a block may be followed by others, and by small writes that would make the
 /// block be stored again each time: it is stored with its last part, or when memory gives it up.
+/// The last part of a file that is open for writing need not be that.
 bool is_worth_storing(const Inode& inode, std::uint64_t from, std::uint64_t to) {
-  return to - from >= kWorthStoring || to % kBlock == 0 || to >= inode.server.size;
+  const bool last = to >= inode.server.size && inode.writers == 0;
+  return to - from >= kWorthStoring || to % kBlock == 0 || last;
 }
 
 }  // namespace

@@ -172,6 +172,11 @@ void Reader::store(Inode& inode, std::uint64_t from, std::uint64_t to) {
   }
 }
 
+void Reader::written(Inode& inode) {
+  const std::uint64_t size = inode.server.size;
+  if (size > 0 && inode.local.operations == 0) store(inode, size - 1, size);
+}
+
 void Reader::store_block(Inode& inode, std::uint64_t block, Slices parts) {
   std::uint64_t bytes = 0;
   for (const auto& part : parts) bytes += part.bytes.size();

@@ -225,6 +225,7 @@ void Volume::release(HandleNumber number) {
   if (handle->flags.write && inode->writers == 0) {
     log_.stamp(inode);
     writeback_.closed(inode->node);
+    reader_.written(*inode);
   }
   access_times_.tell(inode);
   unused(inode);

@@ -1,18 +1,9 @@
 // How reads are put together from memory, the block cache, the queue and a server played by hand:
 // docs/semantics.md, "Versions".
-#include "fs/client/reader.h"
-
-#include <sys/stat.h>
-
-#include <catch2/catch.hpp>
-
 #include <cerrno>
 #include <ctime>
-#include <deque>
 
-#include "direct_loop.h"
-#include "fake_remote.h"
-#include "tests/temporary_folder.h"
+#include "reader_story.h"
 
 using namespace rushfs;
 using namespace rushfs::fs;
@@ -20,97 +11,8 @@ using namespace rushfs::fs::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-constexpr std::uint64_t kBlock = cache::kBlockBytes;
-
-struct Story {
-  explicit Story(std::uint64_t size) : inode(std::make_shared<Inode>()) {
-    time.now = transport::TimePoint{} + 1h;
-    inode->number = {7};
-    inode->node = {"clip"};
-    inode->server.mode = S_IFREG | 0644;
-    inode->server.size = size;
-    inode->server.version = {1};
-    inode->content.disk_known = true;
-    reader.attached(1 << 20);
-  }
-  ~Story() { reader.forget(*inode); }
-
-  /// Byte i of the server's file.
-  static std::uint8_t byte(std::uint64_t i) { return static_cast<std::uint8_t>(i * 7 + i / 1000); }
-
-  void read(std::uint64_t offset, std::uint64_t length) {
-    text.reset();
-    error = 0;
-    reader.read(inode, stream, offset, length, [this](Result<Slices> slices) {
-      if (!slices) {
-        error = slices.error().value();
-        return;
-      }
-      text.emplace();
-      for (const auto& slice : *slices) text->append(slice.bytes.begin(), slice.bytes.end());
-    });
-  }
-  Heard judge(Inode& file, const ReadReply& reply, std::uint64_t asked_epoch) {
-    const Heard heard = hear(file, reply.attributes, asked_epoch, time);
-    if (heard == Heard::changed) {
-      reader.discard(file);
-      ++kernel_told;
-    }
-    return heard;
-  }
-  /// Answers the first waiting Read as the server would; returns what it asked for.
-  Read answer() {
-    const Read request = remote.waiting<Read>().front();
-    const auto size = inode->server.size;
-    const auto end = std::min(request.offset + request.length, size);
-    const auto begin = std::clamp(hole_to, request.offset, end);
-    Buffer bytes;
-    for (auto i = begin; i < end; ++i) bytes.push_back(byte(i));
-    ReadReply reply;
-    reply.attributes = inode->server;
-    reply.attributes.version = version;
-    reply.end = end == size;
-    reply.data = bytes;
-    (bytes.empty() ? reply.zeros_after : reply.zeros_before) = begin - request.offset;
-    if (bytes.empty() && hole_to > end) reply.zeros_after = hole_to - request.offset;
-    received += bytes.size();
-    remote.answer<Read>(reply);
-    return request;
-  }
-  void answer_all() {
-    while (!remote.waiting<Read>().empty()) answer();
-  }
-  std::string expected(std::uint64_t offset, std::uint64_t length) const {
-    std::string bytes;
-    for (auto i = offset; i < std::min(offset + length, inode->size()); ++i) {
-      bytes.push_back(i < hole_to ? '\0' : static_cast<char>(byte(i)));
-    }
-    return bytes;
-  }
-
-  rushfs::testing::TemporaryFolder folder;
-  LoopTime time;
-  FakeRemote remote;
-  DirectLoop loop;
-  DiskLoop disk{loop, loop};
-  cache::BlockCache blocks{{folder / "blocks", 64 << 20}};
-  cache::WriteQueue queue{{folder / "queue", 1 << 30}};
-  int kernel_told = 0;
-  Reader reader{{remote, disk, blocks, disk, queue, time},
-                [this](Inode& file, const ReadReply& reply, std::uint64_t asked_epoch) {
-                  return judge(file, reply, asked_epoch);
-                }};
-  InodeRef inode;
-  std::shared_ptr<ReadStream> stream = std::make_shared<ReadStream>();
-  Version version{1};
-  std::uint64_t hole_to = 0;   // the file has a hole from its beginning to here
-  std::uint64_t received = 0;  // bytes of data in the server's replies
-  std::optional<std::string> text;
-  int error = 0;
-};
-
-}  // namespace
+using Story = ReaderStory;
+}
 
 TEST_CASE("exactly what was asked for is asked of the server first") {
   Story story(100 << 20);
@@ -183,41 +85,6 @@ TEST_CASE("a path is kept full also where replies take three round trips for the
   CHECK(arrived >= 38 * kStep);
 }
 
-TEST_CASE("whole blocks go to the cache and are read from there when memory has given them up") {
-  Story story(4 * kBlock);
-  story.read(0, 4 * kBlock);
-  story.answer_all();
-  CHECK(story.blocks.stats().blocks == 4);
-  story.reader.forget(*story.inode);
-  story.read(kBlock + 5, 1000);
-  CHECK(story.remote.calls.empty());
-  CHECK(story.text == story.expected(kBlock + 5, 1000));
-}
-
-TEST_CASE("a block that was read from disk for a page stays, and counts, as a whole") {
-  Story story(3 * kBlock);
-  story.read(0, 3 * kBlock);
-  story.answer_all();
-  story.reader.forget(*story.inode);
-  story.loop.rest();
-  story.read(kBlock + 4096, 4096);
-  SECTION("where nothing has changed of it") {
-    story.loop.go_on();
-    CHECK(story.reader.memory_bytes() == kBlock);
-    story.blocks.drop("clip");  // no disk is needed for what is next to it
-    story.read(kBlock, kBlock);
-    CHECK(story.remote.calls.empty());
-    CHECK(story.text == story.expected(kBlock, kBlock));
-  }
-  SECTION("but for the page alone where some of it was changed meanwhile") {
-    story.reader.changed(*story.inode, {1}, {kBlock + 20'000, kBlock + 20'010});
-    story.loop.go_on();
-    CHECK(story.text == story.expected(kBlock + 4096, 4096));
-    CHECK(story.reader.memory_bytes() == 4096);
-    CHECK(story.inode->content.extents.begin()->second->data.owner->size() == 4096);
-  }
-}
-
 TEST_CASE("a block that is damaged on disk is asked of the server") {
   Story story(2 * kBlock);
   story.read(0, 2 * kBlock);
@@ -264,40 +131,6 @@ TEST_CASE("a reply of another version drops what was held, and the kernel is tol
   CHECK_FALSE(story.blocks.read("clip", 1, 0));
 }
 
-TEST_CASE("our own change drops the range it covers and keeps the rest under the new version") {
-  Story story(8 * kBlock);
-  story.read(0, 8 * kBlock);
-  story.answer_all();
-  story.inode->server.version = {2};
-  story.version = {2};
-  story.reader.changed(*story.inode, {1}, {kBlock, kBlock + 10});
-  story.reader.forget(*story.inode);
-  story.stream = std::make_shared<ReadStream>();
-  story.read(2 * kBlock, kBlock);
-  CHECK(story.remote.waiting<Read>().empty());
-  CHECK(story.text == story.expected(2 * kBlock, kBlock));
-  story.read(kBlock, 10);
-  CHECK_FALSE(story.remote.waiting<Read>().empty());
-}
-
-TEST_CASE("what is fetched in one piece stays in memory on both sides of a small write into it") {
-  Story story(kBlock);
-  story.read(0, kBlock);
-  story.answer_all();
-  story.inode->server.version = {2};
-  story.version = {2};
-  story.reader.changed(*story.inode, {1}, {5000, 5010});
-  CHECK(story.reader.memory_bytes() == kBlock - 10);
-  story.read(0, 5000);
-  CHECK(story.text == story.expected(0, 5000));
-  story.read(5010, kBlock - 5010);
-  CHECK(story.text == story.expected(5010, kBlock - 5010));
-  for (const Read& request : story.remote.waiting<Read>()) {
-    CHECK(request.offset == 5000);
-    CHECK(request.length == 10);
-  }
-}
-
 TEST_CASE("a block asked for before a change of ours was answered is used once and not kept") {
   Story story(4 * kBlock);
   story.inode->content.disk_known = true;
@@ -307,72 +140,6 @@ TEST_CASE("a block asked for before a change of ours was answered is used once a
   story.answer_all();
   CHECK(story.text == story.expected(0, 100));
   CHECK(story.inode->content.extents.empty());
-}
-
-TEST_CASE("bytes that we wrote are read back from memory and from the cache") {
-  Story story(2 * kBlock);
-  auto owner = std::make_shared<Buffer>();
-  for (std::uint64_t i = 0; i < 2 * kBlock; ++i) owner->push_back(Story::byte(i));
-  story.reader.seed(story.inode, 0, owner, *owner);
-  story.read(10, 1000);
-  CHECK(story.text == story.expected(10, 1000));
-  story.reader.forget(*story.inode);
-  story.read(kBlock - 10, 20);
-  CHECK(story.text == story.expected(kBlock - 10, 20));
-  CHECK(story.remote.calls.empty());
-}
-
-TEST_CASE("a small write into a block puts the block into the cache only when memory gives it up") {
-  Story story(2 * kBlock);
-  auto owner = std::make_shared<Buffer>();
-  for (std::uint64_t i = 0; i < 2 * kBlock; ++i) owner->push_back(Story::byte(i));
-  story.reader.seed(story.inode, 0, owner, *owner);
-  const auto cached = [&] {
-    return story.blocks.blocks_of(story.inode->node.bytes, story.inode->server.version.value);
-  };
-  REQUIRE(cached().size() == 2);
-  for (std::uint64_t write = 0; write < 10; ++write) {
-    const std::uint64_t at = write * 1000;
-    const Version before = std::exchange(story.inode->server.version, {write + 2});
-    story.reader.changed(*story.inode, before, Spans(at, at + 10));
-    const auto bytes = std::make_shared<const Buffer>(owner->begin() + static_cast<long>(at),
-                                                      owner->begin() + static_cast<long>(at) + 10);
-    story.reader.seed(story.inode, at, bytes, *bytes);
-  }
-  CHECK(cached() == std::vector<std::uint64_t>{1});
-  story.read(0, 2000);
-  CHECK(story.text == story.expected(0, 2000));
-  story.reader.forget(*story.inode);
-  CHECK(cached().size() == 2);
-  story.read(0, 2000);
-  CHECK(story.text == story.expected(0, 2000));
-  CHECK(story.remote.calls.empty());
-}
-
-TEST_CASE("a block that small writes have left in many pieces is kept in few") {
-  Story story(kBlock);
-  constexpr std::uint64_t kPiece = 100;
-  const auto seed = [&](std::uint64_t at) {
-    auto bytes = std::make_shared<Buffer>();
-    for (std::uint64_t i = at; i < at + kPiece; ++i) bytes->push_back(Story::byte(i));
-    story.reader.seed(story.inode, at, bytes, *bytes);
-  };
-  SECTION("one beside the other: all of it is there") {
-    for (std::uint64_t i = 0; i < 1000; ++i) {
-      seed((i % 2 == 0 ? 500 + i / 2 : 499 - i / 2) * kPiece);
-    }
-    CHECK(story.inode->content.extents.size() < 100);
-    story.read(0, 1000 * kPiece);
-    CHECK(story.text == story.expected(0, 1000 * kPiece));
-  }
-  SECTION("far from each other: what is between them is asked for at once") {
-    for (std::uint64_t i = 0; i < 1000; ++i) seed(i * 2 * kPiece);
-    CHECK(story.inode->content.extents.size() < 100);
-    story.read(0, 1000 * kPiece);
-    CHECK(story.remote.waiting<Read>().size() < 70);
-    story.answer_all();
-    CHECK(story.text == story.expected(0, 1000 * kPiece));
-  }
 }
 
 TEST_CASE("a failed prefetch is asked for again when somebody wants it; a failed read says so") {
@@ -483,17 +250,4 @@ TEST_CASE("reading far out in a sparse file costs what reading costs") {
   story.read(kSize - 4096, 4096);
   story.answer_all();
   CHECK(story.text == std::string(4096, '\0'));
-}
-
-TEST_CASE("what a notice has dropped does not come back from the disk under the same version") {
-  Story story(600'000);
-  story.read(0, 600'000);
-  story.answer_all();
-  REQUIRE(story.blocks.stats().blocks == 3);
-  story.reader.discard(*story.inode);  // somebody else has written, within a tick of the clock
-  story.inode->content = {};           // the inode was given up, or the mount started anew
-  story.reader.prepare(story.inode, [] {});
-  story.read(0, 1000);
-  CHECK_FALSE(story.remote.waiting<Read>().empty());
-  story.answer_all();
 }
