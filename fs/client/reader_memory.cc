@@ -12,6 +12,8 @@ constexpr std::uint64_t kBlock = cache::kBlockBytes;
 /// What was read a moment ago is often read again (probe, then play); and it is what lets a block
 /// be put together from parts.
 constexpr std::uint64_t kRecentMemory = 64 << 20;
+/// Small writes far from each other leave a piece each: some 90 MiB beside their bytes.
+constexpr std::size_t kMostExtents = 1 << 18;
 /// Of one block. Those beyond are joined, at 4 KiB of copying for each.
 constexpr std::size_t kMostPieces = 64;
 /// A cache disk slower than the link must not make us hold all that came over it.
@@ -104,7 +106,10 @@ void Reader::touch(const ExtentRef& extent) {
 }
 
 void Reader::make_room() {
-  while (memory_ > kRecentMemory + 2 * window_ && !recent_.empty()) {
+  const auto too_much = [this] {
+    return memory_ > kRecentMemory + 2 * window_ || recent_.size() > kMostExtents;
+  };
+  while (too_much() && !recent_.empty()) {
     const auto [weak, offset] = recent_.front();
     const auto inode = weak.lock();
     assert(inode && "forget() takes a file's extents out first");

@@ -136,6 +136,16 @@ TEST_CASE("the end of a file that is being written is stored when nobody writes 
   CHECK(cached().size() == 1);
 }
 
+TEST_CASE("so many pieces are kept, however small they are") {
+  constexpr std::uint64_t kPieces = 300'000;
+  Story story(kPieces * kBlock);
+  const auto byte = std::make_shared<const Buffer>(1, std::uint8_t{'x'});
+  for (std::uint64_t i = 0; i < kPieces; ++i) {
+    story.reader.seed(story.inode, i * kBlock, byte, *byte);
+  }
+  CHECK(story.inode->content.extents.size() == 1 << 18);
+}
+
 TEST_CASE("a block that small writes have left in many pieces is kept in few") {
   Story story(kBlock);
   constexpr std::uint64_t kPiece = 100;
