@@ -314,11 +314,12 @@ void ChangeLog::sync(const InodeRef& inode, Reply<void> reply) {
   flush([this, inode, made = inode->made_there,
          reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
-    writeback_.sync(inode->node,
-                    [inode, made, reply = std::move(reply)](Result<void> done) mutable {
-                      if (done) inode->made_there_kept = std::max(inode->made_there_kept, made);
-                      reply(done);
-                    });
+    writeback_.sync(inode->node, [this, inode, made,
+                                  reply = std::move(reply)](Result<void> done) mutable {
+      // One that was under way does not cover what the server has made since.
+      if (done && inode->made_there_kept < made) return sync(inode, std::move(reply));
+      reply(done);
+    });
   });
 }
 

@@ -126,6 +126,7 @@ struct Inode {
   std::optional<KnownRanges> data_ranges;
   std::uint64_t made_there = 0;           // changes at the server, past the queue
   std::uint64_t made_there_kept = 0;      // of these, on its disk
+  std::uint64_t made_there_asked = 0;     // of these, asked to be brought there
   std::uint64_t last_copy = 0;            // which of them was one
   std::uint32_t losses = 0;               // how often something of them, or the like, was not
   std::uint32_t losses_told = 0;          // of these, to anybody
@@ -147,6 +148,9 @@ struct Inode {
   /// `listing` is what the folder held when we last heard of it.
   bool listed() const { return listing && listing->version == server.version; }
   void forget_names() { listing.reset(), absent = {}; }
+  /// The server changed what it holds, and the queue has not all of it: it cannot be made again
+  /// from that.
+  void changed_there() { ++made_there, made_at.reset(); }
   /// As programs see it.
   Attributes view() const;
   std::uint64_t size() const { return local.size.apply(server.size); }

@@ -275,11 +275,17 @@ void Session::send_held_back() {
 }
 
 void Session::asked(transport::RequestId id, Buffer body) {
+  if (!on_noticed_ || !is_notice(body)) return carrier_.reply(id, encode_error(ENOSYS));
+  if (state_ != State::attaching && state_ != State::ready) return;
   auto notice = decode_notice(body);
   const std::uint64_t ahead = notice ? notice->number - notices_here_ : 0;
-  const bool expected = on_noticed_ && ahead > 0 && ahead <= kMaxWaitingNotices &&
-                        (state_ == State::attaching || state_ == State::ready);
-  if (!expected) return carrier_.reply(id, encode_error(ENOSYS));
+  if (ahead == 0 || ahead > kMaxWaitingNotices) {
+    // Nobody would know what is missing.
+    const transport::CloseReason reason{transport::CloseCode::protocol_violation, false,
+                                        "a notice that cannot be"};
+    closed(reason);
+    return carrier_.disconnect(reason);
+  }
   early_notices_.try_emplace(notice->number, id, std::move(*notice));
   take_notices();
 }

@@ -143,6 +143,7 @@ void Volume::completed(const NodeId& node, std::uint64_t operations) {
   const auto inode = inodes_.get(node);
   inode->made_at.reset();
   if (inode->opens == 0) access_times_.tell(inode);
+  if (inode->writers == 0) reader_.written(*inode);
 }
 
 void Volume::discarded(const NodeId& node) { log_.discarded(node); }
@@ -154,6 +155,13 @@ void Volume::lost(const NodeId& node) {
                 inodes_.path(*inode));
   ++inode->losses;
   known_.content_changed(*inode);
+}
+
+std::uint64_t Volume::made_there(const NodeId& node) { return inodes_.get(node)->made_there; }
+
+void Volume::kept_there(const NodeId& node, std::uint64_t changes) {
+  auto& kept = inodes_.get(node)->made_there_kept;
+  kept = std::max(kept, changes);
 }
 
 // What the server had changed past the queue, and not told us to be on its disk.

@@ -192,6 +192,8 @@ class Volume : private WritebackListener {
   void discarded(const NodeId&) override;
   void missing(const NodeId&) override;
   void lost(const NodeId&) override;
+  std::uint64_t made_there(const NodeId&) override;
+  void kept_there(const NodeId&, std::uint64_t changes) override;
 
   void entry_made(const InodeRef& directory, const std::string& name, const EntryReply& made,
                   Reply<NodeReference>& reply);
@@ -218,8 +220,7 @@ class Volume : private WritebackListener {
   bool nothing_to_sync(const Inode& inode) const;
   void sync(const InodeRef& inode, HandleNumber number, Reply<void> reply);
   void server_restarted();
-  /// What the server changed past the queue comes to its disk; nobody waits.
-  void sync_made_there(const InodeRef& inode);
+  void keep_made_there(const InodeRef& inode);
   void set_at_server(const InodeRef& inode, AttributeChange change, Reply<Attributes> reply);
 
   ClientParts parts_;

@@ -63,8 +63,8 @@ void Volume::set_at_server(const InodeRef& inode, AttributeChange change,
                    [this, inode, cut = operation.set_size.has_value(),
                     reply = std::move(reply)](Result<void> done) mutable {
                      if (!done) return reply.fail(done.error());
-                     inode->made_there += cut ? 1 : 0;
-                     sync_made_there(inode);
+                     if (cut) inode->changed_there();
+                     keep_made_there(inode);
                      reply(inode->view());
                    });
 }

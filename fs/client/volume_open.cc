@@ -177,13 +177,17 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   const auto inode = handle->inode;
   // What the server copied is in its memory only: closing means that it is safe.
   if (inode->last_copy > inode->made_there_kept) return sync(number, std::move(reply));
-  sync_made_there(inode);
+  keep_made_there(inode);
   log_.flush(std::move(reply));
 }
 
-// A loss is told to whoever has the file open, or opens it next.
-void Volume::sync_made_there(const InodeRef& inode) {
-  if (inode->made_there > inode->made_there_kept) log_.sync(inode, [](Result<void>) {});
+// What the server changed past the queue comes to its disk with what is queued, or soon. A loss is
+// told to whoever has the file open, or opens it next.
+void Volume::keep_made_there(const InodeRef& inode) {
+  const auto cared_for = std::max(inode->made_there_kept, inode->made_there_asked);
+  if (inode->made_there <= cared_for || inode->local.operations > 0) return;
+  inode->made_there_asked = inode->made_there;
+  writeback_.keep_there(inode->node);
 }
 
 bool Volume::nothing_to_sync(const Inode& inode) const {

@@ -42,7 +42,11 @@ void Volume::allocate(HandleNumber number, std::uint32_t mode, std::uint64_t off
         [this, file, mode = change.mode, reply = std::move(reply)](Result<void> done) mutable {
           if (!done) return reply.fail(done.error());
           allocation_modes_.insert(mode);
-          ++file->made_there;
+          if (mode == FALLOC_FL_KEEP_SIZE) {
+            ++file->made_there;
+          } else {
+            file->changed_there();
+          }
           file->data_ranges.reset();
           reply.ok();
         });
@@ -90,8 +94,8 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
           operation.length = (*answer)->copied;
           operation.change = (*answer)->change;
           known_.changed(inode, operation);
-          inode->last_copy = ++inode->made_there;
-          inode->made_at.reset();  // the queue has not all of it: it cannot be made again from that
+          inode->changed_there();
+          inode->last_copy = inode->made_there;
           reply((*answer)->copied);
         });
   };

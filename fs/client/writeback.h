@@ -6,6 +6,8 @@
 // Pure: the queue is behind a DiskLoop, the server behind Remote. Owner: the file loop.
 #pragma once
 
+#include <absl/functional/any_invocable.h>
+
 #include <algorithm>
 #include <chrono>
 #include <deque>
@@ -60,6 +62,9 @@ class WritebackListener {
   virtual void missing(const NodeId&) = 0;
   /// Of what the server had done to the file itself, something did not get onto its disk.
   virtual void lost(const NodeId&) = 0;
+  /// How many changes it has made to the file past the queue; and so many are on its disk.
+  virtual std::uint64_t made_there(const NodeId&) = 0;
+  virtual void kept_there(const NodeId&, std::uint64_t changes) = 0;
 };
 
 class Writeback {
@@ -88,6 +93,8 @@ class Writeback {
   /// For fsync(): `done` when what was appended is on stable storage. Its operations overtake those
   /// of other files. Errors: what the server says (the operations stay queued), or ETIMEDOUT.
   void sync(const NodeId&, Reply<void> done);
+  /// What the server has changed past the queue comes to its disk some time; nobody waits.
+  void keep_there(const NodeId&);
   /// For `rushfs wait`: as sync(), without haste, and patient where retrying may help.
   void wait(const NodeId&, Reply<void> done);
   void wait_all(Reply<void> done);
@@ -220,6 +227,8 @@ class Writeback {
   // Stable storage (writeback_commit.cc).
   void consider_commit(const NodeId&, Node&);
   void send_commit(const NodeId&, Node&);
+  CallId ask_commit(const Commit&, Priority, Patience,
+                    absl::AnyInvocable<void(Result<Answer<CommitReply>>) &&> done);
   void told_of_loss(const NodeId&);
   void committed(const NodeId&, std::uint64_t through, Result<Change> reply);
   void retire(const NodeId&, Node&);

@@ -41,18 +41,28 @@ void Writeback::consider_commit(const NodeId& id, Node& node) {
   }
 }
 
+CallId Writeback::ask_commit(const Commit& commit, Priority priority, Patience patience,
+                             absl::AnyInvocable<void(Result<Answer<CommitReply>>) &&> done) {
+  return ask(
+      parts_.remote, priority, commit,
+      [this, id = commit.node, made = listener_.made_there(commit.node),
+       done = std::move(done)](Result<Answer<CommitReply>> reply) mutable {
+        if (reply) listener_.kept_there(id, made);
+        std::move(done)(std::move(reply));
+      },
+      patience);
+}
+
 void Writeback::send_commit(const NodeId& id, Node& node) {
   const std::uint64_t through = node.commit_through();
-  node.commit = ask(
-      parts_.remote, node.wanted_urgently() ? Priority::demand : Priority::behind,
-      Commit{id, through, false},
-      [this, id, through](Result<Answer<CommitReply>> reply) {
+  node.commit = ask_commit(
+      Commit{id, through, false}, node.wanted_urgently() ? Priority::demand : Priority::behind,
+      Patience::patient, [this, id, through](Result<Answer<CommitReply>> reply) {
         if (!reply) return committed(id, through, reply.error());
         // The server may remember more of an earlier run of ours; what was not sent by this one is
         // sent, recognised, and committed in its turn.
         committed(id, through, Change{{}, (*reply)->attributes});
-      },
-      Patience::patient);
+      });
 }
 
 void Writeback::committed(const NodeId& id, std::uint64_t through, Result<Change> reply) {
@@ -166,13 +176,13 @@ void Writeback::sync(const NodeId& id, Reply<void> done) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end() || found->second.operations == 0) {
     // Its name, or what others see of it, may still not be on stable storage.
-    ask(parts_.remote, Priority::demand, Commit{id, 0, false},
-        [this, id, done = std::move(done)](Result<Answer<CommitReply>> reply) mutable {
-          if (reply) return done.ok();
-          if (reply.error() != errno_code(ENOTRECOVERABLE)) return done.fail(reply.error());
-          listener_.lost(id);  // we say that we know, asking again
-          sync(id, [done = std::move(done)](Result<void>) mutable { done.fail(EIO); });
-        });
+    ask_commit(Commit{id, 0, false}, Priority::demand, Patience::prompt,
+               [this, id, done = std::move(done)](Result<Answer<CommitReply>> reply) mutable {
+                 if (reply) return done.ok();
+                 if (reply.error() != errno_code(ENOTRECOVERABLE)) return done.fail(reply.error());
+                 listener_.lost(id);  // we say that we know, asking again
+                 sync(id, [done = std::move(done)](Result<void>) mutable { done.fail(EIO); });
+               });
     return;
   }
   Node& node = found->second;
@@ -187,6 +197,15 @@ void Writeback::sync(const NodeId& id, Reply<void> done) {
   urgent_.insert(id);
   consider_commit(id, node);
   pump();
+}
+
+void Writeback::keep_there(const NodeId& id) {
+  ask_commit(Commit{id, 0, false}, Priority::behind, Patience::patient,
+             [this, id](Result<Answer<CommitReply>> reply) {
+               if (reply || reply.error() != errno_code(ENOTRECOVERABLE)) return;
+               listener_.lost(id);
+               keep_there(id);  // we say that we know
+             });
 }
 
 void Writeback::wait(const NodeId& id, Reply<void> done) {

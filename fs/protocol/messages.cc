@@ -165,8 +165,12 @@ Buffer encode(const Notice& notice) {
   return out;
 }
 
+bool is_notice(std::span<const std::uint8_t> message) {
+  return !message.empty() && message[0] == kNotice;
+}
+
 std::optional<Notice> decode_notice(std::span<const std::uint8_t> message) {
-  if (message.empty() || message[0] != kNotice) return std::nullopt;
+  if (!is_notice(message)) return std::nullopt;
   Notice notice;
   wire::Reader reader(message.subspan(1));
   wire::fields(reader, notice);

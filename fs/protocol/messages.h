@@ -21,7 +21,7 @@
 
 namespace rushfs::fs {
 
-inline constexpr std::uint32_t kFileProtocolVersion = 1;
+inline constexpr std::uint32_t kFileProtocolVersion = 2;
 
 // ---- Attaching ----------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ inline constexpr std::size_t kMaxWaitingChanges = 65536;  // to be told to one c
 /// Notices on their way to one client: with one each kBetweenNotices, 640 ms of them.
 inline constexpr std::size_t kMaxUnanswered = 32;
 /// While others are on their way, the next one gathers what changes in this time. Soon enough to be
-/// seen within 50 ms, and no more than 50 a second, however busy a file is.
+/// seen within 50 ms, and no more than 50 a second or one per round trip, however busy a file is.
 inline constexpr std::chrono::milliseconds kBetweenNotices{20};
 /// Notices that can be on their way to one client or waiting.
 inline constexpr std::uint64_t kMaxWaitingNotices = 64;
@@ -61,6 +61,8 @@ struct Notice {
 };
 
 Buffer encode(const Notice& notice);
+/// It says that it is one.
+bool is_notice(std::span<const std::uint8_t> message);
 /// None: not a notice, or malformed.
 std::optional<Notice> decode_notice(std::span<const std::uint8_t> message);
 

@@ -23,7 +23,7 @@ std::size_t Promises::Listener::kept() const {
 
 bool Promises::Listener::to_be_told() const {
   const bool room = unanswered.empty() || (!rests && unanswered.size() < kMaxUnanswered);
-  return room && (everything || !waiting.empty());
+  return room && (everything || !waiting.empty() || notices < owed);
 }
 
 void Promises::begin(const ClientTag& client) {
@@ -60,6 +60,7 @@ void Promises::remember(NodeTag tag, const std::optional<ClientTag>& by) {
 }
 
 void Promises::doubt(const ClientTag& client, Listener& listener) {
+  listener.owed = told_with(client);
   kept_ -= listener.kept();
   for (Sent& sent : listener.unanswered) sent.contents.clear();
   listener.waiting.clear();

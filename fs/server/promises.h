@@ -90,6 +90,7 @@ class Promises {
     std::deque<NoticedChange> waiting;
     std::map<std::pair<NodeTag, std::string>, NoticedChange*> waiting_by_place;  // the same
     std::uint64_t notices = 0;  // sent
+    std::uint64_t owed = 0;     // so many were said to follow: told_with()
     bool everything = false;
     bool rests = false;
     std::deque<Sent> unanswered;

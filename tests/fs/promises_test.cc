@@ -105,6 +105,27 @@ TEST_CASE("notices are numbered, and only so many are on their way to one client
   CHECK(room.due(ben).size() == 1);
 }
 
+TEST_CASE("as many notices come as were said to tell of what has changed") {
+  Room room;
+  const auto change = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      room.promises.promise(ben, {std::to_string(i)}, room.promises.clock());
+      room.promises.changed({std::to_string(i)}, anna);
+    }
+  };
+  change(0, 50'000);
+  const auto said = room.promises.told_with(ben);
+  CHECK(said > 10);
+  change(50'000, 70'000);  // too many: one notice tells of everything
+  std::uint64_t told = 0;
+  for (auto due = room.promises.due(); !due.empty(); due = room.promises.due()) {
+    CHECK(due[0].notice.everything == (told == 0));
+    told = due[0].notice.number;
+    room.promises.rested();
+  }
+  CHECK(told >= said);
+}
+
 TEST_CASE("who is behind by too much is told to trust nothing") {
   Room room;
   for (int i = 0; i < 70'000; ++i) {

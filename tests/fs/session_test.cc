@@ -365,11 +365,13 @@ TEST_CASE("notices are taken in the order of their numbers, after the answer to 
     arrives(1);
     CHECK(taken.back() == 1);
   }
-  SECTION("and refused if they cannot be of this connection") {
-    story.carrier.replies.clear();
-    arrives(4);
-    arrives(5 + kMaxWaitingNotices);
+  SECTION("and the end of a connection that they cannot be of") {
+    SECTION("one that was taken") { arrives(4); }
+    SECTION("one too far ahead") { arrives(5 + kMaxWaitingNotices); }
+    SECTION("no notice at all") { story.session->asked({5}, {128}); }
     CHECK(taken.size() == 4);
-    CHECK(story.carrier.replies == std::vector<Buffer>(2, encode_error(ENOSYS)));
+    CHECK(story.carrier.disconnects == 1);
+    story.pass(1s);
+    CHECK(story.carrier.connects == 2);
   }
 }

@@ -88,6 +88,8 @@ struct WritebackStory : WritebackListener {
   void discarded(const NodeId&) override { ++given_up; }
   void missing(const NodeId& node) override { missed.push_back(node); }
   void lost(const NodeId&) override {}
+  std::uint64_t made_there(const NodeId&) override { return 0; }
+  void kept_there(const NodeId&, std::uint64_t) override {}
 
   rushfs::testing::TemporaryFolder folder;
   LoopTime time;
