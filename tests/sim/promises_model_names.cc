@@ -106,6 +106,8 @@ void PromisesModel::check_name_error(std::size_t program, const std::string& wha
   const bool removed = who.found && history_.file(key_of(who.found->attributes)).empty() == false &&
                        history_.file(key_of(who.found->attributes)).back().links == 0;
   bool right = false;
+  // "Where our removal ended with an error, it counts as theirs."
+  if (error == ETIMEDOUT && (what == "unlink" || what == "rename")) unanswered_.insert(who.client);
   switch (error) {
     case ETIMEDOUT: right = mount(who).cut_since(asked.when); break;
     case ENOENT: right = has(false) || gone || removed; break;
