@@ -6,11 +6,9 @@
 
 #include <catch2/catch.hpp>
 
-#include "direct_loop.h"
-#include "fake_remote.h"
 #include "fs/client/folders.h"
 #include "fs/client/notice_order.h"
-#include "tests/temporary_folder.h"
+#include "parts_by_hand.h"
 
 using namespace rushfs;
 using namespace rushfs::fs;
@@ -28,7 +26,7 @@ struct Kernel : KernelCache {
   int invalidated = 0;
 };
 
-struct Story {
+struct Story : PartsByHand {
   Story() {
     time.now = transport::TimePoint{} + 1h;
     side.set(&kernel);
@@ -46,14 +44,6 @@ struct Story {
   void notice() { known.noticed(Notice{1, false, {{tag_of(file->node), ""}}}); }
   bool fresh() const { return known.fresh(*file); }
 
-  rushfs::testing::TemporaryFolder folder;
-  LoopTime time;
-  FakeRemote remote;
-  DirectLoop loop;
-  DiskLoop disk{loop, loop};
-  cache::BlockCache blocks{{folder / "blocks", 64 << 20}};
-  cache::WriteQueue queue{{folder / "queue", 1 << 30}};
-  ClientParts parts{remote, disk, blocks, disk, queue, time};
   Kernel kernel;
   KernelSide side;
   Reader reader{parts, [this](Inode& read, const ReadReply& reply, std::uint64_t asked_epoch) {

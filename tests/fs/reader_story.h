@@ -7,15 +7,13 @@
 
 #include <catch2/catch.hpp>
 
-#include "direct_loop.h"
-#include "fake_remote.h"
-#include "tests/temporary_folder.h"
+#include "parts_by_hand.h"
 
 namespace rushfs::fs::test {
 
 inline constexpr std::uint64_t kBlock = cache::kBlockBytes;
 
-struct ReaderStory {
+struct ReaderStory : PartsByHand {
   explicit ReaderStory(std::uint64_t size) : inode(std::make_shared<Inode>()) {
     time.now = transport::TimePoint{} + std::chrono::hours(1);
     inode->number = {7};
@@ -81,16 +79,8 @@ struct ReaderStory {
     return bytes;
   }
 
-  rushfs::testing::TemporaryFolder folder;
-  LoopTime time;
-  FakeRemote remote;
-  DirectLoop loop;
-  DiskLoop disk{loop, loop};
-  cache::BlockCache blocks{{folder / "blocks", 64 << 20}};
-  cache::WriteQueue queue{{folder / "queue", 1 << 30}};
   int kernel_told = 0;
-  Reader reader{{remote, disk, blocks, disk, queue, time},
-                [this](Inode& file, const ReadReply& reply, std::uint64_t asked_epoch) {
+  Reader reader{parts, [this](Inode& file, const ReadReply& reply, std::uint64_t asked_epoch) {
                   return judge(file, reply, asked_epoch);
                 }};
   InodeRef inode;
