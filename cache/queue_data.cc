@@ -99,6 +99,8 @@ Result<QueueData::DataFile*> QueueData::current(std::uint64_t length_bytes) {
   if (current_) {
     DataFile& file = files_.at(*current_);
     if (file.end_bytes + length_bytes <= kDataFileBytes) return &file;
+    if (file.taken_bytes > file.end_bytes) (void)file.open->truncate(file.end_bytes);
+    file.taken_bytes = 0;
   }
   const std::uint64_t id = next_file_;
   DataFile& file = files_[id];
@@ -122,14 +124,34 @@ bool QueueData::has_room(std::uint64_t bytes) const {
   return disk.f_bavail * disk.f_frsize >= left + bytes;
 }
 
+// Half of it is always there, as long as the disk has room.
+bool QueueData::take_ahead(DataFile& file, std::uint64_t length_bytes) {
+  const std::uint64_t end = file.end_bytes + length_bytes;
+  if (end + kAheadBytes / 2 <= file.taken_bytes) return true;
+  const std::uint64_t wanted = std::min(end + kAheadBytes, kDataFileBytes);
+  const std::uint64_t taken = std::max(file.taken_bytes, file.end_bytes);
+  if (wanted > taken && has_room(wanted - taken) &&
+      file.open->allocate_behind(taken, wanted - taken)) {
+    file.taken_bytes = wanted;
+  }
+  return end <= file.taken_bytes || has_room(length_bytes);
+}
+
+std::uint64_t QueueData::ahead_bytes() const {
+  if (!current_) return 0;
+  const DataFile& file = files_.at(*current_);
+  return std::max(file.taken_bytes, file.end_bytes) - file.end_bytes;
+}
+
 Result<DataPlace> QueueData::append(std::span<const std::uint8_t> bytes) {
-  if (!has_room(bytes.size())) return error_from_errno(ENOSPC);
   const Result<DataFile*> file = current(bytes.size());
   if (!file) return file.error();
   DataFile& data = **file;
+  if (!take_ahead(data, bytes.size())) return error_from_errno(ENOSPC);
   const DataPlace place{*current_, data.end_bytes, bytes.size()};
   if (const Result<void> written = data.open->write(data.end_bytes, bytes); !written) {
     (void)data.open->truncate(data.end_bytes);
+    data.taken_bytes = 0;
     return written.error();
   }
   data.end_bytes += bytes.size();
@@ -205,9 +227,11 @@ void QueueData::reclaim() {
 
 void QueueData::give_back(std::uint64_t id, DataFile& file, std::uint64_t begin,
                           std::uint64_t end) {
-  // The current file is kept while it is small: making a new one costs a sync of the folder.
-  const bool small = id == current_ && file.end_bytes < kDataFileBytes / 4;
-  if (!file.live.empty() || small) return punch_around(id, file, begin, end);
+  // The current file is kept while it is small: making a new one costs a sync of the folder; and
+  // where space was taken ahead in it, which somebody may count on.
+  const bool kept =
+      id == current_ && (file.end_bytes < kDataFileBytes / 4 || file.taken_bytes > file.end_bytes);
+  if (!file.live.empty() || kept) return punch_around(id, file, begin, end);
   if (id == current_) current_.reset();
   if (file.open) --open_files_;
   std::error_code ignored;
@@ -221,8 +245,10 @@ void QueueData::punch_around(std::uint64_t id, DataFile& file, std::uint64_t beg
                              std::uint64_t end) {
   const auto next = file.live.lower_bound(begin);
   const std::uint64_t floor = next == file.live.begin() ? 0 : std::prev(next)->second;
-  const std::uint64_t ceiling =
-      next == file.live.end() ? round_up_to_page(file.end_bytes) : next->first;
+  // Of the page in which space taken ahead begins nothing is given back.
+  const std::uint64_t last =
+      file.taken_bytes > file.end_bytes ? file.end_bytes : round_up_to_page(file.end_bytes);
+  const std::uint64_t ceiling = next == file.live.end() ? last : next->first;
   begin = std::max(floor, begin / kPageBytes * kPageBytes);
   end = std::min(ceiling, round_up_to_page(end));
   if (begin >= end || file.overlapping) return;

@@ -1,4 +1,5 @@
-// The bytes of queued writes: append-only sparse files of bounded size, freed from the front.
+// The bytes of queued writes: append-only sparse files of bounded size, freed from the front. Where
+// the disk can do so, space is taken some MiB ahead of what is appended.
 //
 // Knows positions, not operations. Freed ranges are punched out and finished files deleted, but
 // only in reclaim(), which the owner calls once the log no longer refers to them.
@@ -26,6 +27,9 @@ struct DataPlace {
 // file system cannot punch holes.
 inline constexpr std::uint64_t kDataFileBytes = 256 * 1024 * 1024;
 
+// Space is taken so far ahead: a few of the largest writes, and little enough to leave unused.
+inline constexpr std::uint64_t kAheadBytes = 8 * 1024 * 1024;
+
 class QueueData {
  public:
   // Throws std::runtime_error when the folder cannot be made or listed.
@@ -40,6 +44,8 @@ class QueueData {
   // On error nothing has changed. ENOSPC: also when less than 256 MiB, or a 64th of a small disk,
   // would be left to others.
   Result<DataPlace> append(std::span<const std::uint8_t> bytes);
+  // So much more can be appended however full the disk gets.
+  std::uint64_t ahead_bytes() const;
   Result<void> read(const DataPlace& place, std::uint64_t skip_bytes, std::span<std::uint8_t> out);
   // Everything appended is on the disk. A file whose sync failed once is never trusted again (the
   // kernel forgets which pages it could not write): fails until its unsynced ranges are freed.
@@ -51,6 +57,7 @@ class QueueData {
   struct DataFile {
     std::optional<SparseFile> open;
     std::uint64_t end_bytes = 0;
+    std::uint64_t taken_bytes = 0;    // space on the disk is ours up to here
     std::uint64_t started_bytes = 0;  // what lies before this is being written to the disk
     std::uint64_t synced_bytes = 0;   // what lies before this is on the disk
     bool sync_failed = false;
@@ -62,6 +69,7 @@ class QueueData {
   std::filesystem::path path_of(std::uint64_t file) const;
   Result<SparseFile*> open(std::uint64_t id, DataFile& file, SparseFile::Mode mode);
   Result<DataFile*> current(std::uint64_t length_bytes);
+  bool take_ahead(DataFile& file, std::uint64_t length_bytes);
   void give_back(std::uint64_t id, DataFile& file, std::uint64_t begin, std::uint64_t end);
   void punch_around(std::uint64_t id, DataFile& file, std::uint64_t begin, std::uint64_t end);
   bool has_unsynced(const DataFile& file) const;

@@ -62,6 +62,11 @@ Result<void> SparseFile::allocate(std::uint64_t offset_bytes, std::uint64_t leng
                                static_cast<off_t>(length_bytes)));
 }
 
+Result<void> SparseFile::allocate_behind(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  return from_call(::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset_bytes),
+                               static_cast<off_t>(length_bytes)));
+}
+
 Result<void> SparseFile::truncate(std::uint64_t size_bytes) {
   return from_call(::ftruncate(descriptor_, static_cast<off_t>(size_bytes)));
 }

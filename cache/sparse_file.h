@@ -37,6 +37,8 @@ class SparseFile {
   Result<void> punch(std::uint64_t offset_bytes, std::uint64_t length_bytes);
   // Takes space for the range in advance, or ENOSPC.
   Result<void> allocate(std::uint64_t offset_bytes, std::uint64_t length_bytes);
+  // The same; the file's end stays where it is.
+  Result<void> allocate_behind(std::uint64_t offset_bytes, std::uint64_t length_bytes);
   Result<void> truncate(std::uint64_t size_bytes);
   // The file is at least this long; what is new of it takes no space and reads as zeros.
   Result<void> reach(std::uint64_t size_bytes);

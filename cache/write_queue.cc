@@ -56,6 +56,17 @@ Result<std::uint64_t> WriteQueue::append_write(const Origin& origin, std::uint64
   return state_->append(origin, std::move(operation), data);
 }
 
+std::uint64_t WriteQueue::certain_bytes() const {
+  const std::uint64_t ahead = state_->data.ahead_bytes();
+  const std::uint64_t many = ahead / kWriteCost;
+  const Options& limits = state_->options;
+  const std::uint64_t queued = state_->index.data_bytes();
+  const bool numbers = state_->next_sequence + many <= state_->log.header().reserved_sequence;
+  const bool memory = state_->index.operations().size() + many <= limits.most_operations;
+  if (!numbers || !memory || queued > limits.budget_bytes) return 0;
+  return std::min(ahead, limits.budget_bytes - queued);
+}
+
 Result<std::uint64_t> WriteQueue::append_attributes(const Origin& origin,
                                                     std::span<const std::uint8_t> encoded,
                                                     std::optional<std::uint64_t> size_bytes) {

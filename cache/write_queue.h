@@ -32,6 +32,10 @@ inline constexpr std::uint64_t kMaximumWriteBytes = 4 * 1024 * 1024;
 inline constexpr std::uint64_t kMaximumPayloadBytes = 64 * 1024;
 // Of what a file was before.
 inline constexpr std::size_t kMaximumBaseBytes = 1024;
+// Offsets and sizes are those of POSIX files.
+inline constexpr std::uint64_t kMaximumFileBytes = std::numeric_limits<std::int64_t>::max();
+// What a write counts beside its bytes in WriteQueue::certain_bytes(): it takes memory, too.
+inline constexpr std::uint64_t kWriteCost = 256;
 // Operations loaded at once: some ten milliseconds, however small they are.
 inline constexpr std::size_t kMostAtOnce = 8192;
 
@@ -71,6 +75,9 @@ class WriteQueue {
   Result<std::uint64_t> append_write(const Origin& origin, std::uint64_t offset_bytes,
                                      std::span<const std::uint8_t> data,
                                      OperationKind kind = OperationKind::write);  // or append
+  // Writes that follow are taken whatever happens to the space on this disk, as long as their
+  // bytes and kWriteCost for each are not more than this. Appends alone lessen it.
+  std::uint64_t certain_bytes() const;
   // `encoded` is opaque here; `size_bytes` repeats the new size when the operation sets one.
   Result<std::uint64_t> append_attributes(const Origin& origin,
                                           std::span<const std::uint8_t> encoded,

@@ -15,9 +15,6 @@
 
 namespace rushfs::cache {
 
-// Offsets and sizes are those of POSIX files.
-inline constexpr std::uint64_t kMaximumFileBytes = std::numeric_limits<std::int64_t>::max();
-
 struct WriteQueue::State {
   explicit State(const Options& options);
 

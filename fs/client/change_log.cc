@@ -1,10 +1,12 @@
 #include "fs/client/change_log.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
 
 #include "fs/client/queued_base.h"
 
@@ -101,6 +103,15 @@ Result<std::uint64_t> ChangeLog::put(cache::WriteQueue& queue, const cache::Orig
                              change.size.value_or(change.offset));
 }
 
+bool ChangeLog::certain(const Change& change) const {
+  const std::uint64_t operations = posted_.operations + 1;
+  const std::uint64_t bytes = posted_.bytes + change.bytes.size() + operations * cache::kWriteCost;
+  return change.writes() && !change.instead_of && bytes <= certain_ &&
+         change.offset <= cache::kMaximumFileBytes - change.bytes.size();
+}
+
+// Who is answered before the queue has his write sees it all the same: whatever asks for it, a
+// read, a commit, comes to the queue's loop behind it.
 void ChangeLog::append(Change change) {
   if (!waiting_.empty() && !change.instead_of) {
     waiting_.push_back(std::move(change));  // in order, also among those that wait
@@ -114,6 +125,11 @@ void ChangeLog::append(Change change) {
   std::string base = base_of(change);
   const std::chrono::system_clock::time_point time(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(parts_.time.wall));
+  std::optional<Reply<void>> early;
+  change.answered = certain(change);
+  if (change.answered) early.emplace(std::move(change.reply));
+  ++posted_.operations;
+  posted_.bytes += change.data_bytes();
   parts_.queue_loop.run(
       [&queue = parts_.queue, change = std::move(change), name = std::move(name),
        base = std::move(base), time]() mutable {
@@ -124,11 +140,14 @@ void ChangeLog::append(Change change) {
         if (!sequence && sequence.error().value() == ENOSPC && queue.commit()) {
           sequence = put(queue, origin, change);
         }
-        if (sequence) return Appended{std::move(change), sequence};
+        Appended result{std::move(change), sequence, queue.certain_bytes()};
+        if (sequence) return result;
         const auto stats = queue.stats();
-        return Appended{std::move(change), sequence, stats.operations > stats.parked_operations};
+        result.others_queued = stats.operations > stats.parked_operations;
+        return result;
       },
       [this](Appended result) { appended(std::move(result)); });
+  if (early) early->ok();
 }
 
 // What the next process may compare the file with, should this one end before anything is sent; or
@@ -159,6 +178,9 @@ void ChangeLog::note(const Change& change) {
 void ChangeLog::appended(Appended result) {
   const InodeRef inode = result.change.inode;
   --inode->appending;
+  --posted_.operations;
+  posted_.bytes -= result.change.data_bytes();
+  certain_ = result.certain;
   take_in(std::move(result));
   const auto watched = watched_.find(inode);
   if (watched == watched_.end() || !watched->second.ready || inode->appending > 0) return;
@@ -169,6 +191,7 @@ void ChangeLog::take_in(Appended result) {
   Change& change = result.change;
   const auto& sequence = result.sequence;
   const int error = sequence ? 0 : sequence.error().value();
+  if (error != 0 && change.answered) return lost(change, error);
   if (error == EDQUOT || error == ENOSPC) {
     undo(change.inode);  // noted again when it is its turn
     if (change.instead_of) {
@@ -183,14 +206,22 @@ void ChangeLog::take_in(Appended result) {
     undo(change.inode);
     return change.reply.fail(sequence.error());
   }
-  const std::uint64_t bytes = change.writes() ? change.bytes.size() : 0;
   writeback_.appended(change.inode->node, inodes_.path(*change.inode), *sequence,
-                            bytes);
+                      change.data_bytes());
   const auto& inode = *change.inode;
   if (inode.abandoned && inode.appending == 0 && !inode.rescuing) {
     writeback_.give_up(change.inode->node);
   }
-  change.reply.ok();
+  if (!change.answered) change.reply.ok();
+}
+
+// Only this machine's disk failing can take what was certain.
+void ChangeLog::lost(const Change& change, int error) {
+  spdlog::error("'{}': {} bytes written at {} are lost, this machine's disk: {}",
+                inodes_.path(*change.inode), change.bytes.size(), change.offset,
+                std::strerror(error));
+  ++change.inode->losses;
+  undo(change.inode);
 }
 
 // What was read before gives way to what is written now.
@@ -291,80 +322,6 @@ void ChangeLog::measure(const InodeRef& inode) {
 
 bool ChangeLog::may_remember(const NodeId& node) const {
   return forgotten_.contains(node) || being_forgotten_.contains(node);
-}
-
-void ChangeLog::flush(Reply<void> reply) {
-  if (!unflushed_ && !committing_) return reply.ok();
-  flushing_.push_back(std::move(reply));
-  if (!committing_) commit();
-}
-
-void ChangeLog::stamp(const InodeRef& inode) {
-  if (inode->unlinked || (inode->server.traits & kAppendOnly) != 0) return;
-  if (!inode->local.unstamped || !inode->local.mtime) return;
-  inode->local.unstamped = false;
-  if (server_user_ && *server_user_ != inode->server.uid) return;
-  SetAttributes change;
-  change.mtime = TimeChange{false, *inode->local.mtime};
-  set_attributes(inode, change, [](Result<void>) {});
-}
-
-void ChangeLog::sync(const InodeRef& inode, Reply<void> reply) {
-  stamp(inode);
-  flush([this, inode, made = inode->made_there,
-         reply = std::move(reply)](Result<void> result) mutable {
-    if (!result) return reply.fail(result.error());
-    writeback_.sync(inode->node, [this, inode, made,
-                                  reply = std::move(reply)](Result<void> done) mutable {
-      // One that was under way does not cover what the server has made since.
-      if (done && inode->made_there_kept < made) return sync(inode, std::move(reply));
-      reply(done);
-    });
-  });
-}
-
-void ChangeLog::drain(const InodeRef& inode, Reply<void> reply) {
-  if (inode->local.operations == 0) return reply.ok();
-  sync(inode, std::move(reply));
-}
-
-void ChangeLog::stop() {
-  auto flushing = std::move(flushing_);
-  flushing_.clear();
-  for (auto& [inode, watched] : watched_) put_back(watched);
-  refuse_waiting(ENOTCONN);
-  for (auto& reply : flushing) reply.fail(ENOTCONN);
-}
-
-void ChangeLog::tick() {
-  while (!waiting_.empty()) {
-    const auto since = std::max(waiting_.front().waits_since, parts_.remote.last_heard());
-    if (parts_.time.now - since < timeout_) break;
-    Change change = std::move(waiting_.front());
-    waiting_.pop_front();
-    change.reply.fail(ETIMEDOUT);
-  }
-  go_on();  // who else filled the disk may have made room
-  if (unflushed_ && !committing_) commit();
-}
-
-void ChangeLog::commit() {
-  committing_ = true;
-  unflushed_ = false;
-  being_forgotten_.merge(forgotten_);
-  parts_.queue_loop.run(
-      [&queue = parts_.queue] { return queue.commit(); },
-      [this, answered = std::move(flushing_)](Result<void> result) mutable {
-        committing_ = false;
-        if (!result) {
-          unflushed_ = true;
-        } else {
-          being_forgotten_.clear();
-        }
-        for (auto& reply : answered) reply(result);
-        if (!flushing_.empty()) commit();
-      });
-  flushing_.clear();
 }
 
 }  // namespace rushfs::fs

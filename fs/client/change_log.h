@@ -28,9 +28,9 @@ class ChangeLog {
             transport::Duration timeout)
       : parts_(parts), inodes_(inodes), writeback_(writeback), timeout_(timeout) {}
 
-  /// Answered when the queue has the data; waits while the queue's budget, or the local disk, is
-  /// used up and there is something to send to a server that is there. Errors:
-  /// ENOSPC, EIO of the local disk, ETIMEDOUT; the file is then as before.
+  /// Answered when the queue has the data, or will have it for certain; waits while the queue's
+  /// budget, or the local disk, is used up and there is something to send to a server that is
+  /// there. Errors: ENOSPC, EIO of the local disk, ETIMEDOUT; the file is then as before.
   void write(const InodeRef& inode, std::uint64_t offset, Buffer data, Reply<void> reply);
   /// The same, at what we believe to be the end; the server puts it where the end is.
   void append(const InodeRef& inode, Buffer data, Reply<void> reply);
@@ -68,6 +68,12 @@ class ChangeLog {
   /// The same, and what waits is a change of `to` from now on, and nothing is noted any more.
   void move(const InodeRef& inode, const InodeRef& to);
 
+  /// On its way into the queue.
+  struct Posted {
+    std::uint64_t operations = 0, bytes = 0;
+  };
+  Posted posted() const { return posted_; }
+
   /// From Writeback: so many operations of the file are on stable storage, or all are of no use.
   void completed(const NodeId& node, std::uint64_t operations);
   void discarded(const NodeId& node);
@@ -88,12 +94,15 @@ class ChangeLog {
     Reply<void> reply;
     transport::TimePoint waits_since{};
     InodeRef instead_of{};  // a copy of this is written
+    bool answered = false;
 
     bool writes() const { return cache::carries_data(kind); }
+    std::uint64_t data_bytes() const { return writes() ? bytes.size() : 0; }
   };
   template <class R>
   void append_request(const InodeRef& inode, cache::OperationKind kind, R request,
                       std::uint64_t offset, std::optional<std::uint64_t> size, Reply<void> reply);
+  bool certain(const Change& change) const;
   static Result<std::uint64_t> put(cache::WriteQueue& queue, const cache::Origin& origin,
                                    const Change& change);
   void append(Change change);
@@ -103,10 +112,12 @@ class ChangeLog {
   struct Appended {
     Change change;
     Result<std::uint64_t> sequence;
+    std::uint64_t certain = 0;   // what the queue takes from here on
     bool others_queued = false;  // and not parked
   };
   void appended(Appended result);
   void take_in(Appended result);
+  void lost(const Change& change, int error);
   void make_room(bool others_queued);
   void refuse_waiting(int error);
   void go_on();
@@ -121,6 +132,8 @@ class ChangeLog {
   Writeback& writeback_;
   transport::Duration timeout_;
   std::optional<std::uint32_t> server_user_;
+  Posted posted_;
+  std::uint64_t certain_ = 0;  // as the queue said last: WriteQueue::certain_bytes()
   std::deque<Change> waiting_;  // for room in the queue, in order
   struct Watched {
     transport::RangeSet touched{std::numeric_limits<std::size_t>::max()};

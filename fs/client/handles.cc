@@ -10,7 +10,7 @@ void Handles::count(const Handle& handle, int change) {
 }
 
 bool Handle::take_loss() {
-  if (losses_told == inode->losses) return false;
+  if (!has_loss()) return false;
   losses_told = inode->losses_told = inode->losses;
   return true;
 }

@@ -189,6 +189,9 @@ void Volume::retry_now() {
 
 QueueStatus Volume::queue_status() const {
   QueueStatus status = writeback_.status();
+  status.operations += log_.posted().operations;
+  status.bytes += log_.posted().bytes;
+  status.bytes_total += log_.posted().bytes;
   status.conflicts = conflicts_.copies();
   if (conflicts_.retry_error() != 0) status.retry_error = conflicts_.retry_error();
   return status;

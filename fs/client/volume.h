@@ -64,6 +64,11 @@ class Volume : private WritebackListener {
   transport::SendLimit set_path(const transport::PathReport& report);
   /// About once a second.
   void tick(bool connected);
+  /// When to call send_gathered(), which sends what waited for company; and who is told that there
+  /// is such a moment now.
+  std::optional<transport::TimePoint> deadline() const { return writeback_.deadline(); }
+  void send_gathered() { writeback_.send_gathered(); }
+  void on_due(std::function<void()> due) { writeback_.on_due(std::move(due)); }
   /// Whoever still waits for the queue is told ENOTCONN; what is queued stays queued.
   void stop();
 

@@ -178,7 +178,12 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   // What the server copied is in its memory only: closing means that it is safe.
   if (inode->last_copy > inode->made_there_kept) return sync(number, std::move(reply));
   keep_made_there(inode);
-  log_.flush(std::move(reply));
+  log_.flush([this, number, reply = std::move(reply)](Result<void> done) mutable {
+    // Not every close is looked at: a later fsync() tells it again.
+    const Handle* now = handles_.find(number);
+    if (done && now && now->has_loss()) return reply.fail(EIO);
+    reply(done);
+  });
 }
 
 // What the server changed past the queue comes to its disk with what is queued, or soon. A loss is

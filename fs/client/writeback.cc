@@ -64,7 +64,7 @@ void Writeback::attached(std::uint32_t max_write, bool restarted) {
     }
     assert(in_flight_ == 0);
   }
-  pump();
+  hurry();
 }
 
 void Writeback::appended(const NodeId& id, const std::string& name, std::uint64_t sequence,

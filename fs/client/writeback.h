@@ -126,6 +126,12 @@ class Writeback {
   void discard_parked(std::uint64_t operation, Reply<void> done);
 
   void tick(bool connected);
+  /// When to call send_gathered(): small changes have waited for company by then. Early and late
+  /// calls do no harm.
+  std::optional<transport::TimePoint> deadline() const;
+  void send_gathered() { pump(); }
+  /// Told when there is a deadline() where there was none.
+  void on_due(std::function<void()> due) { due_ = std::move(due); }
   /// Whoever waits is told ENOTCONN.
   void stop();
   QueueStatus status() const;
@@ -197,7 +203,9 @@ class Writeback {
   };
 
   // Loading (writeback_load.cc).
+  bool may_load() const;
   bool gathering() const;
+  bool alone() const;
   void hurry();
   void pump();
   std::optional<NodeId> next_urgent();
@@ -248,6 +256,7 @@ class Writeback {
   std::uint64_t highest_ = 0;       // sequence appended, as far as known
   std::uint64_t cursor_ = 0;        // loaded in order through here
   std::uint64_t gathered_ = 0;      // bytes above it, or enough not to wait for company
+  transport::TimePoint gathers_until_{};  // small changes wait so long
   std::uint64_t generation_ = 0;    // loads asked for before a restart are thrown away
   bool loading_ = false;
   std::uint64_t floor_ = 0;
@@ -258,6 +267,7 @@ class Writeback {
   std::map<NodeId, int> discarding_;  // what the queue has of them is about to go
   std::set<NodeId> settling_;       // nodes that may need a commit or a retry by time
   std::vector<cache::ParkedOperation> parked_;
+  std::function<void()> due_ = [] {};
   // For status().
   std::uint64_t operations_ = 0, bytes_ = 0, bytes_total_ = 0, bytes_done_ = 0;
 };

@@ -16,6 +16,9 @@ constexpr std::uint64_t kSmallestLoad = 1 << 20;
 constexpr std::size_t kChosenAtOnce = 16;
 /// So much is worth a message of its own.
 constexpr std::uint64_t kWorthSending = 64 << 10;
+/// Small changes leave no more often than this: dozens of a busy program at once, and nobody on
+/// another machine sees them noticeably later.
+constexpr std::chrono::milliseconds kCompany{2};
 
 }  // namespace
 
@@ -61,10 +64,23 @@ bool Writeback::may_choose(const Node& node) const {
   return node.wanted_urgently() && cursor_ >= node.known_after;
 }
 
+bool Writeback::may_load() const {
+  return attached_ && !loading_ && in_flight_ < window_ && cursor_ < highest_;
+}
+
+/// Nothing small is under way, whose answer would make us look again.
+bool Writeback::alone() const { return in_flight_ == 0 || in_flight_ >= kWorthSending; }
+
 // Each message costs both ends more than a few bytes do: while some are under way, the next small
-// changes wait for company until these are answered (as RFC 896 has it), or somebody for them.
+// changes wait for company until these are answered (as RFC 896 has it), or somebody for them; and
+// for a moment, where answers come at once.
 bool Writeback::gathering() const {
-  return in_flight_ > 0 && in_flight_ < kWorthSending && gathered_ < kWorthSending;
+  return gathered_ < kWorthSending && (!alone() || parts_.time.now < gathers_until_);
+}
+
+std::optional<transport::TimePoint> Writeback::deadline() const {
+  if (!may_load() || !gathering() || !alone()) return std::nullopt;
+  return gathers_until_;
 }
 
 void Writeback::hurry() {
@@ -102,8 +118,9 @@ void Writeback::pump() {
       return;
     }
   }
-  const bool ready = attached_ && !loading_ && in_flight_ < window_ && cursor_ < highest_;
-  if (ready && !gathering()) load_in_order();
+  if (!may_load()) return;
+  if (!gathering()) return load_in_order();
+  if (alone()) due_();
 }
 
 // They lie behind the cursor; what was sent since is recognised and skipped.
@@ -116,6 +133,7 @@ void Writeback::load_again_from(std::uint64_t sequence) {
 void Writeback::load_in_order() {
   loading_ = true;
   gathered_ = 0;
+  gathers_until_ = parts_.time.now + kCompany;
   const auto room = std::clamp(window_ - in_flight_, kSmallestLoad, kLargestLoad);
   parts_.queue_loop.run(
       [&queue = parts_.queue, after = cursor_, room] {

@@ -90,6 +90,7 @@ class Mount::Implementation {
   std::optional<PathKeeper> paths_;
   std::unique_ptr<FuseSession> fuse_;
   asio::steady_timer timer_{file_context};
+  std::optional<transport::TimePoint> armed_;  // when it rings
   asio::steady_timer patience_{file_context};  // with the queue, once unmounted
   std::optional<asio::executor_work_guard<asio::io_context::executor_type>> network_work_;
   std::thread network_thread_;
@@ -138,6 +139,7 @@ Mount::Implementation::Implementation(MountConfig config)
   volume = std::make_unique<Volume>(
       ClientParts{*session, blocks_loop_, blocks_, queue_loop_, queue_, time_},
       Volume::Options{config_.timeout, config_.read_only, own_hostname(), config_.access_times});
+  volume->on_due([this] { arm(); });
   volume->restore();
   blocks_thread_.start();
   queue_thread_.start();
@@ -164,15 +166,20 @@ void Mount::Implementation::refresh() {
 }
 
 void Mount::Implementation::arm() {
-  timer_.expires_at(session->deadline());
+  const auto gathered = volume ? volume->deadline() : std::nullopt;
+  const auto due = std::min(session->deadline(), gathered.value_or(session->deadline()));
+  if (std::exchange(armed_, due) == due) return;
+  timer_.expires_at(due);
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) on_timer();
   });
 }
 
 void Mount::Implementation::on_timer() {
+  armed_.reset();
   refresh();
   session->tick();
+  volume->send_gathered();
   if (time_.now >= next_housekeeping_) {
     next_housekeeping_ = time_.now + kHousekeeping;
     volume->tick(session->attached());

@@ -85,6 +85,43 @@ TEST_CASE("a full disk is ENOSPC to the writer, and what was taken is sent") {
   check_all_there(*queue, 50, again);
 }
 
+TEST_CASE("what the queue is certain to take it takes, whoever fills the disk") {
+  const SmallDisk disk(64);
+  if (!disk.mounted()) {
+    WARN("not allowed to mount a tmpfs: skipped");
+    return;
+  }
+  WriteQueue queue({disk.path() / "queue", kPlenty});
+  CHECK(queue.certain_bytes() == 0);
+  std::uint64_t count = 0;
+  const auto append = [&] {
+    const Buffer data = bytes_from_seed(count, kWriteBytes);
+    return queue.append_write(from("clip"), count * kWriteBytes, data);
+  };
+  const auto take_what_is_certain = [&] {
+    const std::uint64_t certain = queue.certain_bytes() / (kWriteBytes + kWriteCost);
+    take_all_space(disk.path());
+    for (std::uint64_t i = 0; i < certain; ++i, ++count) REQUIRE(append());
+  };
+  REQUIRE(append());
+  CHECK(queue.certain_bytes() >= 4 << 20);
+  ++count;
+  SECTION("at first") { take_what_is_certain(); }
+  SECTION("after much has come and gone") {
+    for (; count < 3000; ++count) {
+      REQUIRE(append());
+      if (count % 10 != 0) continue;
+      queue.discard("clip");
+      REQUIRE(queue.commit());
+    }
+    queue.discard("clip");
+    REQUIRE(queue.commit());
+    take_what_is_certain();
+  }
+  if (const auto refused = append(); !refused) CHECK(refused.error().value() == ENOSPC);
+  CHECK(queue.certain_bytes() < kWriteBytes + kWriteCost);
+}
+
 TEST_CASE("a commit that finds no room loses nothing and succeeds when there is room again") {
   const SmallDisk disk(16);
   if (!disk.mounted()) {

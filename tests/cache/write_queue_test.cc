@@ -1,3 +1,4 @@
+#include "cache/queue_data.h"
 #include "cache/write_queue.h"
 
 #include <sys/stat.h>
@@ -246,14 +247,14 @@ TEST_CASE("space on disk follows what is queued") {
   CHECK(data_on_disk(folder.path()) >= 300 << 20);
   queue.complete(std::span(sequences).first(200));
   REQUIRE(queue.commit());
-  CHECK(data_on_disk(folder.path()) <= 101 << 20);
+  CHECK(data_on_disk(folder.path()) <= (101 << 20) + kAheadBytes);
   queue.complete(std::span(sequences).subspan(200, 90));
   REQUIRE(queue.commit());
-  CHECK(data_on_disk(folder.path()) <= 11 << 20);
+  CHECK(data_on_disk(folder.path()) <= (11 << 20) + kAheadBytes);
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path() / "data"), {}) == 1);
   queue.complete("a", sequences.back());
   REQUIRE(queue.commit());
-  CHECK(data_on_disk(folder.path()) == 0);
+  CHECK(data_on_disk(folder.path()) <= kAheadBytes);
 }
 
 TEST_CASE("small operations share pages, and those come back too") {
@@ -269,7 +270,7 @@ TEST_CASE("small operations share pages, and those come back too") {
     if (operation.sequence % 7 == 0) REQUIRE(queue.commit());
   }
   REQUIRE(queue.commit());
-  CHECK(data_on_disk(folder.path()) <= 2 * 4096);
+  CHECK(data_on_disk(folder.path()) <= 3 * 4096 + kAheadBytes);
   CHECK(queue.next(0, 1 << 20).at(0).data == bytes_from_seed(500, 777));
 }
 
@@ -371,7 +372,7 @@ TEST_CASE("many random changes read back as a plain file would, through sends an
   }
   REQUIRE(queue->commit());
   CHECK(queue->stats().operations == 0);
-  CHECK(data_on_disk(folder.path()) == 0);
+  CHECK(data_on_disk(folder.path()) <= kAheadBytes);
 }
 
 TEST_CASE("a folder has one queue, and the error names its owner") {

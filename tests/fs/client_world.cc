@@ -180,10 +180,8 @@ struct World::Client {
     auto random = [&world](std::span<std::uint8_t> bytes) {
       for (auto& byte : bytes) byte = static_cast<std::uint8_t>(world.random_());
     };
-    session = std::make_unique<Session>(
-        config, link, world.time_, random, [this](const AttachReply& reply, bool restarted) {
-          volume->attached(reply, restarted);
-        });
+    auto attached = [this](auto& reply, bool again) { volume->attached(reply, again); };
+    session = std::make_unique<Session>(config, link, world.time_, random, attached);
     volume = std::make_unique<Volume>(
         ClientParts{*session, blocks_loop, *blocks, queue_loop, *queue, world.time_},
         Volume::Options{world.options_.timeout, false, config.hostname});
@@ -193,6 +191,10 @@ struct World::Client {
     volume->restore();
     session->start();
   }
+  transport::TimePoint deadline() const {
+    return std::min(session->deadline(), volume->deadline().value_or(session->deadline()));
+  }
+  void on_timer() { session->tick(), volume->send_gathered(); }
   ~Client() {
     volume->stop();
     session->stop();
@@ -364,7 +366,7 @@ bool World::step() {
   }
   auto until = next_tick_;
   for (auto& client : clients_) {
-    if (client) until = std::min(until, client->session->deadline());
+    if (client) until = std::min(until, client->deadline());
   }
   const bool event = !events_.empty() && events_.begin()->first <= until;
   if (event) until = events_.begin()->first;
@@ -378,7 +380,7 @@ bool World::step() {
     return true;
   }
   for (auto& client : clients_) {
-    if (client) client->session->tick();
+    if (client) client->on_timer();
   }
   if (time_.now >= next_tick_) tick();
   return true;

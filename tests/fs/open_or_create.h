@@ -1,6 +1,8 @@
 // What the kernel does of an open(2) with O_CREAT where it knows of nothing of that name: told that
-// there is something (ESTALE), it looks it up and opens it.
+// there is something (ESTALE), it looks it up and opens it; a symlink it would follow.
 #pragma once
+
+#include <sys/stat.h>
 
 #include <memory>
 #include <string>
@@ -22,9 +24,14 @@ inline void open_or_create(Volume& volume, NodeNumber folder, const std::string&
   };
   auto look = [&volume, folder, name, open](Reply<Created> opened) {
     volume.lookup(folder, name,
-                  [open, opened = std::move(opened)](Result<NodeReference> found) mutable {
+                  [volume = &volume, open,
+                   opened = std::move(opened)](Result<NodeReference> found) mutable {
                     if (!found) return opened.fail(found.error());
                     if (found->number.value == 0) return opened.fail(ENOENT);
+                    if (S_ISLNK(found->attributes.mode)) {
+                      volume->forget(found->number, 1);
+                      return opened.fail(ELOOP);
+                    }
                     open(*found, std::move(opened));
                   });
   };

@@ -215,7 +215,7 @@ TEST_CASE("small changes gather while others are under way, until somebody wants
   Story story;
   for (const char* file : {"log", "other"}) story.open(file);
   auto write_ten = [&story, at = std::uint64_t{0}](const std::string& file) mutable {
-    for (int i = 0; i < 10; ++i, at += 10) story.append(file, at, "0123456789");
+    for (int i = 0; i < 10; ++i, at += 10) story.append_at_once(file, at, "0123456789");
   };
   const auto in_messages = [&story] {
     std::vector<std::size_t> sizes;
@@ -225,8 +225,14 @@ TEST_CASE("small changes gather while others are under way, until somebody wants
   using Sizes = std::vector<std::size_t>;
   write_ten("log");
   CHECK(in_messages() == Sizes{10});
+  CHECK_FALSE(story.writeback->deadline());  // they wait for its answer
   story.answer_write();
+  CHECK(in_messages().empty());  // which came at once
+  REQUIRE(story.writeback->deadline() == story.time.now + 2ms);
+  story.time.now += 2ms;
+  story.writeback->send_gathered();
   CHECK(in_messages() == Sizes{90});
+  CHECK_FALSE(story.writeback->deadline());
   write_ten("log");
   write_ten("other");
   story.pass(1s);  // an answer that does not come holds nothing up for long
