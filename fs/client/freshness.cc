@@ -60,12 +60,12 @@ Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
 }
 
 void hear_outdated(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch) {
-  const bool newer = sent_epoch >= inode.own_epoch && sent_epoch >= inode.shown_epoch;
-  if (!newer) return;
+  const bool asked_later = sent_epoch >= inode.own_epoch && sent_epoch >= inode.shown_epoch;
+  if (!asked_later && attributes.ctime <= inode.server.ctime) return;
   const Version content = inode.server.version;
   inode.server = attributes;
   inode.server.version = content;
-  inode.shown_epoch = sent_epoch;
+  inode.shown_epoch = std::max(inode.shown_epoch, sent_epoch);
 }
 
 Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,

@@ -25,7 +25,8 @@ Heard hear(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch,
            const LoopTime& time);
 
 /// Of an uncertain reply: others changed the file after we asked, perhaps after it was sent, or
-/// untold. It is still newer than what we knew, and shown until we have asked again.
+/// untold. Asked for, or by the server's clock made, after what we knew, it is newer than that, and
+/// shown until we have asked again.
 void hear_outdated(Inode& inode, const Attributes& attributes, std::uint64_t sent_epoch);
 
 /// The outcome of a change of ours. `same`: content outside what we changed is still good, under

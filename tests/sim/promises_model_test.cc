@@ -20,7 +20,7 @@ constexpr std::uint64_t kSeeds = 150, kManySeeds = 2000;
 /// Each of them found something that was mended.
 const std::vector<std::uint64_t> kApartOnceBroken = {181,   274,    726,    1962,  2956, 20366,
                                                      20516, 310048, 530401, 560514, 570082};
-const std::vector<std::uint64_t> kSeenOnceBroken = {2061, 30234, 32155};
+const std::vector<std::uint64_t> kSeenOnceBroken = {2061, 30234, 32155, 701109};
 const std::vector<std::uint64_t> kCutsOnceBroken = {175,  218,  438,  569,  583,  635,  851,
                                                     996,  1056, 1122, 1285, 1448, 3285, 3339,
                                                     7708, 8752, 20500, 30220};
