@@ -99,8 +99,7 @@ Result<QueueData::DataFile*> QueueData::current(std::uint64_t length_bytes) {
   if (current_) {
     DataFile& file = files_.at(*current_);
     if (file.end_bytes + length_bytes <= kDataFileBytes) return &file;
-    if (file.taken_bytes > file.end_bytes) (void)file.open->truncate(file.end_bytes);
-    file.taken_bytes = 0;
+    leave_current();
   }
   const std::uint64_t id = next_file_;
   DataFile& file = files_[id];
@@ -124,15 +123,29 @@ bool QueueData::has_room(std::uint64_t bytes) const {
   return disk.f_bavail * disk.f_frsize >= left + bytes;
 }
 
-// Half of it is always there, as long as the disk has room.
+// Nothing else would look at it again if it is empty by now.
+void QueueData::leave_current() {
+  DataFile& file = files_.at(*current_);
+  if (file.taken_bytes > file.end_bytes) (void)file.open->truncate(file.end_bytes);
+  file.taken_bytes = 0;
+  if (file.live.empty()) freed_.push_back({*current_, 0, file.end_bytes});
+  current_.reset();
+}
+
+// Half of it is always there, as long as the disk has room. Not every file system that says so
+// keeps space for us.
 bool QueueData::take_ahead(DataFile& file, std::uint64_t length_bytes) {
   const std::uint64_t end = file.end_bytes + length_bytes;
   if (end + kAheadBytes / 2 <= file.taken_bytes) return true;
   const std::uint64_t wanted = std::min(end + kAheadBytes, kDataFileBytes);
   const std::uint64_t taken = std::max(file.taken_bytes, file.end_bytes);
-  if (wanted > taken && has_room(wanted - taken) &&
-      file.open->allocate_behind(taken, wanted - taken)) {
-    file.taken_bytes = wanted;
+  if (can_take_ahead_ && wanted > taken && has_room(wanted - taken)) {
+    const auto before = file.open->allocated_bytes();
+    const auto done = file.open->allocate_behind(taken, wanted - taken);
+    const auto after = file.open->allocated_bytes();
+    const bool kept = before && after && *after + 2 * kPageBytes >= *before + wanted - taken;
+    can_take_ahead_ = done ? kept : done.error().value() == ENOSPC;
+    if (done && kept) file.taken_bytes = wanted;
   }
   return end <= file.taken_bytes || has_room(length_bytes);
 }
@@ -183,7 +196,7 @@ Result<void> QueueData::sync() {
     if (file.sync_failed) return error_from_errno(EIO);
     if (const Result<void> synced = file.open->sync(); !synced) {
       file.sync_failed = true;
-      if (id == current_) current_.reset();
+      if (id == current_) leave_current();
       return synced.error();
     }
     file.synced_bytes = file.end_bytes;

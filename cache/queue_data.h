@@ -69,6 +69,7 @@ class QueueData {
   std::filesystem::path path_of(std::uint64_t file) const;
   Result<SparseFile*> open(std::uint64_t id, DataFile& file, SparseFile::Mode mode);
   Result<DataFile*> current(std::uint64_t length_bytes);
+  void leave_current();
   bool take_ahead(DataFile& file, std::uint64_t length_bytes);
   void give_back(std::uint64_t id, DataFile& file, std::uint64_t begin, std::uint64_t end);
   void punch_around(std::uint64_t id, DataFile& file, std::uint64_t begin, std::uint64_t end);
@@ -77,6 +78,7 @@ class QueueData {
   std::filesystem::path folder_;
   std::map<std::uint64_t, DataFile> files_;
   std::optional<std::uint64_t> current_;  // the file that is appended to
+  bool can_take_ahead_ = true;            // as far as is known
   std::uint64_t next_file_ = 1;
   std::size_t open_files_ = 0;
   bool folder_changed_ = false;

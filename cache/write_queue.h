@@ -34,7 +34,8 @@ inline constexpr std::uint64_t kMaximumPayloadBytes = 64 * 1024;
 inline constexpr std::size_t kMaximumBaseBytes = 1024;
 // Offsets and sizes are those of POSIX files.
 inline constexpr std::uint64_t kMaximumFileBytes = std::numeric_limits<std::int64_t>::max();
-// What a write counts beside its bytes in WriteQueue::certain_bytes(): it takes memory, too.
+// What a write counts beside its bytes in WriteQueue::certain_bytes(): so many that memory or
+// sequence numbers run out are not certain.
 inline constexpr std::uint64_t kWriteCost = 256;
 // Operations loaded at once: some ten milliseconds, however small they are.
 inline constexpr std::size_t kMostAtOnce = 8192;
@@ -76,7 +77,7 @@ class WriteQueue {
                                      std::span<const std::uint8_t> data,
                                      OperationKind kind = OperationKind::write);  // or append
   // Writes that follow are taken whatever happens to the space on this disk, as long as their
-  // bytes and kWriteCost for each are not more than this. Appends alone lessen it.
+  // bytes and kWriteCost for each are not more than this. Appends lessen it, and a disk that fails.
   std::uint64_t certain_bytes() const;
   // `encoded` is opaque here; `size_bytes` repeats the new size when the operation sets one.
   Result<std::uint64_t> append_attributes(const Origin& origin,

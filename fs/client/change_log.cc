@@ -106,7 +106,9 @@ Result<std::uint64_t> ChangeLog::put(cache::WriteQueue& queue, const cache::Orig
 bool ChangeLog::certain(const Change& change) const {
   const std::uint64_t operations = posted_.operations + 1;
   const std::uint64_t bytes = posted_.bytes + change.bytes.size() + operations * cache::kWriteCost;
-  return change.writes() && !change.instead_of && bytes <= certain_ &&
+  // What is queued without a link is judged when there is one: nobody may be ahead of it then.
+  const bool judged = parts_.remote.attached() && !change.instead_of;
+  return change.writes() && judged && bytes <= certain_ &&
          change.offset <= cache::kMaximumFileBytes - change.bytes.size();
 }
 
@@ -221,7 +223,9 @@ void ChangeLog::lost(const Change& change, int error) {
                 inodes_.path(*change.inode), change.bytes.size(), change.offset,
                 std::strerror(error));
   ++change.inode->losses;
+  lost_.insert(change.inode);
   undo(change.inode);
+  on_loss_(*change.inode);
 }
 
 // What was read before gives way to what is written now.

@@ -6,9 +6,11 @@
 #include <absl/functional/any_invocable.h>
 
 #include <deque>
+#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -46,7 +48,8 @@ class ChangeLog {
   /// Queues the time of the last write behind the data, or the file would show the time at which
   /// it arrived.
   void stamp(const InodeRef& inode);
-  /// Answered when the server has what was queued of the file on stable storage.
+  /// Answered when the server has what was queued of the file on stable storage. EIO: as
+  /// take_loss().
   void sync(const InodeRef& inode, Reply<void> reply);
   /// The same; at once, if nothing is queued.
   void drain(const InodeRef& inode, Reply<void> reply);
@@ -67,6 +70,13 @@ class ChangeLog {
   void release(const InodeRef& inode);
   /// The same, and what waits is a change of `to` from now on, and nothing is noted any more.
   void move(const InodeRef& inode, const InodeRef& to);
+
+  /// Of what was answered, this machine's disk did not take all, and nobody was told: who asks is.
+  bool has_loss(const InodeRef& inode) const { return lost_.contains(inode); }
+  bool take_loss(const InodeRef& inode);
+  bool take_losses();
+  /// Told at once: what was written is no longer what the file holds.
+  void on_loss(std::function<void(Inode&)> lost) { on_loss_ = std::move(lost); }
 
   /// On its way into the queue.
   struct Posted {
@@ -132,6 +142,8 @@ class ChangeLog {
   Writeback& writeback_;
   transport::Duration timeout_;
   std::optional<std::uint32_t> server_user_;
+  std::set<InodeRef> lost_;  // of them something, untold
+  std::function<void(Inode&)> on_loss_ = [](Inode&) {};
   Posted posted_;
   std::uint64_t certain_ = 0;  // as the queue said last: WriteQueue::certain_bytes()
   std::deque<Change> waiting_;  // for room in the queue, in order

@@ -31,14 +31,28 @@ void ChangeLog::sync(const InodeRef& inode, Reply<void> reply) {
                                   reply = std::move(reply)](Result<void> done) mutable {
       // One that was under way does not cover what the server has made since.
       if (done && inode->made_there_kept < made) return sync(inode, std::move(reply));
+      if (done && take_loss(inode)) return reply.fail(EIO);
       reply(done);
     });
   });
 }
 
 void ChangeLog::drain(const InodeRef& inode, Reply<void> reply) {
-  if (inode->local.operations == 0) return reply.ok();
-  sync(inode, std::move(reply));
+  if (inode->local.operations > 0) return sync(inode, std::move(reply));
+  if (take_loss(inode)) return reply.fail(EIO);
+  reply.ok();
+}
+
+bool ChangeLog::take_loss(const InodeRef& inode) {
+  if (lost_.erase(inode) == 0) return false;
+  inode->losses_told = inode->losses;
+  return true;
+}
+
+bool ChangeLog::take_losses() {
+  const auto lost = lost_;
+  for (const auto& inode : lost) take_loss(inode);
+  return !lost.empty();
 }
 
 void ChangeLog::stop() {

@@ -10,7 +10,7 @@ void Handles::count(const Handle& handle, int change) {
 }
 
 bool Handle::take_loss() {
-  if (!has_loss()) return false;
+  if (losses_told == inode->losses) return false;
   losses_told = inode->losses_told = inode->losses;
   return true;
 }

@@ -22,7 +22,6 @@ struct Handle {
   /// As Linux tells of a disk's errors: each descriptor that was open is told once; and who opened
   /// the file afterwards, if nobody was told before.
   bool take_loss();
-  bool has_loss() const { return losses_told != inode->losses; }
 
   /// The kernel keeps what it reads and writes in its pages.
   bool uses_pages() const { return !flags.append || !flags.write; }

@@ -135,9 +135,10 @@ void Locking::publish(const InodeRef& inode, Reply<void> reply) {
 }
 
 void Locking::sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply) {
-  std::erase_if(files, [](const auto& each) {
+  std::erase_if(files, [this](const auto& each) {
     const auto& file = *each.second;
-    return file.local.operations == 0 && file.appending == 0 && !file.local.unstamped;
+    return file.local.operations == 0 && file.appending == 0 && !file.local.unstamped &&
+           !log_.has_loss(each.second);
   });
   const auto joint = std::make_shared<JointReply>(std::move(reply), files.size());
   for (const auto& [number, file] : files) {

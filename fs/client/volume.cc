@@ -40,7 +40,9 @@ Volume::Volume(const ClientParts& parts, Options options)
                  Rescuer(parts, known_, questions_, log_, options.hostname)),
       folders_(parts.remote, known_, access_times_),
       xattrs_(parts.remote, known_, log_),
-      data_search_(parts, known_) {}
+      data_search_(parts, known_) {
+  log_.on_loss([this](Inode& inode) { known_.content_changed(inode); });
+}
 
 // Since stop() somebody may have come to wait; he is told while all that he may turn to is there.
 Volume::~Volume() { stop(); }
@@ -178,7 +180,10 @@ void Volume::missing(const NodeId& node) { conflicts_.missing(inodes_.get(node))
 void Volume::wait_all(Reply<void> reply) {
   log_.flush([this, reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
-    writeback_.wait_all(std::move(reply));
+    writeback_.wait_all([this, reply = std::move(reply)](Result<void> arrived) mutable {
+      if (arrived && log_.take_losses()) return reply.fail(EIO);
+      reply(arrived);
+    });
   });
 }
 
@@ -204,7 +209,11 @@ void Volume::wait_file(std::string path, Reply<void> reply) {
     if (inode->directory()) return wait_all(std::move(reply));
     log_.flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
       if (!result) return reply.fail(result.error());
-      writeback_.wait(inode->node, std::move(reply));
+      auto arrived = [this, inode, reply = std::move(reply)](Result<void> waited) mutable {
+        if (waited && log_.take_loss(inode)) return reply.fail(EIO);
+        reply(waited);
+      };
+      writeback_.wait(inode->node, std::move(arrived));
     });
   };
   questions_.find_path(std::move(path), std::move(found));

@@ -184,7 +184,7 @@ void Volume::rename(NodeNumber from_parent, std::string from, NodeNumber to_pare
   }
   renaming.replaced = inodes_.child(to_parent, renaming.to);
   const auto source = inodes_.child(from_parent, renaming.from);
-  const bool queued = source && source->local.operations > 0;
+  const bool queued = source && (source->local.operations > 0 || log_.has_loss(source));
   if (!queued || !loses_content(renaming, source)) {
     return send(std::move(renaming), std::move(reply));
   }

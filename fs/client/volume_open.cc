@@ -178,10 +178,9 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   // What the server copied is in its memory only: closing means that it is safe.
   if (inode->last_copy > inode->made_there_kept) return sync(number, std::move(reply));
   keep_made_there(inode);
-  log_.flush([this, number, reply = std::move(reply)](Result<void> done) mutable {
-    // Not every close is looked at: a later fsync() tells it again.
-    const Handle* now = handles_.find(number);
-    if (done && now && now->has_loss()) return reply.fail(EIO);
+  log_.flush([this, inode, reply = std::move(reply)](Result<void> done) mutable {
+    // Not every close is looked at: fsync() tells it again.
+    if (done && log_.take_loss(inode)) return reply.fail(EIO);
     reply(done);
   });
 }

@@ -72,7 +72,7 @@ void Volume::copy_range(HandleNumber from, std::uint64_t from_offset, HandleNumb
   access_times_.read(*source.inode);
   CopyRange request{{}, source.inode->node, from_offset, target.inode->node, to_offset, length};
   auto copy = [this, from, to, request, reply = std::move(reply)](Result<void> drained) mutable {
-    if (!drained) return reply.fail(EXDEV);
+    if (!drained) return reply.fail(drained.error() == errno_code(EIO) ? EIO : EXDEV);
     const auto source_now = handles_.usable(from), target_now = handles_.usable(to);
     if (!source_now || !target_now) return reply.fail(EXDEV);
     const auto inode = (*target_now)->inode;

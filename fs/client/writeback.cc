@@ -131,6 +131,7 @@ void Writeback::give_up(const NodeId& id) {
                         });
   listener_.discarded(id);
   for (auto& waiter : waiters) waiter.done.ok();
+  pump();  // what gathered until its answer
 }
 
 void Writeback::move(const NodeId& from, const NodeId& to) {

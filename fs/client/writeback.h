@@ -130,7 +130,7 @@ class Writeback {
   /// calls do no harm.
   std::optional<transport::TimePoint> deadline() const;
   void send_gathered() { pump(); }
-  /// Told when there is a deadline() where there was none.
+  /// Told when there is a deadline(), perhaps again.
   void on_due(std::function<void()> due) { due_ = std::move(due); }
   /// Whoever waits is told ENOTCONN.
   void stop();

@@ -250,9 +250,9 @@ void flush(fuse_req_t request, fuse_ino_t, fuse_file_info* file) {
   const HandleNumber handle = handle_of(file);
   kernel.volume().flush(
       handle, [&kernel, handle, owner = file->lock_owner, r = kernel.begin(request)](auto result) {
-        if (!result) return kernel.done(*r, result);
-        kernel.volume().unlock_closed(handle, owner,
-                                      [&kernel, r](auto unlocked) { kernel.done(*r, unlocked); });
+        kernel.volume().unlock_closed(handle, owner, [&kernel, r, result](auto unlocked) {
+          kernel.done(*r, result ? unlocked : result);
+        });
       });
 }
 

@@ -89,11 +89,12 @@ TEST_CASE("a writer is no further ahead of the queue than that has taken space f
   CHECK(story.queued() == written + 1);
 }
 
-TEST_CASE("what this machine's disk loses after it was answered is told by fsync and close") {
+TEST_CASE("what this machine's disk loses after it was answered is told to who relies on it") {
   World world;
   const auto created = world.create("project", {.write = true}).value();
   const auto handle = created.opened.handle;
-  REQUIRE(world.write(handle, 0, std::string(100'000, 'a')));
+  const std::string first(100'000, 'a');
+  REQUIRE(world.write(handle, 0, first));
   const auto sync = [&] {
     return world.await<void>([&](auto reply) { world.volume().sync(handle, std::move(reply)); });
   };
@@ -103,15 +104,41 @@ TEST_CASE("what this machine's disk loses after it was answered is told by fsync
     REQUIRE(world.write(handle, 100'000, std::string(100'000, 'b')));
     world.run_for(1ms);
   }
-  const auto flushed = world.await<void>(
-      [&](auto reply) { world.volume().flush(handle, std::move(reply)); });
-  CHECK(flushed.error().value() == EIO);
-  CHECK(sync().error().value() == EIO);
-  CHECK(sync());
   CHECK(world.stat("project")->size == 100'000);
+  const auto told = [](const Result<void>& result) { return result.error().value() == EIO; };
+  SECTION("close, and fsync once more") {
+    CHECK(told(world.await<void>(
+        [&](auto reply) { world.volume().flush(handle, std::move(reply)); })));
+    CHECK(told(sync()));
+  }
+  SECTION("fsync") { CHECK(told(sync())); }
+  SECTION("rushfs wait") { CHECK(told(world.drain())); }
+  SECTION("renaming it over another") {
+    REQUIRE(world.write_file("version", "the last one"));
+    const auto rename = [&](auto reply) {
+      world.volume().rename(kRootNode, "project", kRootNode, "version", RenameMode::replace,
+                            std::move(reply));
+    };
+    CHECK(told(world.await<void>(rename)));
+    CHECK(rushfs::testing::read_file(world.exported() / "project") == first);
+    return;
+  }
   REQUIRE(world.write(handle, 100'000, "again"));
   CHECK(world.close(handle));
   REQUIRE(world.drain());
-  CHECK(rushfs::testing::read_file(world.exported() / "project") ==
-        std::string(100'000, 'a') + "again");
+  CHECK(rushfs::testing::read_file(world.exported() / "project") == first + "again");
+}
+
+TEST_CASE("without a link nobody is answered before the queue has what he wrote") {
+  LogStory story;
+  int answer = kWaiting;
+  story.write(0, 1, answer);
+  REQUIRE(answer == 0);
+  story.remote.is_attached = false;
+  story.loop.rest();
+  answer = kWaiting;
+  story.write(1, 1, answer);
+  CHECK(answer == kWaiting);
+  story.loop.go_on();
+  CHECK(answer == 0);
 }

@@ -35,7 +35,7 @@ class FakeRemote : public Remote {
     }
   }
   CallNumber number_call() override { return {++numbers_, 1}; }
-  bool attached() const override { return true; }
+  bool attached() const override { return is_attached; }
   bool reachable() const override { return true; }
   transport::TimePoint last_heard() const override { return heard; }
 
@@ -67,6 +67,7 @@ class FakeRemote : public Remote {
   std::vector<Call> calls;
   int cancelled = 0;
   transport::TimePoint heard{};
+  bool is_attached = true;
 
  private:
   std::uint64_t last_ = 0, numbers_ = 0;
