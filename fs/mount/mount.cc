@@ -166,8 +166,8 @@ void Mount::Implementation::refresh() {
 }
 
 void Mount::Implementation::arm() {
-  const auto gathered = volume ? volume->deadline() : std::nullopt;
-  const auto due = std::min(session->deadline(), gathered.value_or(session->deadline()));
+  auto due = session->deadline();
+  if (volume) due = std::min(due, volume->deadline().value_or(due));
   if (std::exchange(armed_, due) == due) return;
   timer_.expires_at(due);
   timer_.async_wait([this](const boost::system::error_code& error) {
