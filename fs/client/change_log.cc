@@ -122,7 +122,7 @@ void ChangeLog::append(Change change) {
   if (held_back(change)) return;
   note(change);
   unflushed_ = true;  // a commit from here on comes behind it
-  ++change.inode->appending;
+  writeback_.appending(change.inode->node);
   std::string name = inodes_.path(*change.inode);
   std::string base = base_of(change);
   const std::chrono::system_clock::time_point time(
@@ -179,13 +179,13 @@ void ChangeLog::note(const Change& change) {
 
 void ChangeLog::appended(Appended result) {
   const InodeRef inode = result.change.inode;
-  --inode->appending;
   --posted_.operations;
   posted_.bytes -= result.change.data_bytes();
   certain_ = result.certain;
   take_in(std::move(result));
   const auto watched = watched_.find(inode);
-  if (watched == watched_.end() || !watched->second.ready || inode->appending > 0) return;
+  if (watched == watched_.end() || !watched->second.ready) return;
+  if (writeback_.is_appending(inode->node)) return;
   std::exchange(watched->second.ready, nullptr)();
 }
 
@@ -193,6 +193,7 @@ void ChangeLog::take_in(Appended result) {
   Change& change = result.change;
   const auto& sequence = result.sequence;
   const int error = sequence ? 0 : sequence.error().value();
+  if (error != 0) writeback_.not_appended(change.inode->node);
   if (error != 0 && change.answered) return lost(change, error);
   if (error == EDQUOT || error == ENOSPC) {
     undo(change.inode);  // noted again when it is its turn
@@ -211,8 +212,8 @@ void ChangeLog::take_in(Appended result) {
   writeback_.appended(change.inode->node, inodes_.path(*change.inode), *sequence,
                       change.data_bytes());
   const auto& inode = *change.inode;
-  if (inode.abandoned && inode.appending == 0 && !inode.rescuing) {
-    writeback_.give_up(change.inode->node);
+  if (inode.abandoned && !inode.rescuing && !writeback_.is_appending(inode.node)) {
+    writeback_.give_up(inode.node);
   }
   if (!change.answered) change.reply.ok();
 }
@@ -245,6 +246,23 @@ void ChangeLog::refuse_waiting(int error) {
   auto waiting = std::move(waiting_);
   waiting_.clear();
   for (auto& change : waiting) change.reply.fail(error);
+}
+
+void ChangeLog::refuse(const InodeRef& inode, int error) {
+  std::deque<Change> refused;
+  const auto take_from = [&](std::deque<Change>& changes) {
+    auto all = std::move(changes);
+    changes.clear();
+    for (auto& change : all) {
+      const bool mine = change.inode == inode && !change.instead_of;
+      (mine ? refused : changes).push_back(std::move(change));
+    }
+  };
+  take_from(waiting_);
+  if (const auto held = watched_.find(inode); held != watched_.end()) {
+    take_from(held->second.changes);
+  }
+  for (auto& change : refused) change.reply.fail(error);
 }
 
 void ChangeLog::go_on() {

@@ -53,6 +53,9 @@ class ChangeLog {
   void sync(const InodeRef& inode, Reply<void> reply);
   /// The same; at once, if nothing is queued.
   void drain(const InodeRef& inode, Reply<void> reply);
+  /// For `rushfs wait`: as sync(), without haste; of a file, and of all.
+  void wait(const InodeRef& inode, Reply<void> reply);
+  void wait_all(Reply<void> reply);
 
   // For who copies what a file is here while programs go on changing it (change_log_copy.cc).
 
@@ -74,9 +77,11 @@ class ChangeLog {
   /// Of what was answered, this machine's disk did not take all, and nobody was told: who asks is.
   bool has_loss(const InodeRef& inode) const { return lost_.contains(inode); }
   bool take_loss(const InodeRef& inode);
-  bool take_losses();
   /// Told at once: what was written is no longer what the file holds.
   void on_loss(std::function<void(Inode&)> lost) { on_loss_ = std::move(lost); }
+
+  /// What waits for room, or is held, is not done: whoever asked for it is told.
+  void refuse(const InodeRef& inode, int error);
 
   /// On its way into the queue.
   struct Posted {
@@ -130,6 +135,7 @@ class ChangeLog {
   void lost(const Change& change, int error);
   void make_room(bool others_queued);
   void refuse_waiting(int error);
+  bool take_losses();
   void go_on();
   void undo(const InodeRef& inode);
   void look_again(const InodeRef& inode);
@@ -150,7 +156,7 @@ class ChangeLog {
   struct Watched {
     transport::RangeSet touched{std::numeric_limits<std::size_t>::max()};
     bool held = false;
-    std::vector<Change> changes;  // held back, in order
+    std::deque<Change> changes;  // held back, in order
     absl::AnyInvocable<void() &&> ready;
     void note(const Change& change);
   };

@@ -43,6 +43,27 @@ void ChangeLog::drain(const InodeRef& inode, Reply<void> reply) {
   reply.ok();
 }
 
+void ChangeLog::wait(const InodeRef& inode, Reply<void> reply) {
+  flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
+    if (!result) return reply.fail(result.error());
+    writeback_.wait(inode->node, [this, inode,
+                                  reply = std::move(reply)](Result<void> done) mutable {
+      if (done && take_loss(inode)) return reply.fail(EIO);
+      reply(done);
+    });
+  });
+}
+
+void ChangeLog::wait_all(Reply<void> reply) {
+  flush([this, reply = std::move(reply)](Result<void> result) mutable {
+    if (!result) return reply.fail(result.error());
+    writeback_.wait_all([this, reply = std::move(reply)](Result<void> done) mutable {
+      if (done && take_losses()) return reply.fail(EIO);
+      reply(done);
+    });
+  });
+}
+
 bool ChangeLog::take_loss(const InodeRef& inode) {
   if (lost_.erase(inode) == 0) return false;
   inode->losses_told = inode->losses;

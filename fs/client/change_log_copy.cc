@@ -36,7 +36,7 @@ void ChangeLog::copy(const InodeRef& inode, const InodeRef& to, std::uint64_t of
 void ChangeLog::hold(const InodeRef& inode, absl::AnyInvocable<void() &&> ready) {
   Watched& watched = watched_.at(inode);
   watched.held = true;
-  if (inode->appending == 0) return std::move(ready)();
+  if (!writeback_.is_appending(inode->node)) return std::move(ready)();
   watched.ready = std::move(ready);
 }
 

@@ -78,7 +78,8 @@ void Holds::let_go(const InodeRef& inode) {
 // What is being kept apart from theirs stays.
 void Holds::abandon(Inode& inode) {
   inode.abandoned = true;
-  if (inode.appending == 0 && !inode.rescuing) writeback_.give_up(inode.node);
+  if (inode.rescuing || writeback_.is_appending(inode.node)) return;
+  writeback_.give_up(inode.node);
 }
 
 void Holds::release(const InodeRef& inode) {

@@ -103,7 +103,6 @@ struct Inode {
   Moment told_at;                         // `server` is of then, or a little later; 0: not known
   bool abandoned = false;                 // we removed it, and nobody has it open: what is queued
                                           // is of no use
-  std::uint32_t appending = 0;            // changes on their way into the queue
   bool rescuing = false;                  // what is queued moves to a file of its own
   bool base_unknown = false;              // a change of ours may have been applied, or undone by a
                                           // restart, since `server` was heard

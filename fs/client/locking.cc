@@ -137,8 +137,8 @@ void Locking::publish(const InodeRef& inode, Reply<void> reply) {
 void Locking::sync_files(std::map<NodeNumber, InodeRef> files, Reply<void> reply) {
   std::erase_if(files, [this](const auto& each) {
     const auto& file = *each.second;
-    return file.local.operations == 0 && file.appending == 0 && !file.local.unstamped &&
-           !log_.has_loss(each.second);
+    return file.local.operations == 0 && !file.local.unstamped &&
+           !writeback_.is_appending(file.node) && !log_.has_loss(each.second);
   });
   const auto joint = std::make_shared<JointReply>(std::move(reply), files.size());
   for (const auto& [number, file] : files) {
@@ -266,6 +266,7 @@ void Locking::lost(const InodeRef& inode) {
   handles_.each([&](HandleNumber, Handle& handle) {
     if (handle.inode == inode) handle.lost = true;
   });
+  log_.refuse(inode, EIO);
   writeback_.refuse(inode->node, EIO);
   known_.noticed(*inode);
 }

@@ -177,15 +177,7 @@ void Volume::missing(const NodeId& node) { conflicts_.missing(inodes_.get(node))
 
 // ---- Waiting for the queue ----------------------------------------------------------------------
 
-void Volume::wait_all(Reply<void> reply) {
-  log_.flush([this, reply = std::move(reply)](Result<void> result) mutable {
-    if (!result) return reply.fail(result.error());
-    writeback_.wait_all([this, reply = std::move(reply)](Result<void> arrived) mutable {
-      if (arrived && log_.take_losses()) return reply.fail(EIO);
-      reply(arrived);
-    });
-  });
-}
+void Volume::wait_all(Reply<void> reply) { log_.wait_all(std::move(reply)); }
 
 void Volume::retry_now() {
   writeback_.retry_now();
@@ -207,14 +199,7 @@ void Volume::wait_file(std::string path, Reply<void> reply) {
     if (!number) return reply.fail(number.error());
     const auto inode = inodes_.find(*number);
     if (inode->directory()) return wait_all(std::move(reply));
-    log_.flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
-      if (!result) return reply.fail(result.error());
-      auto arrived = [this, inode, reply = std::move(reply)](Result<void> waited) mutable {
-        if (waited && log_.take_loss(inode)) return reply.fail(EIO);
-        reply(waited);
-      };
-      writeback_.wait(inode->node, std::move(arrived));
-    });
+    log_.wait(inode, std::move(reply));
   };
   questions_.find_path(std::move(path), std::move(found));
 }

@@ -67,10 +67,24 @@ void Writeback::attached(std::uint32_t max_write, bool restarted) {
   hurry();
 }
 
+void Writeback::appending(const NodeId& id) { ++nodes_[id].appending; }
+
+bool Writeback::is_appending(const NodeId& id) const {
+  const auto found = nodes_.find(id);
+  return found != nodes_.end() && found->second.appending > 0;
+}
+
+void Writeback::not_appended(const NodeId& id) {
+  --nodes_.at(id).appending;
+  settling_.insert(id);
+}
+
 void Writeback::appended(const NodeId& id, const std::string& name, std::uint64_t sequence,
                          std::uint64_t bytes) {
-  if (discarding_.contains(id)) return;  // it was queued before, and goes with the others
-  Node& node = nodes_[id];
+  // It was queued before, and goes with the others.
+  if (discarding_.contains(id)) return not_appended(id);
+  Node& node = nodes_.at(id);
+  --node.appending;
   node.name = name;
   if (node.parked_from) {
     node.known_after = sequence;
@@ -120,7 +134,9 @@ void Writeback::give_up(const NodeId& id) {
   operations_ -= found->second.operations;
   bytes_ -= found->second.bytes;
   bytes_total_ -= found->second.bytes;
+  const auto appending = found->second.appending;
   nodes_.erase(found);
+  if (appending > 0) nodes_[id].appending = appending;
   chosen_.erase(id);
   settling_.erase(id);
   std::erase_if(parked_, [&](const auto& operation) { return operation.node == id.bytes; });
@@ -151,21 +167,21 @@ void Writeback::move(const NodeId& from, const NodeId& to) {
 
 void Writeback::each_queued(const std::function<void(const NodeId&)>& visit) const {
   for (const auto& [id, node] : nodes_) {
-    if (node.operations > 0) visit(id);
+    if (node.any()) visit(id);
   }
 }
 
 std::vector<Writeback::Suspended> Writeback::suspend_all() {
   std::vector<Suspended> suspended;
   for (auto& [id, node] : nodes_) {
-    if (node.operations == 0) continue;
+    node.suspended = node.any();
+    if (!node.suspended) continue;
     std::size_t first = 0;
     while (first < node.sent.size() && node.sent[first].answered) ++first;
     Suspended waiting{id, std::nullopt, !node.sent.empty(), node.error != 0};
     if (first < node.sent.size()) waiting.in_flight = node.sent[first].sequences.front();
     take_back(id, node, first);
     node.retry_at.reset();
-    node.suspended = true;
     node.missing = false;
     suspended.push_back(std::move(waiting));
   }

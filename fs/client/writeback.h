@@ -77,9 +77,12 @@ class Writeback {
                const std::vector<cache::ParkedOperation>& parked);
   /// Calls can be made now. `restarted`: the server forgot what was not committed.
   void attached(std::uint32_t max_write, bool restarted);
-  /// The queue took in an operation.
+  /// An operation is on its way into the queue, behind those before it: one of the next two comes.
+  void appending(const NodeId&);
+  bool is_appending(const NodeId&) const;
   void appended(const NodeId&, const std::string& name, std::uint64_t sequence,
                 std::uint64_t bytes);
+  void not_appended(const NodeId&);
   /// Nobody has the file open for writing (any more): bring it to stable storage soon.
   void closed(const NodeId&);
   /// Somebody has.
@@ -87,7 +90,7 @@ class Writeback {
 
   /// Nothing is sent, or sent again, before the next attached().
   void hold_back();
-  /// What is queued must not be sent: as if the server had refused it.
+  /// What is queued, or on its way there, must not be sent: as if the server had refused it.
   void refuse(const NodeId&, int error);
 
   /// For fsync(): `done` when what was appended is on stable storage. Its operations overtake those
@@ -109,9 +112,9 @@ class Writeback {
     bool uncommitted = false;                // a server that restarts may have lost some of it
     bool refused = false;                    // and may have been carried out in part
   };
-  /// Of which something is queued.
+  /// Of which something is queued, or on its way there.
   void each_queued(const std::function<void(const NodeId&)>& visit) const;
-  /// All with something queued, before attached().
+  /// All with something queued, or on its way there, before attached().
   std::vector<Suspended> suspend_all();
   void resume(const NodeId&);
   /// It stays so for now, for this reason: whoever waits for stable storage is told.
@@ -159,6 +162,7 @@ class Writeback {
     std::deque<Sent> sent;             // in order, not yet on stable storage
     std::size_t reported = 0;          // of `sent`, from the front: told to the listener
     std::uint64_t last = 0;            // highest sequence appended
+    std::uint64_t appending = 0;       // operations on their way into the queue
     std::uint64_t operations = 0, bytes = 0;  // queued
     std::uint64_t uncommitted = 0;     // bytes sent and not committed
     std::uint64_t committed = 0;       // the server said: through here
@@ -185,6 +189,7 @@ class Writeback {
     bool append_under_way() const;
     void hold_from(std::uint64_t sequence);
     bool waits() const { return suspended || retry_at; }
+    bool any() const { return operations + appending > 0; }
   };
   using Nodes = std::unordered_map<NodeId, Node>;
   struct Batch {

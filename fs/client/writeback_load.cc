@@ -32,7 +32,7 @@ std::uint64_t Writeback::Node::sent_through() const {
 
 bool Writeback::Node::idle() const {
   return unsent.empty() && sent.empty() && waiters.empty() && !commit && !open && !parked_from &&
-         last <= committed;
+         appending == 0 && last <= committed;
 }
 
 void Writeback::Node::note_unsent(std::uint64_t sequence) {

@@ -174,7 +174,7 @@ void Writeback::hold_back() {
 // Only the queue knows its first operation, while it lies behind the cursor.
 void Writeback::refuse(const NodeId& id, int error) {
   const auto found = nodes_.find(id);
-  if (found == nodes_.end() || found->second.operations == 0) return;
+  if (found == nodes_.end() || !found->second.any()) return;
   take_back(id, found->second, 0);
   hold(found->second, 1, error);  // where sequences begin
   parts_.queue_loop.run(

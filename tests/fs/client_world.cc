@@ -198,8 +198,7 @@ struct World::Client {
   ~Client() {
     volume->stop();
     session->stop();
-    while (queue_jobs.step() || block_jobs.step() || file.step()) {
-    }
+    while (queue_jobs.step() || block_jobs.step() || file.step()) continue;
     volume.reset();
   }
 
@@ -362,7 +361,8 @@ bool World::step() {
       return true;
     }
     const auto* client = which < 2 ? nullptr : clients_[(which - 2) / 3].get();
-    if (client && client->loops[(which - 2) % 3]->step()) return true;
+    auto* const loop = client ? client->loops[(which - 2) % 3] : nullptr;
+    if (loop && !(queues_rest && loop == client->loops[2]) && loop->step()) return true;
   }
   auto until = next_tick_;
   for (auto& client : clients_) {

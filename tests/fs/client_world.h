@@ -90,6 +90,8 @@ class World : public ConnectionOutput {
   std::function<void()> served;
   /// The server's workers are busy: what they are given waits.
   bool workers_rest = false;
+  /// The disks of the clients are busy: what their write queues are given waits.
+  bool queues_rest = false;
   /// Called with each message that arrives, and who sent it: a client, or -1 for the server.
   std::function<void(int client, const Buffer& body)> delivered;
 

@@ -42,6 +42,7 @@ struct WritebackStory : WritebackListener {
                            std::span(reinterpret_cast<const std::uint8_t*>(bytes.data()),
                                      bytes.size()));
     REQUIRE(sequence);
+    writeback->appending({node});
     writeback->appended({node}, "/" + node, *sequence, bytes.size());
     last = *sequence;
   }
@@ -51,6 +52,7 @@ struct WritebackStory : WritebackListener {
     const auto sequence = queue->append_write({node, "/" + node, {}}, expected, data,
                                              cache::OperationKind::append);
     REQUIRE(sequence);
+    writeback->appending({node});
     writeback->appended({node}, "/" + node, *sequence, bytes.size());
   }
   void answer_append(std::uint64_t offset, std::uint64_t size) {

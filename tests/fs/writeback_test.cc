@@ -297,6 +297,7 @@ TEST_CASE("who writes while a parked file is given up is not left waiting") {
   REQUIRE(parked.size() == 1);
   story.loop.rest();
   const std::uint8_t byte = 1;
+  story.writeback->appending({"clip"});
   story.disk.run([&] { return story.queue->append_write({"clip", "/clip", {}}, 100, {&byte, 1}); },
                  [&](Result<std::uint64_t> sequence) {
                    story.writeback->appended({"clip"}, "/clip", *sequence, 1);
