@@ -76,7 +76,13 @@ Heard hear_own_change(Inode& inode, const Change& change, std::uint64_t epoch,
   Attributes after = change.after;
   // Seen while the server took its last name away, it may still have that of what it keeps for us.
   if (inode.unlinked) after.links = inode.server.links;
-  if (inode.known() && expected) return follow(inode, after, time);
+  if (inode.known() && expected) {
+    // What others made of it later is shown already (hear_outdated): that stays.
+    const Version content = after.version;
+    if (overtaken(inode, after)) after = inode.server;
+    after.version = content;
+    return follow(inode, after, time);
+  }
   if (overtaken(inode, after)) return Heard::changed;
   return replace(inode, after, time);
 }

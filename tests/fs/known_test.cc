@@ -201,6 +201,23 @@ TEST_CASE("a notice that a reply has overtaken drops its parts, and nothing else
   CHECK(story.file->server.version == Version{4});
 }
 
+TEST_CASE("an answer to a change of ours does not hide what others did after it") {
+  Recording story;
+  story.file->changes_in_flight = 1;
+  story.file->suspect = true;
+  story.known.learn(*story.file, story.attributes(3, Recording::kSize + 500), story.known.epoch());
+  CHECK(story.file->size() == Recording::kSize + 500);
+  story.file->changes_in_flight = 0;
+  AppliedOperation write;
+  write.length = 1;
+  write.change = {{1}, story.attributes(2, Recording::kSize)};
+  write.change.after.ctime.nanoseconds = 2;
+  story.known.changed(story.file, write);
+  CHECK(story.file->size() == Recording::kSize + 500);
+  CHECK(story.file->server.version == Version{2});
+  CHECK_FALSE(story.fresh());
+}
+
 TEST_CASE("attributes are taken by their moment also when the server's clock was set back") {
   Recording story;
   story.notice_of({0, 10}, 9, Recording::kSize);
