@@ -119,6 +119,7 @@ void Known::noticed(const Notice& notice) {
 
 void Known::begin_comparison(const InodeRef& inode) {
   comparisons_.try_emplace(inode, inode->server);
+  reader_.keep(*inode);
 }
 
 std::optional<Attributes> Known::end_comparison(const InodeRef& inode) {

@@ -97,6 +97,8 @@ class Reader {
   void close(ReadStream& stream);
   /// Nobody writes to the file any more: its last block will not be another soon.
   void written(Inode& inode);
+  /// It may change any moment, and somebody will look in the block cache for what it is now.
+  void keep(Inode& inode);
 
   // What became of the server's file.
 

@@ -182,6 +182,12 @@ void Reader::written(Inode& inode) {
   if (size > 0 && inode.local.operations == 0) store(inode, size - 1, size);
 }
 
+void Reader::keep(Inode& inode) {
+  for (const auto& [offset, extent] : inode.content.extents) {
+    if (extent->state == Extent::State::ready) store(inode, offset, extent->end());
+  }
+}
+
 void Reader::store_block(Inode& inode, std::uint64_t block, Slices parts) {
   std::uint64_t bytes = 0;
   for (const auto& part : parts) bytes += part.bytes.size();

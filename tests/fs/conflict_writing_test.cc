@@ -37,6 +37,38 @@ TEST_CASE("we write on all the while: ours is kept apart all the same, and is wr
   CHECK((copies.begin()->second == expected));
 }
 
+TEST_CASE("what only memory has of our version, since we wrote to it, is in the copy") {
+  Story story;
+  auto& world = story.world;
+  const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  REQUIRE(world.write(opened.handle, 0, "o"));
+  REQUIRE(world.drain());
+  story.cut();
+  REQUIRE(world.write(opened.handle, 1000, "OURS"));
+  write_file(story.file, "theirs");
+  story.come_back();
+  REQUIRE(world.close(opened.handle));
+  story.check_both_kept();
+}
+
+TEST_CASE("what was on its way into the queue when the link came back meets theirs as well") {
+  Story story;
+  auto& world = story.world;
+  const auto opened = world.open("reel/clip.mov", {.read = true, .write = true}).value();
+  REQUIRE(world.write_file("reel/list", "clip"));
+  REQUIRE(world.drain());
+  world.queues_rest = true;
+  REQUIRE(world.write(opened.handle, 1000, "OURS"));  // the queue has taken space for it
+  story.cut();
+  write_file(story.file, "theirs");
+  world.silence_link(false);
+  REQUIRE(world.run_until([&] { return world.session().attached(); }));
+  world.queues_rest = false;
+  REQUIRE(world.close(opened.handle));
+  story.come_back();
+  story.check_both_kept();
+}
+
 namespace {
 
 /// Two versions meet, and it takes long to put ours together: what nobody changed comes slowly.
