@@ -1,8 +1,6 @@
 #include "transport/security/packet_cipher.h"
 
-#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 
 #include <cassert>
 
@@ -15,18 +13,11 @@ constexpr std::uint8_t kShortMask = 0x1f;  // and the key phase
 constexpr std::size_t kSampleOffset = 4;   // from the packet number
 constexpr std::size_t kSampleLength = 16;
 
-struct Algorithms {
-  const char* aead_name;
-  const char* header_name;
-  const EVP_CIPHER* aead = EVP_CIPHER_fetch(nullptr, aead_name, nullptr);
-  const EVP_CIPHER* header = EVP_CIPHER_fetch(nullptr, header_name, nullptr);
-};
-
 /// Fetched once: by name, each would be looked up again for every key.
-const Algorithms& algorithms(CipherSuite suite) {
-  static const Algorithms aes_128{"AES-128-GCM", "AES-128-ECB"};
-  static const Algorithms aes_256{"AES-256-GCM", "AES-256-ECB"};
-  static const Algorithms chacha20{"ChaCha20-Poly1305", "ChaCha20"};
+const EVP_CIPHER* header_algorithm(CipherSuite suite) {
+  static const EVP_CIPHER* const aes_128 = EVP_CIPHER_fetch(nullptr, "AES-128-ECB", nullptr);
+  static const EVP_CIPHER* const aes_256 = EVP_CIPHER_fetch(nullptr, "AES-256-ECB", nullptr);
+  static const EVP_CIPHER* const chacha20 = EVP_CIPHER_fetch(nullptr, "ChaCha20", nullptr);
   switch (suite) {
     case CipherSuite::aes_128_gcm: return aes_128;
     case CipherSuite::aes_256_gcm: return aes_256;
@@ -35,34 +26,13 @@ const Algorithms& algorithms(CipherSuite suite) {
   return chacha20;
 }
 
-CipherContext make_context(const EVP_CIPHER* algorithm, const Secret& key, bool encrypt) {
-  CipherContext context(EVP_CIPHER_CTX_new());
-  assert(context && algorithm);
-  const int ready = EVP_CipherInit_ex2(context.get(), algorithm, key.bytes().data(), nullptr,
-                                       encrypt ? 1 : 0, nullptr);
-  assert(ready == 1);
-  return context;
-}
-
-/// The place of an AEAD tag, as OpenSSL wants to be told. (EVP_CIPHER_CTX_ctrl makes the same of
-/// its arguments, for 25 ns more a packet.)
-std::array<OSSL_PARAM, 2> tag_parameter(std::uint8_t* tag) {
-  return {OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, kTagLength),
-          OSSL_PARAM_construct_end()};
-}
-
 }  // namespace
 
-void CipherContextDeleter::operator()(evp_cipher_ctx_st* context) const {
-  EVP_CIPHER_CTX_free(context);  // wipes the key
-}
-
 PacketCipher::PacketCipher(const PacketKeys& keys, Direction direction)
-    : context_(make_context(algorithms(keys.suite).aead, keys.key, direction == Direction::seal)),
-      iv_(keys.iv) {}
+    : aead_(make_aead(keys, direction)), iv_(keys.iv) {}
 
-std::array<std::uint8_t, 12> PacketCipher::nonce(std::uint64_t number) const {
-  std::array<std::uint8_t, 12> result;
+Aead::Nonce PacketCipher::nonce(std::uint64_t number) const {
+  Aead::Nonce result;
   for (std::size_t i = 0; i < result.size(); ++i) result[i] = iv_.bytes()[i];
   for (std::size_t i = result.size(); number != 0; number >>= 8) {
     result[--i] ^= static_cast<std::uint8_t>(number);
@@ -73,38 +43,21 @@ std::array<std::uint8_t, 12> PacketCipher::nonce(std::uint64_t number) const {
 void PacketCipher::seal(std::uint64_t number, std::span<std::uint8_t> packet,
                         std::size_t header_length) {
   assert(packet.size() >= header_length + kTagLength);
-  EVP_CIPHER_CTX* const context = context_.get();
+  const auto tag = packet.last<kTagLength>();
   const auto payload = packet.subspan(header_length, packet.size() - header_length - kTagLength);
-  const auto payload_length = static_cast<int>(payload.size());
-  int length = 0;
-  const bool sealed =
-      EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, nonce(number).data()) &&
-      EVP_EncryptUpdate(context, nullptr, &length, packet.data(),
-                        static_cast<int>(header_length)) &&
-      EVP_EncryptUpdate(context, payload.data(), &length, payload.data(), payload_length) &&
-      EVP_EncryptFinal_ex(context, payload.data() + payload.size(), &length) &&
-      EVP_CIPHER_CTX_get_params(context, tag_parameter(payload.data() + payload.size()).data());
-  assert(sealed);
+  aead_->seal(nonce(number), packet.first(header_length), payload, tag);
 }
 
 bool PacketCipher::open(std::uint64_t number, std::span<std::uint8_t> packet,
                         std::size_t header_length) {
   if (packet.size() < header_length + kTagLength) return false;
-  EVP_CIPHER_CTX* const context = context_.get();
+  const auto tag = packet.last<kTagLength>();
   const auto payload = packet.subspan(header_length, packet.size() - header_length - kTagLength);
-  const auto payload_length = static_cast<int>(payload.size());
-  int length = 0;
-  return EVP_DecryptInit_ex(context, nullptr, nullptr, nullptr, nonce(number).data()) &&
-         EVP_CIPHER_CTX_set_params(context,
-                                   tag_parameter(payload.data() + payload.size()).data()) &&
-         EVP_DecryptUpdate(context, nullptr, &length, packet.data(),
-                           static_cast<int>(header_length)) &&
-         EVP_DecryptUpdate(context, payload.data(), &length, payload.data(), payload_length) &&
-         EVP_DecryptFinal_ex(context, payload.data() + payload.size(), &length) > 0;
+  return aead_->open(nonce(number), packet.first(header_length), payload, tag);
 }
 
 HeaderCipher::HeaderCipher(const PacketKeys& keys)
-    : context_(make_context(algorithms(keys.suite).header, keys.header_protection, true)),
+    : context_(make_cipher_context(header_algorithm(keys.suite), keys.header_protection, true)),
       is_chacha20_(keys.suite == CipherSuite::chacha20_poly1305) {
   EVP_CIPHER_CTX_set_padding(context_.get(), 0);
 }

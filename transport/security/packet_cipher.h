@@ -8,25 +8,17 @@
 #include <memory>
 #include <span>
 
+#include "transport/security/aead.h"
+#include "transport/security/cipher_context.h"
 #include "transport/security/key_schedule.h"
 #include "transport/wire/packet_header.h"
 
-struct evp_cipher_ctx_st;
-
 namespace rushfs::transport {
-
-/// Bytes that the AEAD adds to a packet.
-inline constexpr std::size_t kTagLength = 16;
-
-struct CipherContextDeleter {
-  void operator()(evp_cipher_ctx_st* context) const;
-};
-using CipherContext = std::unique_ptr<evp_cipher_ctx_st, CipherContextDeleter>;
 
 /// Encrypts or decrypts, one of the two.
 class PacketCipher {
  public:
-  enum class Direction : std::uint8_t { seal, open };
+  using Direction = Aead::Direction;
   PacketCipher(const PacketKeys& keys, Direction direction);
 
   /// `packet` is header, payload and room for the tag; the last two are filled in.
@@ -36,9 +28,9 @@ class PacketCipher {
                           std::size_t header_length);
 
  private:
-  std::array<std::uint8_t, 12> nonce(std::uint64_t number) const;
+  Aead::Nonce nonce(std::uint64_t number) const;
 
-  CipherContext context_;
+  std::unique_ptr<Aead> aead_;
   Secret iv_;
 };
 
