@@ -16,9 +16,6 @@ constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
 // Path volumes: a queue of one at most, for that is what a link's buffer often holds, and what it
 // drops at the end of startup a short transfer waits for.
 constexpr double kStartupWindow = 1.9;
-// But at least so much beside one: at either end a thread may have to wait for its processor, for
-// longer than a short path takes.
-constexpr double kHostDelay = 0.002;  // s
 constexpr double kDrainGain = 0.5;
 constexpr double kGrowthOfStartup = 1.25;
 constexpr double kGrowthOfProbe = 1.1;
@@ -159,7 +156,8 @@ void RateControl::on_outcome(const LossOutcome& outcome, const RateSample& sampl
     lately_ += (rate - lately_) * (lately_ > 0 ? 0.1 : 1);
   }
   if (!outcome.acknowledged_packets.empty() &&
-      outcome.acknowledged_packets.back().number >= round_end_) {
+      outcome.acknowledged_packets.back().number >= round_end_ &&
+      now - round_start_ >= kLeastRound) {
     on_round_end(next_number, now);
   }
   if (phase_ == RatePhase::startup && queue_.known() && epochs_.current().sent >= kEpochPackets &&
@@ -192,6 +190,7 @@ double RateControl::without_luck(const RateSample& sample) const {
 void RateControl::on_round_end(std::uint64_t next_number, TimePoint now) {
   round_filled_ = !round_limited_;
   round_end_ = next_number;
+  round_start_ = now;
   round_limited_ = false;
   ++phase_rounds_;
   const Epoch& epoch = epochs_.current();
@@ -285,7 +284,7 @@ void RateControl::update_window() {
                             ? 0
                             : seconds(queue) + jitter + seconds(ack_delay_for(base));
   double time = (seconds(base) + wait_.beyond_ack_delay(base)) * factor + beside;
-  if (phase_ == RatePhase::startup) time = std::max(time, seconds(base) + kHostDelay);
+  if (phase_ == RatePhase::startup) time = std::max(time, seconds(base + kLeastRound));
   window_ = wire * time + burst;
   if (startup_.over() && !goes_at_target() && !competing()) {
     const bool probing = phase_ == RatePhase::up || phase_ == RatePhase::refill;

@@ -94,6 +94,10 @@ class RateControl {
   Bytes sample_bytes() const;
 
  private:
+  /// A shorter round trip tells nothing: at either end a thread may have to wait for its processor,
+  /// for longer than that.
+  static constexpr Duration kLeastRound = std::chrono::milliseconds(2);
+
   void count(const LossOutcome& outcome);
   double without_luck(const RateSample& sample) const;
   void on_round_end(std::uint64_t next_number, TimePoint now);
@@ -144,6 +148,7 @@ class RateControl {
   int phase_rounds_ = 0;         // round trips since the phase's first packet was sent
   Duration cruise_{};            // length of this cruise
   std::uint64_t round_end_ = 0;  // the round ends when this packet is acknowledged
+  TimePoint round_start_{};
   bool round_limited_ = false;   // by the application, in this round
   bool round_filled_ = false;    // the last one was not
   TimePoint last_busy_{};
@@ -159,6 +164,7 @@ class RateControl {
     bool sent = false;        // up has sent a round trip's worth
     bool lost = false;        // more than the path's own
     bool found_more = false;  // the last one did: probe again soon
+    int count = 0;            // since startup
   } probe_;
   std::uint64_t sent_ = 0;       // bytes
   std::uint64_t delivered_ = 0;  // bytes

@@ -22,6 +22,9 @@ constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: 
 constexpr double kMostGain = 1.25;       // by one probe that met a queue
 constexpr Duration kLongCruise = std::chrono::seconds(10);  // probes whatever the queue
 constexpr int kShortCruiseRounds = 4;
+// Where that is short, startup may have ended for what the hosts did: the first cruises take so
+// many round trips, each twice as long as the one before.
+constexpr int kFirstCruiseRounds = 100;
 // Times as long: what it found more may have been a policer's bucket, and costs the same each time.
 constexpr double kAfterLossyProbe = 1.5;
 constexpr std::uint32_t kProbePackets = 40;
@@ -88,6 +91,7 @@ void RateControl::enter(RatePhase phase, TimePoint now) {
 }
 
 void RateControl::note_probe() {
+  ++probe_.count;
   const double found = bandwidth_.maximum() / probe_.most_before;
   const bool queued = queue_.recent_queue() > allowed_queue();
   probe_.found_more = found > kFoundMuchMore || (found > kFoundMore && !queued);
@@ -103,7 +107,9 @@ Duration RateControl::cruise_duration() {
   random_ ^= random_ << 25;
   random_ ^= random_ >> 27;
   const double fraction = static_cast<double>((random_ * 0x2545F4914F6CDD1DULL) >> 40) / (1 << 24);
-  return from_seconds((2 + fraction) * (probe_.lost ? kAfterLossyProbe : 1));
+  const Duration usual = from_seconds((2 + fraction) * (probe_.lost ? kAfterLossyProbe : 1));
+  const Duration first = kFirstCruiseRounds * std::max(queue_.base(), kLeastRound);
+  return std::min(usual, first * (1 << std::min(probe_.count, 10)));
 }
 
 bool RateControl::startup_full(TimePoint now) {
@@ -119,6 +125,7 @@ void RateControl::leave_startup(TimePoint now) {
   startup_.end();
   carried_ = {};
   dipped_ = false;
+  probe_.count = 0;
   last_dip_ = now;  // startup has looked at loss and base
   enter(RatePhase::drain, now);
 }
