@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "tests/bench/bench_peer.h"
+#include "transport/heap.h"
 #include "transport/udp/resolve.h"
 
 namespace {
@@ -170,6 +171,7 @@ int run_server(CommandLine& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  rushfs::transport::keep_freed_memory();  // as rushfs does
   CLI::App app("Moves messages between two endpoints, memory to memory.");
   CommandLine line;
   app.add_option("--serve", line.serve, "be the server on this ADDRESS:PORT");

@@ -22,8 +22,8 @@ constexpr double kFoundMuchMore = 1.25;  // more than can be taken from others: 
 constexpr double kMostGain = 1.25;       // by one probe that met a queue
 constexpr Duration kLongCruise = std::chrono::seconds(10);  // probes whatever the queue
 constexpr int kShortCruiseRounds = 4;
-// Where that is short, startup may have ended for what the hosts did: the first cruises take so
-// many round trips, each twice as long as the one before.
+// Where that is short, the hosts may have been what startup found, touching memory for the first
+// time: the first cruises take so many round trips, each twice as long as the one before.
 constexpr int kFirstCruiseRounds = 100;
 // Times as long: what it found more may have been a policer's bucket, and costs the same each time.
 constexpr double kAfterLossyProbe = 1.5;

@@ -8,12 +8,19 @@
 namespace rushfs::transport {
 namespace {
 
+/// The library asks the processor alone what it has; the system may not let us use all of it.
+void choose(IMB_MGR* manager) {
+  if (__builtin_cpu_supports("avx512f")) return init_mb_mgr_auto(manager, nullptr);
+  if (__builtin_cpu_supports("avx2")) return init_mb_mgr_avx2(manager);
+  init_mb_mgr_sse(manager);
+}
+
 /// The functions for this processor, chosen and tested once; none: it has no AES instructions.
 const IMB_MGR* functions() {
   static const IMB_MGR* const chosen = []() -> const IMB_MGR* {
     IMB_MGR* const manager = alloc_mb_mgr(0);
     if (manager == nullptr) return nullptr;
-    init_mb_mgr_auto(manager, nullptr);
+    choose(manager);
     constexpr std::uint64_t kWanted = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
     const bool usable = imb_get_errno(manager) == 0 && (manager->features & kWanted) == kWanted;
     if (usable) return manager;
