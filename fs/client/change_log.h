@@ -42,14 +42,16 @@ class ChangeLog {
   void allocate(const InodeRef& inode, Allocate change, Reply<void> reply);
   /// Everything asked for so far, but what waits for room, survives kill -9 and power loss.
   void flush(Reply<void> reply);
+  /// The same, for close(2) of the file. EIO: as sync().
+  void flush(const InodeRef& inode, Reply<void> reply);
 
   /// As whom the server makes changes: he may set the times of his own files only. None: of all.
   void set_server_user(std::optional<std::uint32_t> user) { server_user_ = user; }
   /// Queues the time of the last write behind the data, or the file would show the time at which
   /// it arrived.
   void stamp(const InodeRef& inode);
-  /// Answered when the server has what was queued of the file on stable storage. EIO: as
-  /// take_loss().
+  /// Answered when the server has what was queued of the file on stable storage. EIO: of what was
+  /// answered, this machine's disk did not take all, and nobody was told.
   void sync(const InodeRef& inode, Reply<void> reply);
   /// The same; at once, if nothing is queued.
   void drain(const InodeRef& inode, Reply<void> reply);
@@ -74,9 +76,8 @@ class ChangeLog {
   /// The same, and what waits is a change of `to` from now on, and nothing is noted any more.
   void move(const InodeRef& inode, const InodeRef& to);
 
-  /// Of what was answered, this machine's disk did not take all, and nobody was told: who asks is.
+  /// Of what was answered, something is lost, and nobody was told.
   bool has_loss(const InodeRef& inode) const { return lost_.contains(inode); }
-  bool take_loss(const InodeRef& inode);
   /// Told at once: what was written is no longer what the file holds.
   void on_loss(std::function<void(Inode&)> lost) { on_loss_ = std::move(lost); }
 
@@ -135,7 +136,9 @@ class ChangeLog {
   void lost(const Change& change, int error);
   void make_room(bool others_queued);
   void refuse_waiting(int error);
+  bool take_loss(const InodeRef& inode);
   bool take_losses();
+  Reply<void> telling_loss(const InodeRef& inode, Reply<void> reply);
   void go_on();
   void undo(const InodeRef& inode);
   void look_again(const InodeRef& inode);

@@ -12,6 +12,10 @@ void ChangeLog::flush(Reply<void> reply) {
   if (!committing_) commit();
 }
 
+void ChangeLog::flush(const InodeRef& inode, Reply<void> reply) {
+  flush(telling_loss(inode, std::move(reply)));
+}
+
 void ChangeLog::stamp(const InodeRef& inode) {
   if (inode->unlinked || (inode->server.traits & kAppendOnly) != 0) return;
   if (!inode->local.unstamped || !inode->local.mtime) return;
@@ -31,26 +35,20 @@ void ChangeLog::sync(const InodeRef& inode, Reply<void> reply) {
                                   reply = std::move(reply)](Result<void> done) mutable {
       // One that was under way does not cover what the server has made since.
       if (done && inode->made_there_kept < made) return sync(inode, std::move(reply));
-      if (done && take_loss(inode)) return reply.fail(EIO);
-      reply(done);
+      telling_loss(inode, std::move(reply))(done);
     });
   });
 }
 
 void ChangeLog::drain(const InodeRef& inode, Reply<void> reply) {
   if (inode->local.operations > 0) return sync(inode, std::move(reply));
-  if (take_loss(inode)) return reply.fail(EIO);
-  reply.ok();
+  telling_loss(inode, std::move(reply)).ok();
 }
 
 void ChangeLog::wait(const InodeRef& inode, Reply<void> reply) {
   flush([this, inode, reply = std::move(reply)](Result<void> result) mutable {
     if (!result) return reply.fail(result.error());
-    writeback_.wait(inode->node, [this, inode,
-                                  reply = std::move(reply)](Result<void> done) mutable {
-      if (done && take_loss(inode)) return reply.fail(EIO);
-      reply(done);
-    });
+    writeback_.wait(inode->node, telling_loss(inode, std::move(reply)));
   });
 }
 
@@ -68,6 +66,13 @@ bool ChangeLog::take_loss(const InodeRef& inode) {
   if (lost_.erase(inode) == 0) return false;
   inode->losses_told = inode->losses;
   return true;
+}
+
+Reply<void> ChangeLog::telling_loss(const InodeRef& inode, Reply<void> reply) {
+  return [this, inode, reply = std::move(reply)](Result<void> done) mutable {
+    if (done && take_loss(inode)) return reply.fail(EIO);
+    reply(done);
+  };
 }
 
 bool ChangeLog::take_losses() {

@@ -178,11 +178,7 @@ void Volume::flush(HandleNumber number, Reply<void> reply) {
   // What the server copied is in its memory only: closing means that it is safe.
   if (inode->last_copy > inode->made_there_kept) return sync(number, std::move(reply));
   keep_made_there(inode);
-  log_.flush([this, inode, reply = std::move(reply)](Result<void> done) mutable {
-    // Not every close is looked at: fsync() tells it again.
-    if (done && log_.take_loss(inode)) return reply.fail(EIO);
-    reply(done);
-  });
+  log_.flush(inode, std::move(reply));
 }
 
 // What the server changed past the queue comes to its disk with what is queued, or soon. A loss is

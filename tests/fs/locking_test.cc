@@ -208,25 +208,38 @@ TEST_CASE("what was written under a lock that was lost after its file was closed
   CHECK(lock(world, world.open("table", kBoth).value().handle, ask));
 }
 
+namespace {
+
+LockAsk exclusive_lock() {
+  LockAsk ask;
+  ask.owner = 1;
+  ask.span.type = LockType::exclusive;
+  return ask;
+}
+
+/// We are cut off already; until another mount has our lock.
+void lose_lock(World& world) {
+  world.choose(1);
+  const auto theirs = world.open("table", kBoth).value().handle;
+  world.run_for(70s);
+  REQUIRE(lock(world, theirs, exclusive_lock()));
+  world.choose(0);
+  world.silence_link(false);
+  world.run_for(1min);
+}
+
+}  // namespace
+
 TEST_CASE("what was on its way into the queue when a lock was lost is not sent") {
   World world({.clients = 2});
   REQUIRE(world.write_file("table", "before!"));
   REQUIRE(world.drain());
-  LockAsk ask;
-  ask.owner = 1;
-  ask.span.type = LockType::exclusive;
   const auto ours = world.open("table", kBoth).value().handle;
-  REQUIRE(lock(world, ours, ask));
+  REQUIRE(lock(world, ours, exclusive_lock()));
   world.queues_rest = true;
   REQUIRE(world.write(ours, 0, "of ours"));  // the queue has taken space for it
   world.silence_link(true);
-  world.choose(1);
-  const auto theirs = world.open("table", kBoth).value().handle;
-  world.run_for(70s);
-  REQUIRE(lock(world, theirs, ask));
-  world.choose(0);
-  world.silence_link(false);
-  world.run_for(1min);
+  lose_lock(world);
   CHECK(world.write(ours, 0, "again").error() == errno_code(EIO));
   world.queues_rest = false;
   world.run_for(1min);
@@ -239,12 +252,9 @@ TEST_CASE("who waits for room in the queue while his lock is lost is told, and n
   REQUIRE(world.write_file("table", "before!"));
   REQUIRE(world.write_file("clip", "short"));
   REQUIRE(world.drain());
-  LockAsk ask;
-  ask.owner = 1;
-  ask.span.type = LockType::exclusive;
   const auto ours = world.open("table", kBoth).value().handle;
   const auto clip = world.open("clip", kBoth).value().handle;
-  REQUIRE(lock(world, ours, ask));
+  REQUIRE(lock(world, ours, exclusive_lock()));
   world.silence_link(true);
   const auto answer = [](std::optional<int>& error) {
     return [&error](Result<std::uint64_t> done) { error = done ? 0 : done.error().value(); };
@@ -254,14 +264,9 @@ TEST_CASE("who waits for room in the queue while his lock is lost is told, and n
     world.volume().write(clip, at, Buffer(1 << 18, 'x'), answer(filled), Through::pages);
   }
   world.volume().write(ours, 0, Buffer(7, 'x'), answer(error), Through::pages);
-  world.choose(1);
-  const auto theirs = world.open("table", kBoth).value().handle;
   world.run_for(70s);
   CHECK(!error);
-  REQUIRE(lock(world, theirs, ask));
-  world.choose(0);
-  world.silence_link(false);
-  world.run_for(1min);
+  lose_lock(world);
   CHECK(error == EIO);
   REQUIRE(world.drain());
   CHECK(read_file(world.exported() / "table") == "before!");

@@ -4,8 +4,8 @@
 //
 //   startup  2.77 × what is delivered, until that stops growing or a queue shows
 //   drain    0.5, until the queue of startup is gone
-//   cruise   1.0 for two to three seconds, longer while there is a queue; bounded when delay or
-//            excess loss shows
+//   cruise   1.0 for two to three seconds, less on a short path at first, longer while there is a
+//            queue; bounded when delay or excess loss shows
 //   refill   1.0 for a round trip, with all in flight that up may have
 //   up       1.25, bounds lifted, while more is delivered and neither queue nor excess loss shows
 //   down     0.8 until the queue of up is gone, then cruise

@@ -27,7 +27,7 @@ const EVP_CIPHER* algorithm(CipherSuite suite) {
 
 /// The place of an AEAD tag, as OpenSSL wants to be told. (EVP_CIPHER_CTX_ctrl makes the same of
 /// its arguments, for 25 ns more a packet.)
-std::array<OSSL_PARAM, 2> tag_parameter(std::span<std::uint8_t, kTagLength> tag) {
+std::array<OSSL_PARAM, 2> tag_parameter(Aead::Tag tag) {
   return {OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag.data(), tag.size()),
           OSSL_PARAM_construct_end()};
 }
@@ -38,8 +38,8 @@ class OpensslAead : public Aead {
       : context_(make_cipher_context(algorithm(keys.suite), keys.key,
                                      direction == Direction::seal)) {}
 
-  void seal(const Nonce& nonce, ConstBytes header, Bytes payload,
-            std::span<std::uint8_t, kTagLength> tag) override {
+  void seal(const Nonce& nonce, std::span<const std::uint8_t> header,
+            std::span<std::uint8_t> payload, Tag tag) override {
     EVP_CIPHER_CTX* const context = context_.get();
     int length = 0;
     const bool sealed =
@@ -53,8 +53,8 @@ class OpensslAead : public Aead {
     assert(sealed);
   }
 
-  bool open(const Nonce& nonce, ConstBytes header, Bytes payload,
-            std::span<std::uint8_t, kTagLength> tag) override {
+  bool open(const Nonce& nonce, std::span<const std::uint8_t> header,
+            std::span<std::uint8_t> payload, Tag tag) override {
     EVP_CIPHER_CTX* const context = context_.get();
     int length = 0;
     return EVP_DecryptInit_ex(context, nullptr, nullptr, nullptr, nonce.data()) &&

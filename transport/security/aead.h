@@ -19,8 +19,7 @@ inline constexpr std::size_t kTagLength = 16;
 class Aead {
  public:
   using Nonce = std::array<std::uint8_t, 12>;
-  using Bytes = std::span<std::uint8_t>;
-  using ConstBytes = std::span<const std::uint8_t>;
+  using Tag = std::span<std::uint8_t, kTagLength>;
   enum class Direction : std::uint8_t { seal, open };
 
   Aead() = default;
@@ -29,11 +28,11 @@ class Aead {
   virtual ~Aead() = default;
 
   /// Encrypts `payload`; `tag` vouches for it and for `header`.
-  virtual void seal(const Nonce&, ConstBytes header, Bytes payload,
-                    std::span<std::uint8_t, kTagLength> tag) = 0;
+  virtual void seal(const Nonce&, std::span<const std::uint8_t> header,
+                    std::span<std::uint8_t> payload, Tag tag) = 0;
   /// Decrypts `payload`. False: not authentic, and the payload is destroyed.
-  [[nodiscard]] virtual bool open(const Nonce&, ConstBytes header, Bytes payload,
-                                  std::span<std::uint8_t, kTagLength> tag) = 0;
+  [[nodiscard]] virtual bool open(const Nonce&, std::span<const std::uint8_t> header,
+                                  std::span<std::uint8_t> payload, Tag tag) = 0;
 };
 
 /// For one direction.

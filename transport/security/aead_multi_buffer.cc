@@ -43,14 +43,14 @@ class MultiBufferAead : public Aead {
     OPENSSL_cleanse(&state_, sizeof state_);
   }
 
-  void seal(const Nonce& nonce, ConstBytes header, Bytes payload,
-            std::span<std::uint8_t, kTagLength> tag) override {
+  void seal(const Nonce& nonce, std::span<const std::uint8_t> header,
+            std::span<std::uint8_t> payload, Tag tag) override {
     seal_(&key_, &state_, payload.data(), payload.data(), payload.size(), nonce.data(),
           header.data(), header.size(), tag.data(), tag.size());
   }
 
-  bool open(const Nonce& nonce, ConstBytes header, Bytes payload,
-            std::span<std::uint8_t, kTagLength> tag) override {
+  bool open(const Nonce& nonce, std::span<const std::uint8_t> header,
+            std::span<std::uint8_t> payload, Tag tag) override {
     std::array<std::uint8_t, kTagLength> expected;
     open_(&key_, &state_, payload.data(), payload.data(), payload.size(), nonce.data(),
           header.data(), header.size(), expected.data(), expected.size());
