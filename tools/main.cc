@@ -7,7 +7,6 @@
 
 #include "tools/command.h"
 #include "tools/error.h"
-#include "transport/heap.h"
 
 namespace rushfs::tools {
 namespace {
@@ -64,7 +63,6 @@ int report(ExitCode code, const char* message) {
 int main(int argc, char** argv) {
   using rushfs::tools::ExitCode;
   std::signal(SIGPIPE, SIG_IGN);
-  rushfs::transport::keep_freed_memory();
   try {
     if (argc > 0 && std::filesystem::path(argv[0]).filename().string().starts_with("mount.")) {
       return rushfs::tools::run_mount_helper(argc, argv);

@@ -28,6 +28,7 @@
 #include "tools/mount_control.h"
 #include "tools/process.h"
 #include "tools/server_connection.h"
+#include "transport/heap.h"
 
 namespace rushfs::tools {
 namespace {
@@ -188,6 +189,7 @@ void run_mount(const fs::MountConfig& config, const Connecting& connecting, bool
     daemon.ready();
     if (foreground) fmt::print(stderr, "rushfs: mounted on {}\n", mount_point.string());
   });
+  transport::give_back_idle_memory();
   mount.run();
 }
 

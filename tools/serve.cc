@@ -12,6 +12,7 @@
 #include "tools/process.h"
 #include "tools/quantity.h"
 #include "tools/server.h"
+#include "transport/heap.h"
 
 namespace rushfs::tools {
 namespace {
@@ -59,6 +60,7 @@ ExitCode serve(const Arguments& arguments) {
   raise_file_limit();
   Server server(config);
   notify_service_manager("READY=1");
+  transport::give_back_idle_memory();
   server.run();
   return ExitCode::success;
 }

@@ -171,7 +171,7 @@ int run_server(CommandLine& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  rushfs::transport::keep_freed_memory();  // as rushfs does
+  rushfs::transport::give_back_idle_memory();  // as rushfs does
   CLI::App app("Moves messages between two endpoints, memory to memory.");
   CommandLine line;
   app.add_option("--serve", line.serve, "be the server on this ADDRESS:PORT");
