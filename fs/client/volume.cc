@@ -106,7 +106,9 @@ transport::SendLimit Volume::set_path(const transport::PathReport& report) {
   sending_.note(by_disk ? SendLimit::sender_storage : report.limit, parts_.time.now);
   if (report.smoothed_round_trip.count() > 0) {
     reader_.set_round_trip(report.smoothed_round_trip);
-    writeback_.set_path((report.bandwidth * report.smoothed_round_trip).count);
+    // While it starts, what it is about to send is far more than it has seen arrive.
+    const auto rate = std::max(report.bandwidth, report.pacing_rate);
+    writeback_.set_path((rate * report.smoothed_round_trip).count);
   }
   return sending_.largest(parts_.time.now);
 }

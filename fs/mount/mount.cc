@@ -29,7 +29,7 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
 /// How often the path is asked about: several times per round trip of a long link.
-constexpr auto kPathInterval = 100ms;
+constexpr auto kPathInterval = 25ms;
 /// What housekeeping (validity, commits, releases) is done in.
 constexpr auto kHousekeeping = 1s;
 /// Who asks for the status waits no longer than this for a busy cache disk.

@@ -341,8 +341,9 @@ void Simulation::Implementation::enter_link(std::uint32_t index, std::uint64_t s
     departure = link_free_ = std::max(link_free_, now) + wire / link.rate;
   }
   if (lost_on_the_way()) return;
-  const TimePoint at =
+  TimePoint at =
       delayed(departure + link.round_trip / 2 + flow.options.extra_round_trip, flow.forward);
+  if (link.receivers_pause) at = after_pause(at);
   schedule(at, Event::Kind::arrival, index, packet);
 }
 

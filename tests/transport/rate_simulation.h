@@ -37,6 +37,7 @@ struct Link {
   // The senders' host does nothing for this long, that often: ACKs come in lumps.
   Duration pause{};
   Duration pause_interval = std::chrono::milliseconds(150);
+  bool receivers_pause = false;  // so does the receivers' host
 };
 
 struct FlowOptions {

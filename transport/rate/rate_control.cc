@@ -16,6 +16,9 @@ constexpr Duration kAssumedRoundTrip = std::chrono::milliseconds(100);
 // Path volumes: a queue of one at most, for that is what a link's buffer often holds, and what it
 // drops at the end of startup a short transfer waits for.
 constexpr double kStartupWindow = 1.9;
+// Of the initial rate. A round trip after its first ACKs their own rate has gone up already, and
+// nothing that was sent at that is known of yet.
+constexpr double kInitialWindow = 1.3;
 constexpr double kDrainGain = 0.5;
 constexpr double kGrowthOfStartup = 1.25;
 constexpr double kGrowthOfProbe = 1.1;
@@ -266,7 +269,8 @@ void RateControl::update_window() {
   double wire = std::max(wire_bandwidth(), minimum);
   double factor = 1;
   if (phase_ == RatePhase::startup) {
-    wire = std::max({startup_.bandwidth() / loss_.yield(), startup_.initial_rate(), minimum});
+    wire = std::max({startup_.bandwidth() / loss_.yield(),
+                     kInitialWindow * startup_.initial_rate(), minimum});
     factor = kStartupWindow;
   } else if (phase_ == RatePhase::up) {
     factor = gain();
