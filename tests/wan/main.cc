@@ -1,4 +1,5 @@
 // wan-emulator: an emulated wide-area link between two network namespaces. See tests/wan/run.
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -70,6 +71,13 @@ void add_options(CLI::App& app, CommandLine& line) {
       "SECONDS:NAME=VALUE[,NAME=VALUE]: change the link while it runs; repeatable");
 }
 
+/// A link does not get slower when its ends are busy. As far as this user may; root may both.
+void go_first() {
+  constexpr sched_param kRealTime{20};  // before what a benchmark runs as real-time
+  ::setpriority(PRIO_PROCESS, 0, -10);
+  ::sched_setscheduler(0, SCHED_RR, &kRealTime);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -80,7 +88,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-    ::setpriority(PRIO_PROCESS, 0, -10);  // a link does not get slower when its ends are busy
+    go_first();
     TunDevice a(line.namespace_a, line.device);
     TunDevice b(line.namespace_b, line.device);
     Emulator emulator(a, b, line.emulator);
