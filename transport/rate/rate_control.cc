@@ -19,6 +19,7 @@ constexpr double kStartupWindow = 1.9;
 // Of the initial rate. A round trip after its first ACKs their own rate has gone up already, and
 // nothing that was sent at that is known of yet.
 constexpr double kInitialWindow = 1.3;
+constexpr int kVisibleQueue = 10;  // of a round trip: what startup takes for one
 constexpr double kDrainGain = 0.5;
 constexpr double kGrowthOfStartup = 1.25;
 constexpr double kGrowthOfProbe = 1.1;
@@ -249,13 +250,21 @@ bool RateControl::goes_at_target() const {
          !breaker_.tripped();
 }
 
+// Startup believes what a quarter of a round trip delivers; with a queue, only what a whole one
+// does: a host or a radio link that stalls lets go at once what has gathered, and there is room for
+// little more.
+Duration RateControl::startup_span() const {
+  if (!queue_.known()) return kAssumedRoundTrip;
+  const bool queued = queue_.recent_queue() > queue_.base() / kVisibleQueue;
+  return queued ? queue_.base() : queue_.base() / 4;
+}
+
 void RateControl::update_rates() {
   const double target = limits_.target.bits_per_second / 8;
   const double minimum = limits_.minimum.bits_per_second / 8;
   double rate = goodput() * gain() * queue_response();
   if (phase_ == RatePhase::startup) {
-    const Duration window = queue_.known() ? queue_.base() / 4 : kAssumedRoundTrip;
-    startup_.update(window, bandwidth_.value());
+    startup_.update(startup_span(), bandwidth_.value());
     rate = startup_.rate();
   }
   if (goes_at_target()) rate = target * (phase_ == RatePhase::dip ? kDipGain : 1);

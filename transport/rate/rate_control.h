@@ -123,6 +123,7 @@ class RateControl {
   Duration cruise_duration();
   double gain() const;
   double queue_response() const;
+  Duration startup_span() const;
   double goodput() const { return competing() ? competition_.rate() : bandwidth_.value(); }
   double wire_bandwidth() const { return goodput() / loss_.yield(); }
   double path_volume() const;
