@@ -231,13 +231,13 @@ std::optional<EventBody> Connection::poll(TimePoint now) {
   return std::nullopt;
 }
 
-RequestId Connection::request(Priority priority, Buffer body) {
+RequestId Connection::request(Priority priority, Body body) {
   if (!is_open()) return {};
   assert(exchange_ && was_connected_);
   return exchange_->request(priority, std::move(body));
 }
 
-void Connection::reply(RequestId id, Buffer body, TimePoint now) {
+void Connection::reply(RequestId id, Body body, TimePoint now) {
   if (!exchange_ || !is_open()) return;
   exchange_->reply(id, std::move(body), now);
   if (exchange_->bytes_to_send() <= context_.config.owed_limit.count) return;

@@ -84,8 +84,8 @@ class Connection {
   // The application.
 
   std::optional<EventBody> poll(TimePoint now);
-  RequestId request(Priority priority, Buffer body);
-  void reply(RequestId id, Buffer body, TimePoint now);
+  RequestId request(Priority priority, Body body);
+  void reply(RequestId id, Body body, TimePoint now);
   void cancel(RequestId id, TimePoint now);
   void close(CloseReason reason, TimePoint now);
   void set_rate(const RateLimits& limits, TimePoint now);

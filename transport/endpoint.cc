@@ -289,7 +289,7 @@ std::optional<TimePoint> Endpoint::deadline() const { return implementation_->de
 void Endpoint::tick(TimePoint now) { implementation_->tick(now); }
 std::optional<Event> Endpoint::poll() { return implementation_->poll(); }
 
-RequestId Endpoint::request(ConnectionHandle handle, Priority priority, Buffer body) {
+RequestId Endpoint::request(ConnectionHandle handle, Priority priority, Body body) {
   assert(body.size() <= kMaxMessage.count);
   auto* entry = implementation_->find(handle);
   if (entry == nullptr) return {};
@@ -298,7 +298,7 @@ RequestId Endpoint::request(ConnectionHandle handle, Priority priority, Buffer b
   return id;
 }
 
-void Endpoint::reply(ConnectionHandle handle, RequestId id, Buffer body) {
+void Endpoint::reply(ConnectionHandle handle, RequestId id, Body body) {
   assert(body.size() <= kMaxMessage.count);
   auto* entry = implementation_->find(handle);
   if (entry == nullptr) return;

@@ -117,11 +117,11 @@ class Endpoint {
   // Connected there must be none.
 
   /// Queues a request; it leaves as priority, credit and rate allow. Body at most kMaxMessage.
-  RequestId request(ConnectionHandle, Priority, Buffer body);
+  RequestId request(ConnectionHandle, Priority, Body body);
   /// Answers a request, once. Its priority is the request's. Frees the credit its body held.
   /// A cancelled request is answered like others: nothing is sent, but its credit comes back. An
   /// unknown id is ignored: the requester may be gone.
-  void reply(ConnectionHandle, RequestId, Buffer body);
+  void reply(ConnectionHandle, RequestId, Body body);
   /// The reply is no longer wanted; none will arrive.
   void cancel(ConnectionHandle, RequestId);
   /// Orderly close: tells the peer why, then yields Closed.

@@ -2,9 +2,12 @@
 // message of up to 4 MiB, delivered whole, in any order. docs/protocol.md, "Messages".
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "transport/units.h"
@@ -15,6 +18,22 @@ using Buffer = std::vector<std::uint8_t>;
 
 /// The largest message body. Larger calls are split by the caller.
 inline constexpr Bytes kMaxMessage = 4_MiB;
+
+/// The bytes of a message on its way out. They never change, so that who may have to send them over
+/// another connection holds the same ones.
+class Body {
+ public:
+  Body() = default;
+  Body(Buffer bytes) : bytes_(std::make_shared<const Buffer>(std::move(bytes))) {}
+
+  std::size_t size() const { return bytes_ ? bytes_->size() : 0; }
+  std::span<const std::uint8_t> bytes() const {
+    return bytes_ ? std::span(*bytes_) : std::span<const std::uint8_t>();
+  }
+
+ private:
+  std::shared_ptr<const Buffer> bytes_;
+};
 
 /// A message of a lower number never queues behind one of a higher number.
 enum class Priority : std::uint8_t {

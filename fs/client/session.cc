@@ -269,7 +269,8 @@ void Session::send_held_back() {
   held_back_ = false;
   for (auto each = first; each != pending_.end() && !held_back_; ++each) {
     if (each->second.sent || each->second.number == 0) continue;
-    set_lowest_unanswered(each->second.request, lowest_unanswered());
+    each->second.request =
+        with_lowest_unanswered(each->second.request.bytes(), lowest_unanswered());
     send(each->first, each->second);
   }
 }

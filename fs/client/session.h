@@ -30,10 +30,10 @@ class Carrier {
   /// Starts a connection; the outcome comes as Session::connected() or closed(), later.
   virtual void connect() = 0;
   /// Sends on the current connection. The token returns with Session::answered().
-  virtual void request(std::uint64_t token, Priority, Buffer body) = 0;
+  virtual void request(std::uint64_t token, Priority, transport::Body body) = 0;
   virtual void cancel(std::uint64_t token) = 0;
   /// Answers what the server asked.
-  virtual void reply(transport::RequestId, Buffer body) = 0;
+  virtual void reply(transport::RequestId, transport::Body body) = 0;
   /// Closes the current connection, or gives up the attempt; closed() follows.
   virtual void disconnect(transport::CloseReason) = 0;
 };
@@ -111,7 +111,7 @@ class Session : public Remote {
   struct Pending {
     Priority priority;
     Patience patience;
-    Buffer request;  // kept to be repeated
+    transport::Body request;  // kept to be repeated
     ReplyHandler handler;
     std::uint64_t number = 0;
     bool sent = false;  // on the current connection

@@ -24,7 +24,7 @@ void UdpCarrier::connect() {
   }
 }
 
-void UdpCarrier::request(std::uint64_t token, Priority priority, Buffer body) {
+void UdpCarrier::request(std::uint64_t token, Priority priority, transport::Body body) {
   if (connection_) driver_->request(*connection_, priority, std::move(body), {token});
 }
 
@@ -32,7 +32,7 @@ void UdpCarrier::cancel(std::uint64_t token) {
   if (connection_) driver_->cancel(*connection_, {token});
 }
 
-void UdpCarrier::reply(transport::RequestId id, Buffer body) {
+void UdpCarrier::reply(transport::RequestId id, transport::Body body) {
   if (connection_) driver_->reply(*connection_, id, std::move(body));
 }
 

@@ -28,9 +28,9 @@ class UdpCarrier : public Carrier {
   std::optional<transport::ConnectionHandle> connection() const { return connection_; }
 
   void connect() override;
-  void request(std::uint64_t token, Priority, Buffer body) override;
+  void request(std::uint64_t token, Priority, transport::Body body) override;
   void cancel(std::uint64_t token) override;
-  void reply(transport::RequestId, Buffer body) override;
+  void reply(transport::RequestId, transport::Body body) override;
   void disconnect(transport::CloseReason) override;
 
  private:

@@ -105,11 +105,11 @@ std::variant<Request, DecodeError> decode_request(std::span<const std::uint8_t> 
   return outcome;
 }
 
-void set_lowest_unanswered(Buffer& request, std::uint64_t lowest) {
+Buffer with_lowest_unanswered(std::span<const std::uint8_t> request, std::uint64_t lowest) {
   auto decoded = decode_request(request);
   auto* known = std::get_if<Request>(&decoded);
   assert(known && "we encoded it");
-  request = std::visit(
+  return std::visit(
       [&](auto& each) {
         if constexpr (requires { each.call; }) {
           each.call.lowest_unanswered = lowest;

@@ -331,8 +331,8 @@ using Request = std::variant<Attach, Detach, Lookup, GetAttributes, Readlink, Re
 template <class R>
 Buffer encode(const R& request);
 
-/// Of a request that carries a number.
-void set_lowest_unanswered(Buffer& request, std::uint64_t lowest);
+/// The request, which carries a number, made anew.
+Buffer with_lowest_unanswered(std::span<const std::uint8_t> request, std::uint64_t lowest);
 
 /// Outcome of decode_request(): a request; or "unknown operation" (answer ENOSYS, a newer client
 /// asks); or "malformed" (the peer's fault: close the connection).

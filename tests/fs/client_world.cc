@@ -51,14 +51,14 @@ class World::Link : public Carrier {
       }));
     });
   }
-  void request(std::uint64_t token, Priority priority, Buffer body) override {
+  void request(std::uint64_t token, Priority priority, transport::Body sent) override {
     const auto handle = *current_;
-    const std::string operation = operation_name(body);
+    const std::string operation = operation_name(sent.bytes());
     const auto slow = world_.slow_answers.find(operation);
     if (slow != world_.slow_answers.end()) slow_answers_[{handle, token}] = slow->second;
     const auto detour =
         world_.slow_calls.contains(operation) ? world_.slow_calls.at(operation) : 0s;
-    auto job = [this, handle, token, priority, operation, body = std::move(body)]() mutable {
+    auto job = [=, this, body = Buffer(sent.bytes().begin(), sent.bytes().end())]() mutable {
       if (!world_.sessions_) return;
       if (world_.delivered) world_.delivered(static_cast<int>(client_), body);
       ++world_.calls[operation];
@@ -74,7 +74,7 @@ class World::Link : public Carrier {
       if (world_.sessions_) world_.sessions_->on_cancelled(handle, {token});
     });
   }
-  void reply(transport::RequestId, Buffer) override {
+  void reply(transport::RequestId, transport::Body) override {
     if (!current_) return;
     deliver(*current_, [this, handle = *current_] {
       if (world_.sessions_) world_.sessions_->on_answered(handle);

@@ -21,11 +21,13 @@ class ScriptedCarrier : public Carrier {
     Buffer body;
   };
   void connect() override { ++connects; }
-  void request(std::uint64_t token, Priority, Buffer body) override {
-    sent.push_back({token, std::move(body)});
+  void request(std::uint64_t token, Priority, transport::Body body) override {
+    sent.push_back({token, Buffer(body.bytes().begin(), body.bytes().end())});
   }
   void cancel(std::uint64_t token) override { cancelled.push_back(token); }
-  void reply(transport::RequestId, Buffer body) override { replies.push_back(std::move(body)); }
+  void reply(transport::RequestId, transport::Body body) override {
+    replies.emplace_back(body.bytes().begin(), body.bytes().end());
+  }
   void disconnect(transport::CloseReason) override { ++disconnects; }
 
   int connects = 0, disconnects = 0;

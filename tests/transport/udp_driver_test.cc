@@ -142,8 +142,8 @@ TEST_CASE("events of a connection come in order, on the network loop") {
       seen.push_back("connecting " + std::to_string(connecting->token.value));
     } else if (std::holds_alternative<Connected>(event.body)) {
       seen.push_back("connected");
-      driver->request(event.connection, Priority::urgent, {'d', 0, 0, 0, 3}, CallToken{8});
-      driver->request(event.connection, Priority::urgent, {'d', 0, 0, 0, 9}, CallToken{9});
+      driver->request(event.connection, Priority::urgent, Buffer{'d', 0, 0, 0, 3}, CallToken{8});
+      driver->request(event.connection, Priority::urgent, Buffer{'d', 0, 0, 0, 9}, CallToken{9});
       driver->cancel(event.connection, CallToken{9});
     } else if (const auto* answer = std::get_if<CallAnswered>(&event.body)) {
       seen.push_back("answer " + std::to_string(answer->token.value) + " of " +
@@ -151,7 +151,7 @@ TEST_CASE("events of a connection come in order, on the network loop") {
       driver->close(event.connection, {CloseCode::none, false, "done"});
     } else if (std::holds_alternative<Closed>(event.body)) {
       seen.push_back("closed");
-      driver->request(event.connection, Priority::urgent, {'d', 0, 0, 0, 3}, CallToken{10});
+      driver->request(event.connection, Priority::urgent, Buffer{'d', 0, 0, 0, 3}, CallToken{10});
       over.set_value();
     }
   };

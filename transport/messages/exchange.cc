@@ -8,7 +8,7 @@ namespace rushfs::transport {
 Exchange::Exchange(const Config& config)
     : role_(config.role), outbox_(config.peer_credit), receive_credit_(config.credit_limit) {}
 
-RequestId Exchange::request(Priority priority, Buffer body) {
+RequestId Exchange::request(Priority priority, Body body) {
   const std::uint64_t count = next_count_[static_cast<std::size_t>(priority)]++;
   const RequestId id = make_request_id(role_ == Role::server, priority, count);
   asked_[id.value].charge = static_cast<std::uint32_t>(body.size()) + kMessageOverhead;
@@ -16,7 +16,7 @@ RequestId Exchange::request(Priority priority, Buffer body) {
   return id;
 }
 
-void Exchange::reply(RequestId id, Buffer body, TimePoint now) {
+void Exchange::reply(RequestId id, Body body, TimePoint now) {
   const auto found = answering_.find(id.value);
   if (found == answering_.end()) return release_cancelled(id, now);
   Answering& answering = found->second;

@@ -44,8 +44,8 @@ class Exchange {
 
   // The application.
 
-  RequestId request(Priority priority, Buffer body);
-  void reply(RequestId id, Buffer body, TimePoint now);
+  RequestId request(Priority priority, Body body);
+  void reply(RequestId id, Body body, TimePoint now);
   void cancel(RequestId id, TimePoint now);
   /// RequestArrived, ReplyArrived or RequestCancelled. Taking a reply frees the credit it held.
   std::optional<EventBody> poll(TimePoint now);

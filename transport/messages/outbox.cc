@@ -18,7 +18,7 @@ constexpr std::size_t kMaxAcknowledgedRanges = kMaxMessage.count / kMinPart;
 
 }  // namespace
 
-Outbox::Message::Message(MessageKind message_kind, RequestId request, Buffer content,
+Outbox::Message::Message(MessageKind message_kind, RequestId request, Body content,
                          std::uint64_t queued)
     : kind(message_kind),
       id(request),
@@ -33,7 +33,7 @@ std::size_t Outbox::lane_of(const Message& message) {
   return small ? priority : priority + kPriorities - 1;
 }
 
-void Outbox::add(MessageKind kind, RequestId id, Buffer body) {
+void Outbox::add(MessageKind kind, RequestId id, Body body) {
   assert(body.size() <= kMaxMessage.count);
   bytes_ += body.size();
   auto message = std::make_shared<Message>(kind, id, std::move(body), next_order_++);
@@ -149,7 +149,7 @@ std::optional<SentFrame> Outbox::write_part(const Message& message, std::uint32_
   const std::uint32_t bytes = std::min(length, message.total() - offset);
   const auto written =
       writer.message({message.kind, message.id, message.total(), offset,
-                      std::span<const std::uint8_t>(message.body).subspan(offset, bytes)});
+                      message.body.bytes().subspan(offset, bytes)});
   if (!written) return std::nullopt;
   const auto kind = message.kind == MessageKind::request ? SentFrame::Kind::request_data
                                                          : SentFrame::Kind::reply_data;

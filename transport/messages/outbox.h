@@ -36,7 +36,7 @@ class Outbox {
   explicit Outbox(const std::array<Bytes, kPriorities>& initial_credit) : credit_(initial_credit) {}
 
   /// Queues a message. Its id and kind must be new.
-  void add(MessageKind kind, RequestId id, Buffer body);
+  void add(MessageKind kind, RequestId id, Body body);
   /// Forgets a message, sent or not. True if it had been started, and so charged. One that is not
   /// here any more was acknowledged, and so started.
   bool remove(MessageKind kind, RequestId id);
@@ -82,14 +82,14 @@ class Outbox {
     std::uint32_t length;
   };
   struct Message {
-    Message(MessageKind, RequestId, Buffer, std::uint64_t order);
+    Message(MessageKind, RequestId, Body, std::uint64_t order);
     std::uint32_t total() const { return static_cast<std::uint32_t>(body.size()); }
     std::uint32_t extent() const { return std::max(total(), 1u); }  // an empty one still has a part
     std::uint32_t charge() const { return total() + kMessageOverhead; }
 
     MessageKind kind;
     RequestId id;
-    Buffer body;
+    Body body;
     std::uint64_t order;      // among all messages queued here
     std::uint32_t sent = 0;   // of extent(), at least once
     bool started = false;

@@ -56,8 +56,8 @@ class UdpDriver::Pump : public std::enable_shared_from_this<Pump> {
     wait_readable();
   }
   void connect(const Address& server, KeyJudge expected, CallToken token);
-  void request(ConnectionHandle connection, Priority priority, Buffer body, CallToken token);
-  void reply(ConnectionHandle connection, RequestId id, Buffer body);
+  void request(ConnectionHandle connection, Priority priority, Body body, CallToken token);
+  void reply(ConnectionHandle connection, RequestId id, Body body);
   void cancel(ConnectionHandle connection, CallToken token);
   void close(ConnectionHandle connection, const CloseReason& reason);
   void shutdown(const CloseReason& reason);
@@ -235,13 +235,13 @@ void UdpDriver::Pump::connect(const Address& server, KeyJudge expected, CallToke
   handler_({connection, Connecting{token}});
 }
 
-void UdpDriver::Pump::request(ConnectionHandle connection, Priority priority, Buffer body,
+void UdpDriver::Pump::request(ConnectionHandle connection, Priority priority, Body body,
                               CallToken token) {
   if (!calls_.is_open(connection)) return;
   calls_.asked(connection, endpoint_.request(connection, priority, std::move(body)), token);
 }
 
-void UdpDriver::Pump::reply(ConnectionHandle connection, RequestId id, Buffer body) {
+void UdpDriver::Pump::reply(ConnectionHandle connection, RequestId id, Body body) {
   if (calls_.is_open(connection)) endpoint_.reply(connection, id, std::move(body));
 }
 
@@ -294,7 +294,7 @@ void UdpDriver::connect(const Address& server, KeyJudge expected, CallToken toke
   });
 }
 
-void UdpDriver::request(ConnectionHandle connection, Priority priority, Buffer body,
+void UdpDriver::request(ConnectionHandle connection, Priority priority, Body body,
                         CallToken token) {
   assert(body.size() <= kMaxMessage.count);
   post([pump = pump_, connection, priority, body = std::move(body), token](Endpoint&,
@@ -303,7 +303,7 @@ void UdpDriver::request(ConnectionHandle connection, Priority priority, Buffer b
   });
 }
 
-void UdpDriver::reply(ConnectionHandle connection, RequestId id, Buffer body) {
+void UdpDriver::reply(ConnectionHandle connection, RequestId id, Body body) {
   assert(body.size() <= kMaxMessage.count);
   post([pump = pump_, connection, id, body = std::move(body)](Endpoint&, TimePoint) mutable {
     pump->reply(connection, id, std::move(body));

@@ -58,8 +58,8 @@ class UdpDriver {
 
   void connect(const Address& server, KeyJudge expected, CallToken token);
   /// Body at most kMaxMessage. A connection that is gone: nothing happens (Closed was delivered).
-  void request(ConnectionHandle, Priority, Buffer body, CallToken token);
-  void reply(ConnectionHandle, RequestId, Buffer body);
+  void request(ConnectionHandle, Priority, Body body, CallToken token);
+  void reply(ConnectionHandle, RequestId, Body body);
   void cancel(ConnectionHandle, CallToken token);
   void close(ConnectionHandle, CloseReason);
   void set_rate(RateLimits);
