@@ -172,10 +172,11 @@ TEST_CASE("ten thousand small requests pass bulk in both directions") {
   const double loss = GENERATE(0.0, 0.02);
   Scene scene(18, {.rate = 100_Mbps, .delay = 25ms, .loss = loss});
   constexpr double kIdle = 50;  // ms
-  scene.requester->start({.up = true, .total = 96 << 20, .message = 1 << 20, .window = 32});
-  scene.requester->start({.up = false, .total = 96 << 20, .message = 1 << 20, .window = 32,
+  scene.requester->start({.up = true, .total = 128 << 20, .message = 1 << 20, .window = 32});
+  scene.requester->start({.up = false, .total = 128 << 20, .message = 1 << 20, .window = 32,
                           .priority = Priority::ahead});
-  scene.world.run_for(3s);  // both directions have found the link's capacity
+  // Both directions have found the capacity, and probed once beyond what startup took for it.
+  scene.world.run_for(4s);
   std::vector<double> times;
   for (int i = 0; i < 10000; ++i) {
     scene.world.after(std::chrono::microseconds(400 * i), [&] {
