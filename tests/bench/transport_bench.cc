@@ -8,9 +8,13 @@
 #include <CLI/CLI.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <thread>
+#include <vector>
 
 #include "tests/bench/bench_peer.h"
 #include "transport/heap.h"
@@ -22,7 +26,7 @@ using namespace rushfs;
 using transport::Clock;
 
 struct CommandLine {
-  std::string serve, connect;
+  std::string serve, connect, paths;
   std::uint64_t megabytes = 2048, outstanding = 64, message = 1024, datagram = 1472;
   std::string direction = "up";
   double target = 0, fixed = 0;
@@ -108,6 +112,29 @@ class Progress {
   transport::Bytes before_;
 };
 
+std::chrono::seconds wall_clock() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+}
+
+/// What an earlier run learned of the path, as a mount has it from the one before.
+void load_paths(const std::string& file, transport::UdpDriver& driver) {
+  std::ifstream in(file, std::ios::binary);
+  const std::vector<std::uint8_t> learned{std::istreambuf_iterator<char>(in), {}};
+  driver.post([learned](transport::Endpoint& endpoint, transport::TimePoint now) {
+    endpoint.load_paths(learned, now, wall_clock());
+  });
+}
+
+void save_paths(const std::string& file, transport::UdpDriver& driver) {
+  driver.post([file](transport::Endpoint& endpoint, transport::TimePoint now) {
+    const auto learned = endpoint.save_paths(now, wall_clock());
+    std::ofstream(file, std::ios::binary)
+        .write(reinterpret_cast<const char*>(learned.data()),
+               static_cast<std::streamsize>(learned.size()));
+  });
+}
+
 bool run_client(const CommandLine& line, const transport::Address& server) {
   boost::asio::io_context loop(1);
   bench::BenchClient client(loop, endpoint_config(line, 2), line.udp);
@@ -119,9 +146,11 @@ bool run_client(const CommandLine& line, const transport::Address& server) {
   Clock::time_point done_at;
   Progress progress(loop, client);
   if (line.progress) progress.start();
+  if (!line.paths.empty()) load_paths(line.paths, client.driver());
   client.start(server, load, [&] {
     done_at = Clock::now();
     print_path(client.path_report(done_at));
+    if (!line.paths.empty()) save_paths(line.paths, client.driver());
     client.driver().shutdown({}, [&loop] { loop.stop(); });
   });
   const double cpu_before = cpu_of_this_thread();
@@ -176,6 +205,7 @@ int main(int argc, char** argv) {
   CommandLine line;
   app.add_option("--serve", line.serve, "be the server on this ADDRESS:PORT");
   app.add_option("--connect", line.connect, "be the client of the server at HOST:PORT");
+  app.add_option("--paths", line.paths, "with --connect: what was learned of paths, kept here");
   app.add_option("--megabytes", line.megabytes, "MiB to move each way")->capture_default_str();
   app.add_option("--direction", line.direction, "up, down or both")
       ->check(CLI::IsMember({"up", "down", "both"}))->capture_default_str();
