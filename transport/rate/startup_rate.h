@@ -1,7 +1,7 @@
-// The delivery rate of the last quarter of a round trip. In startup the rate grows several times
-// per round trip, and a sample over a whole one (delivery_rate.h) is late by half of that.
-// Bounded by the rate at which the same packets were sent, so that ACKs that arrive in a lump do
-// not inflate it. Pure; a value.
+// The delivery rate of a quarter of a round trip, where startup asks for no more. There the rate
+// grows several times per round trip, and a sample over a whole one (delivery_rate.h) is late by
+// half of that. Bounded by the rate at which the same packets were sent, so that ACKs that arrive
+// in a lump do not inflate it. Pure; a value.
 #pragma once
 
 #include <array>
